@@ -1,0 +1,39 @@
+"""Train a vision model in PyTorch, deploy it anywhere, prove it is the same model everywhere.
+
+    anywhere train && anywhere export && anywhere validate
+
+One typer app over the three rooms. Importing it imports no torch.
+"""
+
+import os
+import sys
+
+import typer
+
+import export.commands
+import pipeline.commands
+import validate.commands
+from pipeline.errors import BadInput
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
+app.command()(pipeline.commands.train)
+app.command()(export.commands.export)
+app.command()(validate.commands.validate)
+app.command()(validate.commands.targets)
+app.command()(validate.commands.doctor)
+
+
+def main() -> None:
+    """Run the app. Bad input is one sentence on stderr and exit status 2."""
+    try:
+        app()
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Checkpoint to artifacts. Knows `pipeline/` by its doors only."""

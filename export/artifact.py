@@ -1,0 +1,197 @@
+"""The artifact: one converted file or folder of one target and precision, and its manifest.
+
+    artifact = Artifact.open(Path("runs/digits/artifacts/onnx/int8"))
+    artifact.path                                  # …/model.onnx
+
+A manifest names the sha256 of its files, of its source and of its checkpoint: a stale or damaged artifact is seen.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.checkpoint import Checkpoint, Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
+from pipeline.checkpoint import latest_run as latest_run
+from pipeline.checkpoint import new_folder as new_folder
+from pipeline.checkpoint import recover_folder as recover_folder
+from pipeline.checkpoint import run_folder as run_folder
+from pipeline.errors import BadInput as BadInput
+from pipeline.errors import room_for as room_for
+from pipeline.errors import unknown as unknown
+
+MANIFEST = "manifest.json"
+EXPECTED = "expected.json"
+"""In `artifacts/`: every conversion that was ever asked for, so that one that failed is missed."""
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact on disk."""
+
+    folder: Path
+    sha256: str
+    """Of the manifest, which holds the hash of every file."""
+    target: str
+    precision: str
+    entry: str
+    """The file or folder a runtime loads, relative to `folder`."""
+    source: str
+    """"checkpoint" or `<target>/<precision>`."""
+    source_sha256: str
+    checkpoint_sha256: str
+    recipe: str
+    """sha256 of what made it: the target's code and the toolchain's content."""
+    toolchain: str
+    task: str
+    labels: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    preparation: Mapping[str, Any]
+    normalisation: Mapping[str, Any]
+    findings: tuple[str, ...]
+    """What the conversion noticed that a user should know."""
+    details: Mapping[str, Any]
+    seconds: float
+    peak_memory: int
+    """Bytes of the worker that made it."""
+    files: Mapping[str, str]
+    """Path relative to `folder` → sha256."""
+
+    @property
+    def name(self) -> str:
+        """`onnx/int8`."""
+        return f"{self.target}/{self.precision}"
+
+    @property
+    def path(self) -> Path:
+        """What a runtime loads."""
+        return self.folder / self.entry
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files but the manifest."""
+        return sum((self.folder / name).stat().st_size for name in self.files)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Artifact":
+        """Read and verify. Raises BadInput for one that is missing, or whose manifest does not match its files."""
+        recover_folder(folder)
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise BadInput(f"artifact {folder}: there is none. Convert it: anywhere export {_run_of(folder)}.")
+        try:
+            record = json.loads(path.read_text())
+        except ValueError as error:
+            raise BadInput(f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {_remedy(folder)}") from error
+        if not is_sealed(record) or record["format"] != FORMAT:
+            raise BadInput(f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {_remedy(folder)}")
+        for name, expected in record["files"].items():
+            file = folder / name
+            if not file.is_file() or sha256_of_file(file) != expected:
+                state = "does not match its manifest (truncated or altered)" if file.is_file() else "is missing"
+                raise BadInput(f"artifact {folder}: {name} {state}. {_remedy(folder)}")
+        extra = sorted(set(_files_in(folder)) - set(record["files"]))
+        if extra:
+            raise BadInput(f"artifact {folder}: {extra[0]} is not in its manifest. Remove it, or: anywhere export --force {_run_of(folder)}.")
+        return cls._from_record(folder, record)
+
+    @classmethod
+    def _from_record(cls, folder: Path, record: Mapping[str, Any]) -> "Artifact":
+        values = {key: value for key, value in record.items() if key != "format"}
+        return cls(
+            folder=folder,
+            **values
+            | {
+                "labels": tuple(values["labels"]),
+                "findings": tuple(values["findings"]),
+                "inputs": tuple(tensor_from(item) for item in values["inputs"]),
+                "outputs": tuple(tensor_from(item) for item in values["outputs"]),
+            },
+        )
+
+    @classmethod
+    def seal(cls, new: Path, place: Path, record: Mapping[str, Any]) -> "Artifact":
+        """Write the manifest of the finished folder `new`, which will be renamed to `place`.
+
+        record: the fields of this class but folder, sha256 and files; tensors as `Tensor`s.
+        """
+        files = {name: sha256_of_file(new / name) for name in _files_in(new)}
+        tensors = {key: tensors_to(record[key]) for key in ("inputs", "outputs")}
+        signed = seal({"format": FORMAT, **record, **tensors, "files": files})
+        (new / MANIFEST).write_text(json.dumps(signed, indent=1))
+        return cls._from_record(place, json.loads(json.dumps(signed)))
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+
+
+def _run_of(folder: Path) -> str:
+    return folder.parents[2].name
+
+
+def _remedy(folder: Path) -> str:
+    return f"Convert it again: anywhere export --force {_run_of(folder)}."
+
+
+def recipe(file: Path, toolchain_key: str) -> str:
+    """Changes when the code or the environment of a conversion does."""
+    return hashlib.sha256(file.read_bytes() + toolchain_key.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder with its checkpoint, as the later rooms need it."""
+
+    folder: Path
+    checkpoint: Checkpoint
+
+    @classmethod
+    def open(cls, name: str) -> "Run":
+        """The run of that name (empty: the latest one), its checkpoint verified. Raises BadInput."""
+        folder = run_folder(name or latest_run())
+        return cls(folder, Checkpoint.open(folder / "checkpoint"))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def place(self, conversion: str) -> Path:
+        """Where the artifact of a conversion (`onnx/int8`) belongs."""
+        return self.folder / "artifacts" / conversion
+
+    def log(self, stage: str, name: str) -> Path:
+        """Where what a worker prints is kept."""
+        return self.folder / "logs" / stage / f"{name.replace('/', '-')}.log"
+
+    def expected(self) -> list[str]:
+        """The conversions asked for so far."""
+        path = self.folder / "artifacts" / EXPECTED
+        names: list[str] = json.loads(path.read_text()) if path.is_file() else []
+        return names
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Remember that these were asked for."""
+        path = self.folder / "artifacts" / EXPECTED
+        path.parent.mkdir(parents=True, exist_ok=True)
+        merged = list(dict.fromkeys([*self.expected(), *names]))
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(merged))
+        new.rename(path)
+
+    def artifact(self, conversion: str) -> Artifact:
+        """A verified artifact that was made from this very checkpoint. Raises BadInput."""
+        artifact = Artifact.open(self.place(conversion))
+        if artifact.name != conversion:
+            raise BadInput(f"artifact {artifact.folder}: its manifest says {artifact.name}. {_remedy(artifact.folder)}")
+        if artifact.checkpoint_sha256 != self.checkpoint.sha256:
+            raise BadInput(
+                f"artifact {artifact.folder}: made from another checkpoint ({artifact.checkpoint_sha256[:12]}) than {self.checkpoint.folder} "
+                f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
+            )
+        return artifact

@@ -1,0 +1,71 @@
+"""`anywhere export`: a run's checkpoint to its artifacts."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from export.artifact import Run
+from export.convert import Outcome, convert
+from export.target import find, plan
+
+STYLES = {"built": "green", "unchanged": "dim", "failed": "red", "not_run": "red"}
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "",
+    to: Annotated[str, typer.Option(help="Targets, with commas: onnx,torchscript. Default: all.")] = "",
+    precision: Annotated[str, typer.Option(help="Precisions, with commas: float32,int8. Default: all.")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Build again what is unchanged.")] = False,
+) -> None:
+    """Convert a run's checkpoint: runs/RUN/artifacts/TARGET/PRECISION."""
+    console = Console()
+    conversions = plan(find(), _list(to), _list(precision))
+    opened = Run.open(run)
+    state = "" if opened.checkpoint.finished else " (its training is not finished)"
+    console.print(f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True)
+    with console.status("converting …") as status:
+
+        def report(outcome: Outcome) -> None:
+            if console.is_terminal:
+                status.update(f"converting … {outcome.conversion.name} {outcome.status}")
+
+        outcomes = convert(opened, conversions, jobs, force, report)
+    console.print(table(outcomes))
+    for outcome in outcomes:
+        tell(console, outcome)
+    if any(outcome.artifact is None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def table(outcomes: list[Outcome]) -> Table:
+    """One row per conversion."""
+    rows = Table("target", "precision", "status", "size", "time", "artifact", box=None, pad_edge=False)
+    for outcome in outcomes:
+        artifact = outcome.artifact
+        rows.add_row(
+            outcome.conversion.target.name,
+            outcome.conversion.precision,
+            f"[{STYLES[outcome.status]}]{outcome.status.replace('_', ' ')}[/]",
+            f"{artifact.size_bytes / 1e6:.2f} MB" if artifact else "",
+            f"{artifact.seconds:.1f} s" if artifact and outcome.status == "built" else "",
+            str(artifact.path) if artifact else "",
+        )
+    return rows
+
+
+def tell(console: Console, outcome: Outcome) -> None:
+    """What there is to say beside the table: why one failed and where its log is; what a conversion noticed."""
+    if outcome.artifact is None:
+        where = f" Log: {outcome.log}" if outcome.log else ""
+        console.print(f"[red]{outcome.conversion.name}[/]: ", end="")
+        console.print(f"{outcome.reason}{where}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        for finding in outcome.artifact.findings:
+            console.print(f"{outcome.conversion.name}: {finding}", markup=False, highlight=False, soft_wrap=True)

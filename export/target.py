@@ -1,0 +1,106 @@
+"""What a target is, and which there are: a target is a file in `export/targets/`, found and read, never imported here.
+
+    TOOLCHAIN = "torch"                                      # whose environment runs the file
+    SOURCES = {"float32": "checkpoint", "int8": "onnx/float32"}   # precision → what it is converted from
+
+    def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict: ...
+
+`convert` writes its files into the empty folder `out` and returns {"entry": file or folder to load} and, where there
+is something to say, "findings": sentences for the user, "details": facts for the manifest, "inputs" and "outputs":
+tensors that differ from the checkpoint's. It may import only the standard library, what its toolchain's lock lists,
+and modules of the project that do the same.
+"""
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import BadInput, unknown
+
+FOLDER = Path(__file__).parent / "targets"
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format the checkpoint can become."""
+
+    name: str
+    file: Path
+    toolchain: str
+    sources: Mapping[str, str]
+    """Precision → "checkpoint" or the name of another conversion."""
+    limit_s: float
+    """Seconds one conversion may take."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One precision of one target."""
+
+    target: Target
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """`onnx/int8`: also the artifact's folder in the run's `artifacts/`."""
+        return f"{self.target.name}/{self.precision}"
+
+    @property
+    def source(self) -> str:
+        """"checkpoint" or the name of the conversion it builds upon."""
+        return self.target.sources[self.precision]
+
+
+def constants(file: Path) -> dict[str, Any]:
+    """The upper-case literals a Python file assigns at its top level, read without running it."""
+    found = {}
+    for statement in ast.parse(file.read_text()).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name) and statement.targets[0].id.isupper():
+            try:
+                found[statement.targets[0].id] = ast.literal_eval(statement.value)
+            except ValueError:
+                continue
+    return found
+
+
+def find(folder: Path = FOLDER) -> dict[str, Target]:
+    """Every target by name."""
+    files = [file for file in sorted(folder.glob("*.py")) if file.stem != "__init__"]
+    return {file.stem: _read(file) for file in files}
+
+
+def _read(file: Path) -> Target:
+    values = constants(file)
+    return Target(file.stem, file, values["TOOLCHAIN"], values["SOURCES"], float(values.get("LIMIT_S", 900)))
+
+
+def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iterable[str] = ()) -> list[Conversion]:
+    """The conversions asked for and those they build upon, each after its source. Empty: all. Raises BadInput."""
+    to, precisions = list(to), list(precisions)
+    known = {precision for target in targets.values() for precision in target.sources}
+    for name in to:
+        if name not in targets:
+            raise unknown("target", name, targets)
+    for name in precisions:
+        if name not in known:
+            raise unknown("precision", name, known)
+    chosen = []
+    for target in (targets[name] for name in to or targets):
+        wanted = [precision for precision in target.sources if not precisions or precision in precisions]
+        if to and not wanted:
+            raise BadInput(f"target {target.name}: not in {' or '.join(precisions)}. It has {', '.join(target.sources)}; name one of those.")
+        chosen += [Conversion(target, precision) for precision in wanted]
+    ordered: dict[str, Conversion] = {}
+    for conversion in chosen:
+        _add(conversion, targets, ordered)
+    return list(ordered.values())
+
+
+def _add(conversion: Conversion, targets: Mapping[str, Target], ordered: dict[str, Conversion]) -> None:
+    if conversion.source != CHECKPOINT:
+        name, _, precision = conversion.source.partition("/")
+        _add(Conversion(targets[name], precision), targets, ordered)
+    ordered.setdefault(conversion.name, conversion)

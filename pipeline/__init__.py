@@ -1,0 +1,1 @@
+"""Data to checkpoint. Imports torch; knows nothing of `export/` or `validate/`."""

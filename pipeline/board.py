@@ -1,0 +1,62 @@
+"""TensorBoard: scalars, a batch of images, the confusion matrix. `tensorboard --logdir runs`"""
+
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch.utils.tensorboard import SummaryWriter
+from torchvision.transforms.v2 import functional
+from torchvision.utils import make_grid
+
+CELL = 28
+"""Pixels of a cell of the confusion matrix."""
+WRITTEN = 40
+"""Classes up to which the numbers are written into the cells."""
+
+
+class Board:
+    """Writes to `folder`; with `step`, what a cut-off training wrote after that step is hidden."""
+
+    def __init__(self, folder: Path, step: int):
+        self._writer = SummaryWriter(str(folder), purge_step=step or None, max_queue=100, flush_secs=10)
+
+    def scalars(self, step: int, **values: float) -> None:
+        """Names as `train_loss`; they group by their first word."""
+        for name, value in values.items():
+            self._writer.add_scalar(name.replace("_", "/", 1), value, step)
+
+    def images(self, step: int, batch: torch.Tensor) -> None:
+        """(N, 3, H, W) in [0, 1], as the model is trained on them; the first 32."""
+        self._writer.add_image("train/batch", make_grid(batch[:32].cpu(), nrow=8), step)
+
+    def confusion(self, step: int, actual: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> None:
+        """Decisions (N,) and labels (N,) as a picture: a row per label, a column per decision."""
+        classes = len(names)
+        counts = torch.bincount(labels * classes + actual, minlength=classes**2).reshape(classes, classes)
+        self._writer.add_image("test/confusion", confusion_picture(counts, names), step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+def confusion_picture(counts: torch.Tensor, names: tuple[str, ...]) -> torch.Tensor:
+    """Counts (K, K) → (3, H, W) uint8: darker is a greater share of the row."""
+    classes = len(counts)
+    share = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    cell = CELL if classes <= WRITTEN else 4
+    margin = 12 + max(6 * len(name[:16]) for name in names) if classes <= WRITTEN else 0
+    picture = Image.new("RGB", (margin + classes * cell, 16 + classes * cell if margin else classes * cell), "white")
+    draw = ImageDraw.Draw(picture)
+    top = picture.height - classes * cell
+    for row in range(classes):
+        for column in range(classes):
+            value = float(share[row, column])
+            left, upper = margin + column * cell, top + row * cell
+            draw.rectangle((left, upper, left + cell - 1, upper + cell - 1), fill=(int(255 * (1 - value)), int(255 * (1 - 0.7 * value)), 255 - int(90 * value)))
+            if margin and counts[row, column]:
+                draw.text((left + 4, upper + 8), str(int(counts[row, column])), fill="white" if value > 0.5 else "black")
+        if margin:
+            draw.text((4, top + row * cell + 8), names[row][:16], fill="black")
+            draw.text((margin + row * cell + 4, 2), names[row][:4], fill="black")
+    return functional.pil_to_tensor(picture)

@@ -1,0 +1,197 @@
+"""The configuration of a training: defaults are a real run, a TOML file and options override them.
+
+    [data]
+    dataset = "digits"
+    [train]
+    epochs = 10
+
+Every field is written into the checkpoint as `config.toml`, which `anywhere train --config` takes back.
+"""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipeline.errors import BadInput, unknown
+
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are prepared."""
+
+    __pydantic_config__ = _STRICT
+
+    dataset: str = "digits"
+    """digits, mnist, fashion_mnist, cifar10, imagenette, or folder (see `folder`)."""
+    folder: str = ""
+    """For dataset = "folder": one folder of images per class, or `train/` and `val/` that hold such folders."""
+    cache: str = "data"
+    """Where torchvision's datasets are downloaded to."""
+    image_size: Annotated[int, Field(ge=0)] = 0
+    """Height and width of the model's input in pixels. 0: what the model or else the dataset is used with."""
+    augmentation: str = ""
+    """affine, crop_flip, resized_crop or none. Empty: what suits the dataset."""
+    golden: Count = 256
+    """Held-out samples that go into the checkpoint as golden inputs (all, where the split has fewer)."""
+    calibration: Count = 128
+    """Training samples that go into the checkpoint to set integer ranges."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that load images. 0: load in the training process, the fastest for small images."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, and what it starts from."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str = "mobilenet_v3_small"
+    """A torchvision classification model, `simple_cnn`, or your own `module:function` (takes `num_classes`)."""
+    pretrained: bool = False
+    """Start from torchvision's default weights (downloaded once); the head is new where the classes differ."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """Passed to the model's constructor, for example `{ dropout = 0.1 }` or `{ convolutions = 1 }`."""
+    batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Weight of a new batch in BatchNorm's running statistics. torchvision's mobilenet_v3 sets 0.01, with which
+    the statistics of a run of a few hundred steps never converge: 0.12 accuracy instead of 0.99."""
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Per RGB channel, in [0, 1]; subtracted inside the exported model."""
+    deviation: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
+    """Per RGB channel, in [0, 1]; divided by inside the exported model."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the weights are found."""
+
+    __pydantic_config__ = _STRICT
+
+    epochs: Count = 10
+    """Passes over the training split."""
+    batch_size: Count = 32
+    """Samples per step."""
+    learning_rate: Positive = 3e-3
+    """AdamW's peak rate, after the warm-up."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """AdamW's decoupled decay."""
+    warmup: Fraction = 0.2
+    """Share of all steps in which the rate rises linearly; then it falls as a cosine to zero."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of a label's probability given to all classes alike."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    """Decay of the weights' exponential moving average, which is what the checkpoint holds. 0: none."""
+    clip: Positive = 1.0
+    """Greatest L2 norm of the gradient."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """One seed on one machine gives the same weights. The split does not depend on it."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1 …"""
+    amp: bool = False
+    """On a GPU: compute in bfloat16 where that is safe (torch.autocast)."""
+    channels_last: bool = False
+    """On a GPU: keep tensors as NHWC in memory, which tensor cores prefer."""
+    compile: bool = False
+    """torch.compile the training step: a minute to start, then faster; worth it on a GPU."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it. `task` names a file in `pipeline/tasks/`."""
+
+    __pydantic_config__ = _STRICT
+
+    task: str = "classification"
+    """What the model is trained for; names a file in `pipeline/tasks/`."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    def with_values(self, section: str, **values: Any) -> "Config":
+        """A copy in which fields of one section are replaced."""
+        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **values)})
+
+
+@cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+def keys() -> list[str]:
+    """Every key in dotted form: `train.epochs`."""
+    found = []
+    for item in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(item.type):
+            found += [f"{item.name}.{inner.name}" for inner in dataclasses.fields(item.type)]
+        else:
+            found.append(item.name)
+    return found
+
+
+def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Defaults, then the file at `path`, then `overrides` by dotted key. Raises BadInput."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise BadInput(f"{path}: cannot be read ({reason}). Give --config a TOML file.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"{path}: not TOML: {error}. Mend that line.") from error
+    for key, value in (overrides or {}).items():
+        *sections, last = key.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise BadInput(f"{path}: {section}: a section is needed here, not {place!r}. Write [{section}].")
+        place[last] = value
+    return check(values, str(path or "options"))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`train.epochs=3` → ("train.epochs", 3). The value is TOML; what is no TOML is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise BadInput(f"--set {text}: not of the form key=value. Write for example --set train.epochs=3.")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def check(values: Mapping[str, Any], where: str) -> Config:
+    """Values as TOML gives them → Config, strictly typed. Raises BadInput for the first thing wrong."""
+    try:
+        # Through JSON: pydantic's strict mode then still takes a list for a tuple, but no "3" for a 3.
+        return _adapter().validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise _sentence(error.errors()[0], where) from error
+
+
+def _sentence(problem: Any, where: str) -> BadInput:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return unknown("key", key, keys(), where)
+    text = str(problem["msg"])
+    given = repr(problem["input"]) if not isinstance(problem["input"], dict) else "a section"
+    return BadInput(f"{where}: {key} = {given}: {text[0].lower()}{text[1:]}. Change it; the fields are in README.md.")
+
+
+def to_toml(config: Config) -> str:
+    """The TOML text that `read` turns into the same Config."""
+    return tomli_w.dumps(dataclasses.asdict(config))

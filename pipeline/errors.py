@@ -1,0 +1,44 @@
+"""What a user can mend, said in one sentence: what, where, what was allowed, what to do.
+
+    ValueError
+    └── BadInput          the command line prints its message alone and exits 2
+        └── NoRoom        the disk is full
+
+Everything else that is raised is a bug of ours and shows its traceback.
+"""
+
+import difflib
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class BadInput(ValueError):
+    """An input that cannot be used. The message is one sentence or two, the last one the remedy."""
+
+
+class NoRoom(BadInput):
+    """The disk (or the user's share of it) is full; what was half written has been removed."""
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str], where: str = "") -> BadInput:
+    """The error for a name that does not exist, with the nearest ones that do."""
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Nearest: {', '.join(near)}." if near else f"Allowed: {', '.join(names)}."
+    return BadInput(f"{where + ': ' if where else ''}unknown {kind} {name!r}. {hint}")
+
+
+@contextmanager
+def room_for(place: Path) -> Iterator[None]:
+    """Turn "no space left" into `NoRoom`, naming the place. Covers quotas and file size limits."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        raise NoRoom(
+            f"{place}: no room left on the disk ({error.strerror}). Nothing was replaced; free some space "
+            "and run the same command again."
+        ) from error

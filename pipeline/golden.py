@@ -1,0 +1,86 @@
+"""The checkpoint's proof: held-out inputs, labels, PyTorch's outputs and the oracle; and calibration samples."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.checkpoint import Tensor
+from pipeline.config import Config
+from pipeline.data import Data, Split
+from pipeline.errors import BadInput
+from pipeline.tasks import Task, Tensors
+
+BATCH = 32
+
+
+def named(outputs: torch.Tensor | tuple[torch.Tensor, ...], names: tuple[str, ...]) -> Tensors:
+    """What a model returned, by the names its task gives to the outputs."""
+    values = (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
+    if len(values) != len(names):
+        raise BadInput(f"the model returns {len(values)} tensors, its task names {len(names)} ({', '.join(names)}). Return those.")
+    return dict(zip(names, values, strict=True))
+
+
+def predict(model: nn.Module, image: torch.Tensor, names: tuple[str, ...]) -> Tensors:
+    """Outputs of a model in eval mode on (N, 3, H, W), in batches."""
+    with torch.no_grad():
+        parts = [named(model(part), names) for part in image.split(BATCH)]
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
+
+
+def choose(split: Split, count: int) -> list[int]:
+    """`count` samples of a split (all, where it has fewer): always the same ones."""
+    return torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].tolist()
+
+
+class Golden:
+    """The samples, prepared once; the outputs, computed for every checkpoint.
+
+    `calibration` are prepared as a user's images are, without augmentation.
+    """
+
+    def __init__(self, data: Data, config: Config, task: Task):
+        self.task = task
+        self.image, self.labels = data.test.stack(choose(data.test, config.data.golden))
+        self.calibration, _ = Split(data.train.raw, data.train.numbers, data.train.prepare).stack(
+            choose(data.train, config.data.calibration)
+        )
+
+    def record(self, model: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arrays of golden.safetensors and calibration.safetensors (see Checkpoint).
+
+        model: any device, eval mode; it is copied to the CPU. Raises BadInput for outputs without signal.
+        """
+        local = copy.deepcopy(model).cpu().float().eval()
+        names = self.task.OUTPUTS
+        outputs = predict(local, self.image, names)
+        oracle = predict(local.double(), self.image.double(), names)
+        (name,) = self.task.INPUTS
+        arrays = {f"input.{name}": self.image, "labels": self.labels}
+        arrays |= {f"output.{key}": value for key, value in outputs.items()}
+        arrays |= {f"oracle.{key}": value for key, value in oracle.items()}
+        _check_signal(outputs)
+        return to_numpy(arrays), to_numpy({f"input.{name}": self.calibration})
+
+    def tensors(self, model: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Inputs and outputs of the model as the checkpoint describes them."""
+        (name,) = self.task.INPUTS
+        inputs = (Tensor(name, "float32", ("batch", *self.image.shape[1:]), "NCHW", (0.0, 1.0), "RGB"),)
+        outputs = predict(model, self.image[:1].to(next(model.parameters()).device), self.task.OUTPUTS)
+        described = tuple(Tensor(key, "float32", ("batch", *value.shape[1:]), "NK") for key, value in outputs.items())
+        return inputs, described
+
+
+def _check_signal(outputs: Tensors) -> None:
+    """A comparison with outputs that do not depend on the input proves nothing (torchvision's vit_b_16 starts so)."""
+    for name, value in outputs.items():
+        if len(value) > 1 and bool((value == value[0]).all()):
+            raise BadInput(f"golden {name}: the same for all {len(value)} inputs, so no parity could be proved on it. Train longer, or another model.")
+
+
+def to_numpy(tensors: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+    """Contiguous arrays on the CPU, as safetensors takes them."""
+    return {name: np.ascontiguousarray(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()}

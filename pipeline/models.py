@@ -1,0 +1,153 @@
+"""The `nn.Module`s: torchvision's, the textbooks' small CNN, and your own as `module:function`.
+
+    model = build(config, classes=10)        # takes image (N, 3, H, W) float32 RGB in [0, 1], gives logits (N, 10)
+
+Normalisation is part of the model, so that no app can forget or repeat it.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any, cast
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+from pipeline.config import Config
+from pipeline.errors import BadInput, unknown
+
+OWN_SIZE = {"simple_cnn": 28, "inception_v3": 299}
+"""Input sizes of models that are made for one, in pixels."""
+
+SIZE_OPTION = {"vit_": "image_size", "maxvit_": "input_size"}
+"""Models whose weights depend on the input size are told it by this option of their constructor."""
+
+AUXILIARY = ("googlenet", "inception_v3")
+"""Models with further classifiers for training, which no target needs."""
+
+
+class Normalised(nn.Module):
+    """What is trained and exported: [0, 1] RGB in, the inner model on normalised input out."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, model: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]):
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Image (N, 3, H, W) in [0, 1] → whatever the model returns."""
+        return cast(torch.Tensor, self.model((image - self.mean) / self.deviation))
+
+
+class SimpleCNN(nn.Module):
+    """The textbooks' network for 28×28 gray digits: 3×3 convolutions with max-pooling, `view`, two linear layers.
+
+    Its input is RGB like everybody's; the first thing it does is to make it gray (ITU-R BT.601 luma).
+    """
+
+    luma: torch.Tensor
+
+    def __init__(self, num_classes: int, image_size: int = 28, convolutions: int = 2, hidden: int = 128):
+        super().__init__()
+        if convolutions not in (1, 2):
+            raise BadInput(f"model.options: convolutions = {convolutions}; 1 or 2 are allowed. Change it.")
+        self.register_buffer("luma", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1))
+        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, 3, padding=1) if convolutions == 2 else None
+        channels, side = (64, image_size // 4) if self.conv2 else (32, image_size // 2)
+        self.flat = channels * side * side
+        self.fc1 = nn.Linear(self.flat, hidden)
+        self.fc2 = nn.Linear(hidden, num_classes)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) → logits (N, K)."""
+        x = (image * self.luma).sum(dim=1, keepdim=True)  # (N, 1, H, W)
+        x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)  # (N, 32, H/2, W/2)
+        if self.conv2 is not None:
+            x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)  # (N, 64, H/4, W/4)
+        x = x.view(-1, self.flat)
+        return cast(torch.Tensor, self.fc2(functional.relu(self.fc1(x))))
+
+
+def names() -> list[str]:
+    """Every model that can be named without a module of one's own."""
+    return [*torchvision.models.list_models(module=torchvision.models), "simple_cnn"]
+
+
+def build(config: Config, classes: int, weights: bool = True) -> Normalised:
+    """The model of a settled config. `weights` False: a structure to load weights into, nothing is downloaded."""
+    model = _construct(config, classes)
+    if weights and config.model.pretrained:
+        _copy_pretrained(model, config.model.name)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = config.model.batch_norm_momentum
+    return Normalised(model, config.model.mean, config.model.deviation)
+
+
+def _construct(config: Config, classes: int) -> nn.Module:
+    name, size = config.model.name, config.data.image_size
+    options: dict[str, Any] = {"num_classes": classes, **config.model.options}
+    for prefix, option in SIZE_OPTION.items():
+        if name.startswith(prefix):
+            options.setdefault(option, (size, size) if option == "input_size" else size)
+    if name in AUXILIARY:
+        options |= {"aux_logits": False, "init_weights": True}
+    try:
+        if ":" in name:
+            return _own(name)(**options)
+        if name == "simple_cnn":
+            return SimpleCNN(image_size=size, **options)
+        if name not in names():
+            raise unknown("model", name, names())
+        return cast(nn.Module, torchvision.models.get_model(name, weights=None, **options))
+    except (TypeError, ValueError, AssertionError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"model {name}: {error} (num_classes {classes}, image size {size}). Change model.options or data.image_size.") from error
+
+
+def _own(name: str) -> Any:
+    module, _, function = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script and a worker do not have it there
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"model {name}: {error}. Write module:function, and run in the folder of the module.") from error
+
+
+def _copy_pretrained(model: nn.Module, name: str) -> None:
+    """torchvision's default weights into every tensor of the same name and shape; the head stays new."""
+    if ":" in name or name == "simple_cnn":
+        raise BadInput(f"model {name}: has no pretrained weights; torchvision's models have. Set model.pretrained = false.")
+    try:
+        source = torchvision.models.get_model(name, weights="DEFAULT").state_dict()
+    except (URLError, OSError) as error:
+        raise BadInput(
+            f"model {name}: its pretrained weights could not be downloaded ({getattr(error, 'reason', error)}). "
+            "Connect to a network and try again, or set model.pretrained = false."
+        ) from error
+    own = model.state_dict()
+    model.load_state_dict({key: source[key] if key in source and source[key].shape == value.shape else value for key, value in own.items()})
+
+
+def check_size(model: nn.Module, config: Config) -> None:
+    """Raises BadInput where the model cannot take images of the configured size."""
+    size = config.data.image_size
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"model {config.model.name}: cannot take images of {size}×{size} ({reason}). Set another --image-size.") from error
+    finally:
+        model.train(training)

@@ -1,0 +1,298 @@
+"""The training loop, top to bottom. `anywhere train` runs it with the defaults of `config.py`.
+
+    checkpoint = train(config, Path("runs/digits"), resume=None, console=Console())
+
+One seed on one machine gives the same weights, interrupted or not: the order of the samples and their augmentation
+follow from seed, epoch and number (data.py), the learning rate from the step, and everything else that is
+remembered from step to step (weights, average, optimizer, random state) is in the checkpoint.
+"""
+
+import math
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from pipeline import checkpoint, data, models, tasks
+from pipeline.board import Board
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config, to_toml
+from pipeline.display import Display
+from pipeline.errors import BadInput
+from pipeline.golden import Golden, named, to_numpy
+
+EVERY = 10
+"""Steps between two scalars in TensorBoard."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM; the checkpoint of this very step has been written."""
+
+    def __init__(self, epoch: int, step: int):
+        super().__init__(f"stopped in epoch {epoch + 1} after step {step}")
+
+
+def settle(config: Config) -> Config:
+    """The config with everything filled in that it leaves to the dataset or the model. Raises BadInput."""
+    tasks.load(config.task)
+    return data.settle(config, models.OWN_SIZE.get(config.model.name))
+
+
+def train(config: Config, run: Path, resume: Checkpoint | None, console: Console) -> Checkpoint:
+    """Train a settled config and return the finished checkpoint in `run/checkpoint`. Raises BadInput, Interrupted."""
+    c = config.train
+    device = choose_device(c.device)
+    make_repeatable(c.seed)
+    task = tasks.load(config.task)
+    images = data.load(config)
+    model = models.build(config, len(images.labels), weights=resume is None).to(device)
+    models.check_size(model, config)
+    golden = Golden(images, config, task)
+    batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
+    batches_per_epoch = len(batches)
+    loader = data.loader(images.train, batches, config.data.workers, pin=device.type == "cuda")
+    if c.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    average = AveragedModel(model, multi_avg_fn=warmed_up_average(c.ema), use_buffers=True)
+    optimizer = torch.optim.AdamW(decay_groups(model, c.weight_decay), lr=c.learning_rate)
+    first_epoch, first_step = 0, 0
+    if resume:
+        first_epoch, first_step = restore(resume, model, average, optimizer)
+    forward = torch.compile(model) if c.compile else model
+    total = c.epochs * batches_per_epoch
+    done = first_epoch * batches_per_epoch + first_step
+    board = Board(run / "tensorboard", step=done)
+    started = time.monotonic()
+
+    def save(epoch: int, step: int, finished: bool, metrics: dict[str, float]) -> Checkpoint:
+        """`epoch`, `step`: where to go on."""
+        averaged = average.module.eval()
+        arrays_golden, arrays_calibration = golden.record(averaged)
+        inputs, outputs = golden.tensors(averaged)
+        arrays: dict[str, Any] = {
+            checkpoint.WEIGHTS: to_numpy(averaged.state_dict()),
+            checkpoint.GOLDEN: arrays_golden,
+            checkpoint.CALIBRATION: arrays_calibration,
+        }
+        if not finished:
+            arrays[checkpoint.TRAINING] = to_numpy(remember(model, average, optimizer))
+        record = {
+            "task": config.task,
+            "labels": images.labels,
+            "inputs": checkpoint.tensors_to(inputs),
+            "outputs": checkpoint.tensors_to(outputs),
+            "preparation": images.preparation.record(),
+            "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
+            "metrics": metrics,
+            "environment": environment(device, c.seed),
+            "progress": {"epoch": epoch, "step": step, "epochs": c.epochs, "finished": finished},
+        }
+        return Checkpoint.write(run / "checkpoint", record, to_toml(config), arrays)
+
+    metrics: dict[str, float] = dict(resume.metrics) if resume else {}
+    with stop_on_signal() as stop, Display(console, c.epochs, batches_per_epoch, done, task.METRIC) as display:
+        for epoch in range(first_epoch, c.epochs):
+            batches.epoch, batches.start = epoch, first_step
+            losses = scores = 0.0
+            model.train()
+            for step, (image, label) in enumerate(loader, start=first_step):
+                image, label = image.to(device, non_blocking=True), label.to(device, non_blocking=True)  # (N, 3, H, W), (N,)
+                if c.channels_last:
+                    image = image.contiguous(memory_format=torch.channels_last)
+                now = epoch * batches_per_epoch + step
+                for group in optimizer.param_groups:
+                    group["lr"] = rate = learning_rate(now, total, c.warmup, c.learning_rate)
+                with torch.autocast(device.type, torch.bfloat16, enabled=c.amp and device.type == "cuda"):
+                    outputs = named(forward(image), task.OUTPUTS)
+                loss = task.loss(outputs, label, c.label_smoothing)
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise diverged(value, epoch, step, run, c.learning_rate)
+                optimizer.zero_grad()
+                loss.backward()
+                norm = nn.utils.clip_grad_norm_(model.parameters(), c.clip)
+                optimizer.step()
+                average.update_parameters(model)
+
+                score = task.score({name: output.detach() for name, output in outputs.items()}, label)
+                count = step - first_step + 1
+                losses, scores = losses + value, scores + score
+                display.step(epoch, step, len(image), value, scores / count)
+                if now == 0:
+                    board.images(now, image)
+                if now % EVERY == 0:
+                    board.scalars(now, train_loss=value, train_score=score, train_rate=rate, train_gradient=float(norm), train_images_per_second=display.speed)
+                if stop.requested and step + 1 < batches_per_epoch:
+                    save(epoch, step + 1, False, metrics)
+                    raise Interrupted(epoch, step + 1)
+
+            test, actual, labels = evaluate(average.module, images.test, task, device)
+            metrics = {f"test_{task.METRIC}": test, "train_loss": losses / count, "seconds": round(time.monotonic() - started, 1)}
+            display.epoch(epoch, losses / count, scores / count, test)
+            board.scalars((epoch + 1) * batches_per_epoch, test_score=test)
+            board.confusion((epoch + 1) * batches_per_epoch, actual, labels, images.labels)
+            first_step = 0
+            saved = save(epoch + 1, 0, epoch + 1 == c.epochs, metrics)
+            if stop.requested and not saved.finished:
+                raise Interrupted(epoch, batches_per_epoch)
+    board.close()
+    return saved
+
+
+def choose_device(name: str) -> torch.device:
+    """auto → a GPU where there is one. Raises BadInput."""
+    try:
+        device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"train.device {name}: {str(error).splitlines()[0]}. Use auto, cpu, or a GPU of this machine.") from error
+    return device
+
+
+def make_repeatable(seed: int) -> None:
+    """The same arithmetic in the same order on every run. cuBLAS needs the variable before its first call."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it would clear every new tensor; none of ours is read unset
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+
+
+def decay_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels, none for biases and BatchNorm."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step: int, total: int, warmup: float, peak: float) -> float:
+    """Linear from a hundredth of the peak to the peak, then a cosine to zero."""
+    rising = max(1, round(warmup * total))
+    if step < rising:
+        return peak * (0.01 + 0.99 * step / rising)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+def warmed_up_average(decay: float) -> Any:
+    """An exponential moving average that follows closely at first, so that it forgets the random start."""
+
+    def update(averages: Any, values: Any, count: Any) -> None:
+        now = min(decay, (1 + float(count)) / (10 + float(count)))
+        get_ema_multi_avg_fn(now)(averages, values, count)
+
+    return update
+
+
+def diverged(loss: float, epoch: int, step: int, run: Path, rate: float) -> BadInput:
+    """The error for a loss that is no number."""
+    kept = f"The checkpoint after epoch {epoch} is kept in {run / 'checkpoint'}." if epoch else "There is no checkpoint yet."
+    return BadInput(f"run {run.name}: the loss is {loss} in epoch {epoch + 1} at step {step + 1}; training stopped. {kept} Lower train.learning_rate ({rate:g}) and train again with --force.")
+
+
+def evaluate(model: nn.Module, split: data.Split, task: tasks.Task, device: torch.device) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """The metric on a split, the decisions (N,) and the labels (N,)."""
+    model.eval()
+    parts, labels = [], []
+    with torch.no_grad():
+        for image, label in DataLoader(split, batch_size=128):
+            parts.append({name: value.cpu() for name, value in named(model(image.to(device)), task.OUTPUTS).items()})
+            labels.append(label)
+    outputs = {name: torch.cat([part[name] for part in parts]) for name in task.OUTPUTS}
+    truth = torch.cat(labels)
+    return task.score(outputs, truth), task.decode(outputs), truth
+
+
+def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """All that one step leaves to the next, as named tensors."""
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    state |= {f"average.{key}": value for key, value in average.state_dict().items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{number}.{key}": value for key, value in values.items()}
+    state["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        state["random.cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore(saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, int]:
+    """Undo `remember`; → the epoch and the step to go on with."""
+    state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
+    model.load_state_dict(_below("model.", state))
+    average.load_state_dict(_below("average.", state))
+    whole = optimizer.state_dict()
+    for key, value in _below("optimizer.", state).items():
+        number, _, name = key.partition(".")
+        whole["state"].setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(whole)
+    torch.set_rng_state(state["random.cpu"])
+    if "random.cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["random.cuda"])
+    return int(saved.progress["epoch"]), int(saved.progress["step"])
+
+
+def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+class _Stop:
+    requested = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[_Stop]:
+    """Ctrl-C and SIGTERM ask for a stop after the step; a second Ctrl-C stops at once.
+
+    In the midst of optimizer.step() an exception would leave weights that no step has made.
+    """
+    stop = _Stop()
+
+    def request(number: int, _: object) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def environment(device: torch.device, seed: int) -> dict[str, Any]:
+    """Where a checkpoint was made: versions, device, seed, git commit."""
+    return {
+        "versions": {name: version(name) for name in ("torch", "torchvision", "numpy", "safetensors")},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "seed": seed,
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the folder the command runs in, `-dirty` with uncommitted changes; None outside of git."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")

@@ -1,0 +1,1 @@
+"""Artifacts to report. Knows `export/` by its doors only; no torch, no tensorflow."""

@@ -1,0 +1,105 @@
+"""`anywhere validate`, `anywhere targets`, `anywhere doctor`: is it the same model, what is there, what is missing."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from export import target, toolchain
+from export.artifact import BadInput, Run
+from validate import runner
+
+ROOM_BYTES = 10 * 10**9
+"""Free disk below which environments and artifacts may not fit."""
+
+
+def validate(
+    run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="Threads a runtime may use. Default: up to 4.")] = min(4, os.cpu_count() or 1),
+) -> None:
+    """Run every artifact in every runtime and prove parity: runs/RUN/report."""
+    from validate import parity, report
+
+    console = Console()
+    opened = Run.open(run)
+    with console.status("") as status:
+        result = parity.check(opened, runner.find(target.constants), threads, lambda text: status.update(f"running {text} …"))
+    report.write(result, opened.folder / "report" / "report.json")
+    console.print(report.render(result), soft_wrap=True)
+    console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)
+    raise typer.Exit(result.exit_status)
+
+
+def targets() -> None:
+    """List targets, precisions and runtimes, and which are ready on this machine."""
+    chains, runners = toolchain.find(), runner.find(target.constants)
+    rows = Table("target", "precision", "made from", "toolchain", "runtimes", box=None, pad_edge=False)
+    for one in target.find().values():
+        mine = [r for r in runners if r.target == one.name]
+        for precision, source in one.sources.items():
+            rows.add_row(one.name, precision, source, _ready(chains[one.toolchain], one.toolchain), Text(", ").join([_ready(chains[r.toolchain], r.runtime) for r in mine]))
+    Console().print(rows)
+
+
+def _ready(chain: toolchain.Toolchain, name: str) -> Text:
+    return Text.assemble(name, (" ready", "green") if chain.ready else (" not built", "yellow"))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor looked at."""
+
+    what: str
+    state: str
+    ok: bool
+    fix: str = ""
+    """The command that mends it."""
+
+
+def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains that are missing.")] = False) -> None:
+    """Say what is missing on this machine, and the command that fixes it."""
+    console = Console()
+    if fix:
+        for chain in toolchain.find().values():
+            if not chain.ready:
+                with console.status(f"building toolchain {chain.name} …"):
+                    chain.build()
+    findings = list(examine())
+    rows = Table("", "", "", "fix", box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        rows.add_row(Text("ok", "green") if finding.ok else Text("missing", "red"), finding.what, finding.state, finding.fix)
+    console.print(rows)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def examine() -> Iterator[Finding]:
+    """Everything a run needs, one after the other."""
+    yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "install Python 3.11 or later")
+    yield _uv()
+    for chain in toolchain.find().values():
+        yield Finding(f"toolchain {chain.name}", str(chain.home), chain.ready, "" if chain.ready else "anywhere doctor --fix")
+    for place in dict.fromkeys([Path.cwd(), _existing(toolchain.cache_folder())]):
+        free = shutil.disk_usage(place).free
+        yield Finding(f"room in {place}", f"{free / 1e9:.0f} GB free", free > ROOM_BYTES, "" if free > ROOM_BYTES else f"free {ROOM_BYTES / 1e9:.0f} GB there")
+        writable = os.access(place, os.W_OK)
+        yield Finding(f"writing in {place}", "allowed" if writable else "not allowed", writable, "" if writable else f"chmod u+w {place}")
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def _uv() -> Finding:
+    try:
+        return Finding("uv", toolchain.uv_path(), True)
+    except (ImportError, FileNotFoundError, BadInput):
+        return Finding("uv", "not found", False, "pip install uv")

@@ -1,0 +1,83 @@
+"""Arrays in, numbers out: how far an actual output lies from golden. Pure numpy; judges nothing.
+
+    difference = compare(actual, golden)       # both (N, …)
+    difference.sqnr_db
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+CEILING_DB = 300.0
+"""SQNR given to equal arrays, whose ratio is infinite: beyond what float64 can tell apart."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two arrays of one shape. Where a value is no number, every distance is NaN: within no tolerance."""
+
+    max_absolute: float
+    mean_absolute: float
+    max_relative: float
+    """Greatest absolute difference ÷ greatest absolute golden value."""
+    sqnr_db: float
+    """Signal to quantization noise ratio, 10·log10(Σ golden² ÷ Σ (actual − golden)²)."""
+    cosine: float
+    """Of the angle between the two as vectors."""
+    not_finite: int
+    """Actual values that are NaN or infinite."""
+    worst: tuple[int, ...]
+    """Where the greatest difference is (the first value that is no number, where there is one)."""
+
+
+def compare(actual: Array, golden: Array) -> Difference:
+    """Both of one shape, any number type; computed in float64. Raises ValueError for shapes that differ or no values."""
+    if actual.shape != golden.shape:
+        raise ValueError(f"shape {actual.shape}, golden has {golden.shape}")
+    if golden.size == 0:
+        raise ValueError("nothing to compare: no values")
+    if not np.isfinite(golden).all():
+        raise ValueError("golden has values that are no numbers")
+    a, g = actual.astype(np.float64), golden.astype(np.float64)
+    bad = ~np.isfinite(a)
+    if bad.any():
+        place = tuple(int(axis) for axis in np.argwhere(bad)[0])
+        return Difference(np.nan, np.nan, np.nan, np.nan, np.nan, int(bad.sum()), place)
+    distance = np.abs(a - g)
+    worst = np.unravel_index(int(distance.argmax()), distance.shape)
+    greatest, peak = float(distance.max()), float(np.abs(g).max())
+    return Difference(
+        max_absolute=greatest,
+        mean_absolute=float(distance.mean()),
+        max_relative=greatest / peak if peak else float("nan"),
+        sqnr_db=sqnr_db(a, g),
+        cosine=_cosine(a.ravel(), g.ravel()),
+        not_finite=0,
+        worst=tuple(int(axis) for axis in worst),
+    )
+
+
+def sqnr_db(actual: Array, golden: Array) -> float:
+    """In dB; `CEILING_DB` at most; NaN without signal."""
+    signal, noise = float(np.square(golden).sum()), float(np.square(actual - golden).sum())
+    if signal == 0:
+        return float("nan")
+    return min(CEILING_DB, float(10 * np.log10(signal / noise))) if noise else CEILING_DB
+
+
+def _cosine(a: Array, g: Array) -> float:
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(g))
+    return float(a @ g) / lengths if lengths else float("nan")
+
+
+def agreement(actual: Array, golden: Array) -> float:
+    """Share of samples whose decision (N,) is golden's."""
+    return float((actual == golden).mean())
+
+
+def varies(golden: Array) -> bool:
+    """Whether outputs (N, …) depend on the input at all: parity on constants proves nothing."""
+    return bool(len(golden) > 1 and (golden != golden[:1]).any())

@@ -1,0 +1,239 @@
+"""The report: what was compared, how far it lies apart, what was allowed, and the verdict.
+
+    write(report, Path("runs/digits/report/report.json"))
+    report.exit_status                     # 0 only if everything expected was run and is within tolerance
+
+`report.schema.json` beside this file is its JSON Schema, generated from these records.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from export.artifact import room_for
+
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
+SCHEMA = Path(__file__).with_name("report.schema.json")
+SCHEMA_VERSION = 1
+
+Status = Literal["pass", "fail", "error", "not_run"]
+Number = Annotated[float | None, Field(description="null: not a number")]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One measured value against its tolerance."""
+
+    __pydantic_config__ = _STRICT
+
+    measure: str
+    """max_absolute, sqnr_db, agreement or metric_change."""
+    measured: Number
+    allowed: float
+    upper: bool
+    """Whether `allowed` is the greatest (true) or the least (false) value allowed."""
+    headroom: Number
+    """1 − measured ÷ allowed; negative: beyond."""
+    within: bool
+    reason: str
+    """Why this much is allowed."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output tensor against golden."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    max_absolute: Number
+    mean_absolute: Number
+    max_relative: Number
+    """Greatest absolute difference ÷ greatest absolute golden value."""
+    sqnr_db: Number
+    """Signal to quantization noise ratio; 300 stands for equal arrays."""
+    cosine: Number
+    not_finite: int
+    """Values that are NaN or infinite."""
+    worst: list[int]
+    """Index of the greatest difference."""
+    noise_floor: float
+    """Greatest absolute difference between golden (float32) and the oracle (float64)."""
+    judgements: list[Judgement]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The task's metric on the golden samples."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    golden: float
+    actual: float
+    change: float
+    """actual − golden."""
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Share of samples whose decision equals golden's."""
+
+    __pydantic_config__ = _STRICT
+
+    share: float
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call with one sample, after warm-up."""
+
+    __pydantic_config__ = _STRICT
+
+    median: float
+    p90: float
+    calls: int
+    batch: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One artifact in one runtime."""
+
+    __pydantic_config__ = _STRICT
+
+    target: str
+    precision: str
+    runtime: str
+    runtime_version: str | None
+    status: Status
+    reason: str
+    """Empty for a pass; else one sentence."""
+    outputs: list[Output]
+    agreement: Agreement | None
+    metric: Metric | None
+    latency_ms: Latency | None
+    size_bytes: int | None
+    samples: int
+    """Golden inputs that were compared."""
+    artifact_sha256: str | None
+    log: str | None
+    """What the runtime printed; relative to the run's folder."""
+
+    @property
+    def headroom(self) -> float | None:
+        """The least of all its judgements."""
+        judgements = [one for output in self.outputs for one in output.judgements]
+        judgements += [one.judgement for one in (self.agreement, self.metric) if one]
+        known = [one.headroom for one in judgements if one.headroom is not None]
+        return min(known) if known else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it."""
+
+    __pydantic_config__ = _STRICT
+
+    schema_version: Literal[1]
+    run: str
+    verdict: Literal["pass", "fail"]
+    checkpoint_sha256: str
+    task: str
+    created: str
+    """UTC, ISO 8601."""
+    machine: dict[str, str | int | None]
+    results: list[Result]
+
+    @property
+    def exit_status(self) -> int:
+        """0: pass. 1: fail."""
+        return 0 if self.verdict == "pass" else 1
+
+
+def verdict(results: list[Result]) -> Literal["pass", "fail"]:
+    """Nothing compared is no pass."""
+    return "pass" if results and all(result.status == "pass" for result in results) else "fail"
+
+
+@cache
+def _adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of report.json."""
+    found = _adapter().json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of Anywhere", **found}
+
+
+def write(report: Report, path: Path) -> None:
+    """As JSON, beside its place and renamed. Raises NoRoom."""
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_bytes(_adapter().dump_json(report, indent=1))
+        new.replace(path)
+
+
+def read(path: Path) -> Report:
+    """What `write` wrote. Raises pydantic's ValidationError."""
+    return _adapter().validate_python(json.loads(path.read_text()))
+
+
+STYLES: dict[Status, str] = {"pass": "green", "fail": "bold red", "error": "bold red", "not_run": "red"}
+
+
+def render(report: Report) -> RenderableType:
+    """The table, and a sentence for each row that is no pass; fits 100 columns."""
+    rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("target", "precision", "runtime", "status"):
+        rows.add_column(name, no_wrap=True)
+    for name in ("SQNR dB", "max |d|", "agree", report.results[0].metric.name if report.results and report.results[0].metric else "metric", "ms", "MB", "headroom"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    for result in report.results:
+        rows.add_row(*_cells(result))
+    failed = [result for result in report.results if result.status != "pass"]
+    sentences = [Text.assemble((f"{one.target}/{one.precision} in {one.runtime}: ", "bold"), one.reason + (f" Log: {one.log}" if one.log else "")) for one in failed]
+    return Group(rows, *sentences, _verdict(report, len(failed)))
+
+
+def _cells(result: Result) -> list[str | Text]:
+    worst = min(result.outputs, key=lambda output: -1e9 if output.sqnr_db is None else output.sqnr_db, default=None)
+    metric, latency = result.metric, result.latency_ms
+    return [
+        result.target,
+        result.precision,
+        result.runtime,
+        Text(result.status.replace("_", " "), STYLES[result.status]),
+        _number(worst.sqnr_db, ".1f") if worst else "",
+        _number(worst.max_absolute, ".1e") if worst else "",
+        f"{result.agreement.share:.4f}" if result.agreement else "",
+        f"{metric.actual:.4f}" if metric else "",
+        f"{latency.median:.2f}" if latency else "",
+        f"{result.size_bytes / 1e6:.2f}" if result.size_bytes is not None else "",
+        "" if result.headroom is None else f"{result.headroom:.0%}",
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "NaN" if value is None else format(value, form)
+
+
+def _verdict(report: Report, failed: int) -> Text:
+    sampled = {result.samples for result in report.results if result.samples}
+    samples = f"{min(sampled)} golden inputs" if len(sampled) == 1 else f"{min(sampled)} to {max(sampled)} golden inputs" if sampled else "nothing"
+    threads = {result.latency_ms.threads for result in report.results if result.latency_ms}
+    if report.verdict == "pass":
+        return Text(f"pass: {len(report.results)} of {len(report.results)} within tolerance on {samples}; latency of one image with {max(threads)} threads.", "green")
+    return Text(f"fail: {failed} of {len(report.results)} did not pass ({samples}).", "bold red")

@@ -1,0 +1,1 @@
+"""One target in one runtime, one file; `validate/runner.py` says what a runner is. The folder is the registry."""
