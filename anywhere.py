@@ -15,7 +15,13 @@ import pipeline.commands
 import validate.commands
 from pipeline.errors import BadInput
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=__doc__.splitlines()[0],
+)
 app.command()(pipeline.commands.train)
 app.command()(export.commands.export)
 app.command()(validate.commands.validate)
@@ -25,6 +31,8 @@ app.command()(validate.commands.doctor)
 
 def main() -> None:
     """Run the app. Bad input is one sentence on stderr and exit status 2."""
+    if not sys.stdout.isatty():
+        os.environ.setdefault("COLUMNS", "100")  # a table in a log file is made for reading, too
     try:
         app()
     except BadInput as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoint import Checkpoint, Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
+from pipeline.checkpoint import exclusive as exclusive
 from pipeline.checkpoint import latest_run as latest_run
 from pipeline.checkpoint import new_folder as new_folder
 from pipeline.checkpoint import recover_folder as recover_folder
@@ -86,9 +87,13 @@ class Artifact:
         try:
             record = json.loads(path.read_text())
         except ValueError as error:
-            raise BadInput(f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {_remedy(folder)}") from error
+            raise BadInput(
+                f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {_remedy(folder)}"
+            ) from error
         if not is_sealed(record) or record["format"] != FORMAT:
-            raise BadInput(f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {_remedy(folder)}")
+            raise BadInput(
+                f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {_remedy(folder)}"
+            )
         for name, expected in record["files"].items():
             file = folder / name
             if not file.is_file() or sha256_of_file(file) != expected:
@@ -96,7 +101,10 @@ class Artifact:
                 raise BadInput(f"artifact {folder}: {name} {state}. {_remedy(folder)}")
         extra = sorted(set(_files_in(folder)) - set(record["files"]))
         if extra:
-            raise BadInput(f"artifact {folder}: {extra[0]} is not in its manifest. Remove it, or: anywhere export --force {_run_of(folder)}.")
+            raise BadInput(
+                f"artifact {folder}: {extra[0]} is not in its manifest. Remove it, or: anywhere export --force "
+                f"{_run_of(folder)}."
+            )
         return cls._from_record(folder, record)
 
     @classmethod
@@ -127,7 +135,9 @@ class Artifact:
 
 
 def _files_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
+    )
 
 
 def _run_of(folder: Path) -> str:
@@ -172,17 +182,23 @@ class Run:
     def expected(self) -> list[str]:
         """The conversions asked for so far."""
         path = self.folder / "artifacts" / EXPECTED
-        names: list[str] = json.loads(path.read_text()) if path.is_file() else []
+        try:
+            names: list[str] = json.loads(path.read_text()) if path.is_file() else []
+        except ValueError as error:
+            raise BadInput(
+                f"{path}: was truncated or altered ({error}). Remove it and run: anywhere export {self.name}."
+            ) from error
         return names
 
     def expect(self, names: Iterable[str]) -> None:
         """Remember that these were asked for."""
         path = self.folder / "artifacts" / EXPECTED
-        path.parent.mkdir(parents=True, exist_ok=True)
         merged = list(dict.fromkeys([*self.expected(), *names]))
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(merged))
-        new.rename(path)
+        with room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(merged))
+            new.rename(path)
 
     def artifact(self, conversion: str) -> Artifact:
         """A verified artifact that was made from this very checkpoint. Raises BadInput."""
@@ -191,7 +207,8 @@ class Run:
             raise BadInput(f"artifact {artifact.folder}: its manifest says {artifact.name}. {_remedy(artifact.folder)}")
         if artifact.checkpoint_sha256 != self.checkpoint.sha256:
             raise BadInput(
-                f"artifact {artifact.folder}: made from another checkpoint ({artifact.checkpoint_sha256[:12]}) than {self.checkpoint.folder} "
+                f"artifact {artifact.folder}: made from another checkpoint ({artifact.checkpoint_sha256[:12]}) "
+                f"than {self.checkpoint.folder} "
                 f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
             )
         return artifact

@@ -1,14 +1,14 @@
 """`anywhere export`: a run's checkpoint to its artifacts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from export.artifact import Run
-from export.convert import Outcome, convert
-from export.target import find, plan
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from export.convert import Outcome
 
 STYLES = {"built": "green", "unchanged": "dim", "failed": "red", "not_run": "red"}
 
@@ -21,14 +21,22 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Build again what is unchanged.")] = False,
 ) -> None:
     """Convert a run's checkpoint: runs/RUN/artifacts/TARGET/PRECISION."""
+    from rich.console import Console
+
+    from export.artifact import Run, exclusive
+    from export.convert import convert
+    from export.target import find, plan
+
     console = Console()
     conversions = plan(find(), _list(to), _list(precision))
     opened = Run.open(run)
     state = "" if opened.checkpoint.finished else " (its training is not finished)"
-    console.print(f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True)
-    with console.status("converting …") as status:
+    console.print(
+        f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True
+    )
+    with exclusive(opened.folder), console.status("converting …") as status:
 
-        def report(outcome: Outcome) -> None:
+        def report(outcome: "Outcome") -> None:
             if console.is_terminal:
                 status.update(f"converting … {outcome.conversion.name} {outcome.status}")
 
@@ -44,8 +52,10 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def table(outcomes: list[Outcome]) -> Table:
+def table(outcomes: "list[Outcome]") -> "Table":
     """One row per conversion."""
+    from rich.table import Table
+
     rows = Table("target", "precision", "status", "size", "time", "artifact", box=None, pad_edge=False)
     for outcome in outcomes:
         artifact = outcome.artifact
@@ -60,7 +70,7 @@ def table(outcomes: list[Outcome]) -> Table:
     return rows
 
 
-def tell(console: Console, outcome: Outcome) -> None:
+def tell(console: "Console", outcome: "Outcome") -> None:
     """What there is to say beside the table: why one failed and where its log is; what a conversion noticed."""
     if outcome.artifact is None:
         where = f" Log: {outcome.log}" if outcome.log else ""

@@ -7,7 +7,7 @@ Nothing unchanged is built again. One that fails is its own outcome; what depend
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from export import toolchain
 from export.artifact import Artifact, Run, new_folder, recipe
-from export.target import CHECKPOINT, Conversion
+from export.target import CHECKPOINT, Conversion, Target
 from export.toolchain import Toolchain, Worker, WorkerFailed
 from pipeline.checkpoint import tensor_from
 from pipeline.errors import BadInput
@@ -34,53 +34,73 @@ class Outcome:
 
 
 class Workers:
-    """The live workers: at most `limit`, one job each at a time, reused for the next job of their toolchain."""
+    """The live workers, one job each at a time, reused for the next job of their toolchain.
 
-    def __init__(self, run: Run, toolchains: dict[str, Toolchain], limit: int):
+    `prepare` starts one ahead of its first job: building an environment or importing TensorFlow overlaps what is
+    still being made for it.
+    """
+
+    def __init__(self, run: Run, toolchains: Mapping[str, Toolchain], jobs: int):
         self.run, self.toolchains = run, toolchains
-        self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // limit))}
+        self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
         self._idle: list[Worker] = []
-        self._started = 0
+        self._started: list[str] = []
+        self._coming: dict[str, Future[Worker]] = {}
         self._lock = threading.Lock()
+        self._starter = ThreadPoolExecutor()
 
-    def start(self, name: str, preload: Sequence[Path]) -> None:
-        """Start one ahead of its first job."""
-        worker = self._new(name, preload)
+    def prepare(self, target: Target) -> None:
+        """Start a worker for the target's toolchain, unless there was one already."""
         with self._lock:
-            self._idle.append(worker)
+            if target.toolchain in self._started:
+                return
+            self._started.append(target.toolchain)
+            self._coming[target.toolchain] = self._starter.submit(self._new, target)
 
-    def _new(self, name: str, preload: Sequence[Path]) -> Worker:
+    def take(self, target: Target) -> Worker:
+        """An idle worker of the target's toolchain, the one that is being started, or a new one."""
         with self._lock:
-            self._started += 1
-            number = self._started
-        self.toolchains[name].build()
-        return self.toolchains[name].start(self.run.log("export", f"worker-{name}-{number}"), preload, self.environment)
+            self._started.append(target.toolchain)
+            idle = next((worker for worker in self._idle if worker.toolchain.name == target.toolchain), None)
+            if idle:
+                self._idle.remove(idle)
+                return idle
+            coming = self._coming.pop(target.toolchain, None)
+        return coming.result() if coming else self._new(target)
 
-    def take(self, name: str, preload: Sequence[Path]) -> Worker:
-        """An idle worker of that toolchain, or a new one."""
-        with self._lock:
-            for worker in self._idle:
-                if worker.toolchain.name == name:
-                    self._idle.remove(worker)
-                    return worker
-        return self._new(name, preload)
+    def _new(self, target: Target) -> Worker:
+        chain = self.toolchains[target.toolchain]
+        chain.build()
+        return chain.start(self.run.log("export", f"toolchain-{chain.name}"), [target.file], self.environment)
 
-    def give_back(self, worker: Worker, wanted: bool) -> None:
-        """Keep it for the next job, if it lives and is `wanted`."""
-        if worker.alive and wanted:
+    def give_back(self, worker: Worker) -> None:
+        """Keep it for the next job, if it lives."""
+        if worker.alive:
             with self._lock:
                 self._idle.append(worker)
-        else:
-            worker.close()
 
     def close(self) -> None:
-        """End all that are idle."""
+        """End all of them, those nobody took included."""
+        for future in self._coming.values():
+            if not future.cancel() and future.exception() is None:
+                future.result().close()
+        self._starter.shutdown()
         for worker in self._idle:
             worker.close()
 
 
-def convert(run: Run, conversions: Sequence[Conversion], jobs: int, force: bool, report: Callable[[Outcome], None], toolchains: dict[str, Toolchain] | None = None) -> list[Outcome]:
-    """Bring every artifact up to date, at most `jobs` at a time. `report` is called as each ends. In order of `conversions`."""
+def convert(
+    run: Run,
+    conversions: Sequence[Conversion],
+    jobs: int,
+    force: bool,
+    report: Callable[[Outcome], None],
+    toolchains: Mapping[str, Toolchain] | None = None,
+) -> list[Outcome]:
+    """Bring every artifact up to date, at most `jobs` at a time; outcomes in the order of `conversions`.
+
+    `report` is called as each ends.
+    """
     toolchains = toolchain.find() if toolchains is None else toolchains
     keys = {name: toolchains[name].key for name in {one.target.toolchain for one in conversions}}
     run.expect(conversion.name for conversion in conversions)
@@ -99,10 +119,19 @@ def convert(run: Run, conversions: Sequence[Conversion], jobs: int, force: bool,
                 for conversion in list(waiting):
                     source = outcomes.get(conversion.source)
                     if conversion.source != CHECKPOINT and source is None:
+                        if workers:  # its source is being made anew, so it will be, too
+                            workers.prepare(conversion.target)
                         continue
                     if source and source.artifact is None:
                         waiting.remove(conversion)
-                        settle(Outcome(conversion, "not_run", f"its source {conversion.source} {source.status.replace('_', ' ')}", log=source.log))
+                        settle(
+                            Outcome(
+                                conversion,
+                                "not_run",
+                                f"its source {conversion.source} {source.status.replace('_', ' ')}",
+                                log=source.log,
+                            )
+                        )
                         continue
                     made_from = source.artifact if source else None
                     key = recipe(conversion.target.file, keys[conversion.target.toolchain])
@@ -113,7 +142,7 @@ def convert(run: Run, conversions: Sequence[Conversion], jobs: int, force: bool,
                     if len(running) < jobs:
                         waiting.remove(conversion)
                         workers = workers or Workers(run, toolchains, jobs)
-                        running[pool.submit(_convert_one, run, conversion, made_from, key, workers, list(waiting))] = conversion
+                        running[pool.submit(_convert_one, run, conversion, made_from, key, workers)] = conversion
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     del running[future]
                     settle(future.result())
@@ -133,14 +162,14 @@ def unchanged(run: Run, conversion: Conversion, source: Artifact | None, key: st
     return artifact if same else None
 
 
-def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key: str, workers: Workers, later: Iterable[Conversion]) -> Outcome:
+def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key: str, workers: Workers) -> Outcome:
     target, log = conversion.target, run.log("export", conversion.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     place = run.place(conversion.name)
     try:
         with new_folder(place) as new:
-            worker = workers.take(target.toolchain, [target.file])
+            worker = workers.take(target)
             try:
                 done = worker.call(
                     target.file,
@@ -157,15 +186,16 @@ def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key:
             except BaseException:
                 worker.close()
                 raise
-            wanted = any(one.target.toolchain == target.toolchain for one in later)
-            workers.give_back(worker, wanted)
+            workers.give_back(worker)
             artifact = Artifact.seal(new, place, _record(run, conversion, source, key, done, new))
     except (WorkerFailed, BadInput) as error:
         return Outcome(conversion, "failed", str(error), log=log)
     return Outcome(conversion, "built", artifact=artifact, log=log)
 
 
-def _record(run: Run, conversion: Conversion, source: Artifact | None, key: str, done: toolchain.Done, new: Path) -> dict[str, Any]:
+def _record(
+    run: Run, conversion: Conversion, source: Artifact | None, key: str, done: toolchain.Done, new: Path
+) -> dict[str, Any]:
     said = done.value if isinstance(done.value, dict) else {}
     entry = said.get("entry")
     if not isinstance(entry, str) or not (new / entry).exists():

@@ -50,7 +50,7 @@ class Conversion:
 
     @property
     def source(self) -> str:
-        """"checkpoint" or the name of the conversion it builds upon."""
+        """ "checkpoint" or the name of the conversion it builds upon."""
         return self.target.sources[self.precision]
 
 
@@ -58,7 +58,11 @@ def constants(file: Path) -> dict[str, Any]:
     """The upper-case literals a Python file assigns at its top level, read without running it."""
     found = {}
     for statement in ast.parse(file.read_text()).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name) and statement.targets[0].id.isupper():
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id.isupper()
+        ):
             try:
                 found[statement.targets[0].id] = ast.literal_eval(statement.value)
             except ValueError:
@@ -91,7 +95,10 @@ def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iter
     for target in (targets[name] for name in to or targets):
         wanted = [precision for precision in target.sources if not precisions or precision in precisions]
         if to and not wanted:
-            raise BadInput(f"target {target.name}: not in {' or '.join(precisions)}. It has {', '.join(target.sources)}; name one of those.")
+            raise BadInput(
+                f"target {target.name}: not in {' or '.join(precisions)}. It has {', '.join(target.sources)}; "
+                "name one of those."
+            )
         chosen += [Conversion(target, precision) for precision in wanted]
     ordered: dict[str, Conversion] = {}
     for conversion in chosen:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -116,19 +116,37 @@ class Toolchain:
         wanted = ["--python", self.python_version] if self.python_version else []
         commands = [
             [*uv, "venv", "--relocatable", *wanted, str(new)],
-            [*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", str(new / "bin" / "python"), str(self.lock)],
+            [
+                *uv,
+                "pip",
+                "sync",
+                "--require-hashes",
+                "--compile-bytecode",
+                "--python",
+                str(new / "bin" / "python"),
+                str(self.lock),
+            ],
         ]
         try:
             for command in commands:
                 done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
                 if done.returncode:
                     said = " ".join(done.stderr.split())[-600:]
-                    raise BadInput(f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a network?) and run: anywhere doctor --fix.")
+                    raise BadInput(
+                        f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
+                        "network?) and run: anywhere doctor --fix."
+                    )
             new.rename(self.home)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
-    def start(self, log: Path, preload: Sequence[Path] = (), environment: Mapping[str, str] | None = None, memory_limit: int = MEMORY_LIMIT) -> "Worker":
+    def start(
+        self,
+        log: Path,
+        preload: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> "Worker":
         """A worker, importing `preload` while we go on. Build the toolchain before."""
         return Worker(self, log, preload, environment or {}, memory_limit)
 
@@ -140,7 +158,14 @@ class Toolchain:
 class Worker:
     """A process in a toolchain that does one job after the other."""
 
-    def __init__(self, toolchain: Toolchain, log: Path, preload: Sequence[Path], environment: Mapping[str, str], memory_limit: int):
+    def __init__(
+        self,
+        toolchain: Toolchain,
+        log: Path,
+        preload: Sequence[Path],
+        environment: Mapping[str, str],
+        memory_limit: int,
+    ):
         self.toolchain, self.log, self.memory_limit = toolchain, log, memory_limit
         self.alive = True
         self._ready = False
@@ -205,7 +230,11 @@ class Worker:
             except queue.Empty:
                 used = memory_of(self._process.pid)
                 if used > self.memory_limit:
-                    raise self._fail(f"used {used / 2**30:.1f} GiB of memory ({self.memory_limit / 2**30:.1f} allowed) and was killed", log) from None
+                    raise self._fail(
+                        f"used {used / 2**30:.1f} GiB of memory ({self.memory_limit / 2**30:.1f} allowed) and was "
+                        "killed",
+                        log,
+                    ) from None
                 if time.monotonic() > deadline:
                     raise self._fail(f"gave no answer within {limit_s:g} s and was killed", log) from None
                 continue
@@ -233,10 +262,8 @@ class Worker:
     def kill(self) -> None:
         """At once, with all processes it has started."""
         self.alive = False
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def close(self) -> None:
@@ -244,10 +271,8 @@ class Worker:
         if self.alive:
             self.kill()
         if self._process.stdin:
-            try:
+            with suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
 
 
 def _ending(status: int) -> str:
@@ -276,7 +301,9 @@ def cache_folder() -> Path:
 
 def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
     """Every toolchain by name."""
-    return {path.parent.name: Toolchain(path.parent.name, path.parent) for path in sorted(folder.glob("*/requirements.txt"))}
+    return {
+        path.parent.name: Toolchain(path.parent.name, path.parent) for path in sorted(folder.glob("*/requirements.txt"))
+    }
 
 
 @contextmanager

@@ -38,7 +38,9 @@ class ProjectFinder:
         if name not in PACKAGES:
             return None
         folder = cls.root / name
-        return importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+        return importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
 
 
 def load(file: str) -> ModuleType:
@@ -80,7 +82,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         value = getattr(load(job["file"]), job["function"])(**job["arguments"])
         json.dumps(value)
         event = {"event": "result", "value": value}
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # sys.exit in a converter included
         traceback.print_exc()
         event = {"event": "error", "kind": type(error).__name__, "message": str(error)}
     return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": peak_memory()}
@@ -89,7 +91,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Until stdin ends."""
     ProjectFinder.root = Path(sys.argv[1])
-    sys.meta_path.insert(0, ProjectFinder)  # type: ignore[arg-type]  # a class serves as a finder
+    sys.meta_path.insert(0, ProjectFinder)
     # Not inherited further: a process that a converter starts must not keep the pipes open.
     events = os.fdopen(os.dup(int(sys.argv[2])), "w", buffering=1)
     jobs = os.fdopen(os.dup(0))
@@ -98,7 +100,7 @@ def main() -> None:
     for file in sys.argv[3:]:
         try:
             load(file)
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             traceback.print_exc()  # the job that needs it will fail again, and say so
     print(json.dumps({"event": "ready"}), file=events)
     for line in jobs:

@@ -1,6 +1,7 @@
 """TensorBoard: scalars, a batch of images, the confusion matrix. `tensorboard --logdir runs`"""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from PIL import Image, ImageDraw
@@ -53,10 +54,15 @@ def confusion_picture(counts: torch.Tensor, names: tuple[str, ...]) -> torch.Ten
         for column in range(classes):
             value = float(share[row, column])
             left, upper = margin + column * cell, top + row * cell
-            draw.rectangle((left, upper, left + cell - 1, upper + cell - 1), fill=(int(255 * (1 - value)), int(255 * (1 - 0.7 * value)), 255 - int(90 * value)))
+            draw.rectangle(
+                (left, upper, left + cell - 1, upper + cell - 1),
+                fill=(int(255 * (1 - value)), int(255 * (1 - 0.7 * value)), 255 - int(90 * value)),
+            )
             if margin and counts[row, column]:
-                draw.text((left + 4, upper + 8), str(int(counts[row, column])), fill="white" if value > 0.5 else "black")
+                draw.text(
+                    (left + 4, upper + 8), str(int(counts[row, column])), fill="white" if value > 0.5 else "black"
+                )
         if margin:
             draw.text((4, top + row * cell + 8), names[row][:16], fill="black")
             draw.text((margin + row * cell + 4, 2), names[row][:4], fill="black")
-    return functional.pil_to_tensor(picture)
+    return cast(torch.Tensor, functional.pil_to_tensor(picture))

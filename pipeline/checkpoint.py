@@ -7,6 +7,7 @@ Reading one needs no torch; only `model()` imports it. No pickle anywhere: array
 TOML and JSON. A folder is written beside its place and renamed into it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -91,7 +92,10 @@ class Checkpoint:
             if not path.is_file():
                 raise BadInput(f"checkpoint {folder}: {name} is missing. {_REMEDY}")
             if sha256_of_file(path) != expected:
-                raise BadInput(f"checkpoint {folder}: {name} was truncated or altered (its sha256 is not the recorded one). {_REMEDY}")
+                raise BadInput(
+                    f"checkpoint {folder}: {name} was truncated or altered (its sha256 is not the recorded one). "
+                    f"{_REMEDY}"
+                )
         return cls._from_record(folder, record)
 
     @classmethod
@@ -112,7 +116,9 @@ class Checkpoint:
         )
 
     @classmethod
-    def write(cls, folder: Path, record: Mapping[str, Any], config: str, arrays: Mapping[str, "Arrays"]) -> "Checkpoint":
+    def write(
+        cls, folder: Path, record: Mapping[str, Any], config: str, arrays: Mapping[str, "Arrays"]
+    ) -> "Checkpoint":
         """Write a whole checkpoint and put it in the place of the one before it.
 
         record: the fields of this class but folder, sha256 and files. arrays: by file name. Raises NoRoom.
@@ -168,7 +174,10 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if not is_sealed(record):
         raise BadInput(f"checkpoint {folder}: {RECORD} was altered (its sha256 is not the recorded one). {_REMEDY}")
     if record["format"] != FORMAT:
-        raise BadInput(f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}. Train again: anywhere train --force.")
+        raise BadInput(
+            f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}. Train again: anywhere "
+            "train --force."
+        )
     return record
 
 
@@ -251,10 +260,27 @@ def run_folder(name: str, runs: Path = Path("runs")) -> Path:
     """The folder of the run of that name. Raises BadInput for a name that is more than a name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(
-            f"run {name!r}: not a name of a folder in {runs}/. Allowed are up to 100 letters, digits, '.', '_' and '-', "
+            f"run {name!r}: not a name of a folder in {runs}/. Allowed are up to 100 letters, digits, '.', '_' "
+            "and '-', "
             "a letter or digit first. Choose another --run."
         )
     return runs / name
+
+
+@contextmanager
+def exclusive(run: Path) -> Iterator[None]:
+    """Keep other processes from writing into the run's folder meanwhile. Raises BadInput where one already does."""
+    with room_for(run):
+        run.mkdir(parents=True, exist_ok=True)
+        file = (run / ".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(
+                f"run {run.name}: another process is writing to {run}. Wait for it, or choose another --run."
+            ) from error
+        yield
 
 
 def latest_run(runs: Path = Path("runs")) -> str:

@@ -84,7 +84,14 @@ class Split(Dataset[tuple[torch.Tensor, int]]):
     seed, epoch and number alone, so neither the count of workers nor an interruption changes it.
     """
 
-    def __init__(self, raw: Sequence[Raw], numbers: Sequence[int], prepare: v2.Transform, augment: v2.Transform | None = None, seed: int = 0):
+    def __init__(
+        self,
+        raw: Sequence[Raw],
+        numbers: Sequence[int],
+        prepare: v2.Transform,
+        augment: v2.Transform | None = None,
+        seed: int = 0,
+    ):
         self.raw, self.numbers, self.prepare, self.augment, self.seed = raw, numbers, prepare, augment, seed
 
     def __len__(self) -> int:
@@ -185,7 +192,8 @@ def _torchvision(config: DataConfig, name: str, **splits: dict[str, Any]) -> _Fo
     except (URLError, OSError, RuntimeError) as error:
         reason = str(getattr(error, "reason", None) or error).splitlines()[0]
         raise BadInput(
-            f"dataset {config.dataset}: could not be downloaded to {root}/ ({reason}). Connect to a network and try again, "
+            f"dataset {config.dataset}: could not be downloaded to {root}/ ({reason}). Connect to a network and "
+            "try again, "
             f"or put torchvision's {name} files there."
         ) from error
     classes = [one[0] if isinstance(one, tuple) else str(one) for one in sets[0].classes]
@@ -206,21 +214,30 @@ def _two_halves(name: str) -> Callable[[DataConfig], _Found]:
 
 
 def _imagenette(config: DataConfig) -> _Found:
-    return _torchvision(config, "Imagenette", train={"split": "train", "size": "320px"}, test={"split": "val", "size": "320px"})
+    return _torchvision(
+        config, "Imagenette", train={"split": "train", "size": "320px"}, test={"split": "val", "size": "320px"}
+    )
 
 
 def _folder(config: DataConfig) -> _Found:
     if not config.folder:
-        raise BadInput("data.folder is empty, but data.dataset is folder. Give --folder PATH with one folder of images per class.")
+        raise BadInput(
+            "data.folder is empty, but data.dataset is folder. Give --folder PATH with one folder of images per class."
+        )
     root = Path(config.folder)
     if not root.is_dir():
-        raise BadInput(f"dataset folder {root}: no such folder. Give --folder PATH with one folder of images per class.")
+        raise BadInput(
+            f"dataset folder {root}: no such folder. Give --folder PATH with one folder of images per class."
+        )
     held_out = next((root / name for name in ("val", "test", "validation") if (root / name).is_dir()), None)
     if (root / "train").is_dir() and held_out:
         train, test = _images(root / "train"), _images(held_out)
         if train.classes != test.classes:
             odd = sorted(set(train.classes) ^ set(test.classes))
-            raise BadInput(f"dataset folder {root}: train and {held_out.name} differ in the classes {', '.join(odd)}. Give both the same folders.")
+            raise BadInput(
+                f"dataset folder {root}: train and {held_out.name} differ in the classes {', '.join(odd)}. Give "
+                "both the same folders."
+            )
         return _Found(train, test, tuple(train.classes))
     train = _images(root)
     return _Found(train, None, tuple(train.classes))
@@ -231,14 +248,22 @@ def _images(root: Path) -> Any:
     try:
         found = torchvision.datasets.ImageFolder(root)
     except FileNotFoundError as error:
-        raise BadInput(f"dataset folder {root}: {_first_sentence(error)} Put images into one folder per class.") from error
+        raise BadInput(
+            f"dataset folder {root}: {_first_sentence(error)} Put images into one folder per class."
+        ) from error
     if len(found.classes) < 2:
-        raise BadInput(f"dataset folder {root}: one class ({found.classes[0]}), at least two are needed. Put images into one folder per class.")
+        raise BadInput(
+            f"dataset folder {root}: one class ({found.classes[0]}), at least two are needed. Put images into one "
+            "folder per class."
+        )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         bad = [problem for problem in pool.map(_unreadable, (path for path, _ in found.samples)) if problem]
     if bad:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise BadInput(f"dataset folder {root}: {len(bad)} of {len(found)} images cannot be read: {', '.join(bad[:3])}{more}. Mend or remove them.")
+        raise BadInput(
+            f"dataset folder {root}: {len(bad)} of {len(found)} images cannot be read: "
+            f"{', '.join(bad[:3])}{more}. Mend or remove them."
+        )
     return found
 
 
@@ -316,5 +341,8 @@ def _divide(found: _Found) -> tuple[Sequence[int], Sequence[Raw], Sequence[int]]
     try:
         train, test = train_test_split(range(len(found.train)), test_size=HELD_OUT, stratify=targets, random_state=0)
     except ValueError as error:
-        raise BadInput(f"dataset of {len(found.train)} images: too few to hold out {HELD_OUT:.0%} of every class ({error}). Add images.") from error
+        raise BadInput(
+            f"dataset of {len(found.train)} images: too few to hold out {HELD_OUT:.0%} of every class ({error}). "
+            "Add images."
+        ) from error
     return train, found.train, test

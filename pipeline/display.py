@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,16 +24,31 @@ class Display:
 
     def __post_init__(self) -> None:
         self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]} step {task.fields[step]}/{task.fields[steps]}"),
+            TextColumn(
+                "epoch {task.fields[epoch]}/{task.fields[epochs]} step {task.fields[step]}/{task.fields[steps]}"
+            ),
             BarColumn(bar_width=20),
-            TextColumn("loss {task.fields[loss]:.3f} · {task.fields[metric]} {task.fields[score]:.3f} · {task.fields[speed]:.0f} images/s · left"),
+            TextColumn(
+                "loss {task.fields[loss]:.3f} · {task.fields[metric]} {task.fields[score]:.3f} · "
+                "{task.fields[speed]:.0f} images/s · left"
+            ),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        first = {"epoch": 1, "epochs": self.epochs, "step": 0, "steps": self.steps, "loss": 0.0, "speed": 0.0, "score": 0.0}
-        self._task = self._progress.add_task("", total=self.epochs * self.steps, completed=self.done, metric=self.metric, **first)
+        first: dict[str, Any] = {
+            "epoch": 1,
+            "epochs": self.epochs,
+            "step": 0,
+            "steps": self.steps,
+            "loss": 0.0,
+            "speed": 0.0,
+            "score": 0.0,
+        }
+        self._task = self._progress.add_task(
+            "", total=self.epochs * self.steps, completed=self.done, metric=self.metric, **first
+        )
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -50,15 +65,13 @@ class Display:
     def step(self, epoch: int, step: int, images: int, loss: float, score: float) -> None:
         """After a step; epoch and step count from 0. score: of the epoch's training samples so far."""
         self._images += images
-        self._progress.update(
-            self._task,
-            completed=epoch * self.steps + step + 1,
-            **{"epoch": epoch + 1, "step": step + 1, "loss": loss, "score": score, "speed": self.speed},
-        )
+        fields: dict[str, Any] = {"epoch": epoch + 1, "step": step + 1, "loss": loss, "score": score}
+        self._progress.update(self._task, completed=epoch * self.steps + step + 1, speed=self.speed, **fields)
 
     def epoch(self, epoch: int, loss: float, train: float, test: float) -> None:
         """After an epoch: one line that stays."""
-        left = (time.monotonic() - self._since) / max(self._images, 1) * (self.epochs - epoch - 1) * (self._images / max(epoch + 1 - self.done / self.steps, 1e-9))
+        done = epoch + 1 - self.done / self.steps
+        left = (time.monotonic() - self._since) / done * (self.epochs - epoch - 1)
         self.console.print(
             f"epoch {epoch + 1:>3}/{self.epochs}  loss {loss:.4f}  {self.metric} train {train:.4f} test {test:.4f}  "
             f"{self.speed:.0f} images/s  {left:.0f} s left",

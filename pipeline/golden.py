@@ -20,7 +20,9 @@ def named(outputs: torch.Tensor | tuple[torch.Tensor, ...], names: tuple[str, ..
     """What a model returned, by the names its task gives to the outputs."""
     values = (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
     if len(values) != len(names):
-        raise BadInput(f"the model returns {len(values)} tensors, its task names {len(names)} ({', '.join(names)}). Return those.")
+        raise BadInput(
+            f"the model returns {len(values)} tensors, its task names {len(names)} ({', '.join(names)}). Return those."
+        )
     return dict(zip(names, values, strict=True))
 
 
@@ -78,7 +80,10 @@ def _check_signal(outputs: Tensors) -> None:
     """A comparison with outputs that do not depend on the input proves nothing (torchvision's vit_b_16 starts so)."""
     for name, value in outputs.items():
         if len(value) > 1 and bool((value == value[0]).all()):
-            raise BadInput(f"golden {name}: the same for all {len(value)} inputs, so no parity could be proved on it. Train longer, or another model.")
+            raise BadInput(
+                f"golden {name}: the same for all {len(value)} inputs, so no parity could be proved on it. Train "
+                "longer, or another model."
+            )
 
 
 def to_numpy(tensors: Tensors) -> dict[str, np.ndarray[Any, Any]]:

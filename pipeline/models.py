@@ -6,8 +6,8 @@ Normalisation is part of the model, so that no app can forget or repeat it.
 """
 
 import importlib
-import os
 import sys
+from pathlib import Path
 from typing import Any, cast
 from urllib.error import URLError
 
@@ -102,7 +102,7 @@ def _construct(config: Config, classes: int) -> nn.Module:
         options |= {"aux_logits": False, "init_weights": True}
     try:
         if ":" in name:
-            return _own(name)(**options)
+            return cast(nn.Module, _own(name)(**options))
         if name == "simple_cnn":
             return SimpleCNN(image_size=size, **options)
         if name not in names():
@@ -111,13 +111,16 @@ def _construct(config: Config, classes: int) -> nn.Module:
     except (TypeError, ValueError, AssertionError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput(f"model {name}: {error} (num_classes {classes}, image size {size}). Change model.options or data.image_size.") from error
+        raise BadInput(
+            f"model {name}: {error} (num_classes {classes}, image size {size}). Change model.options or "
+            "data.image_size."
+        ) from error
 
 
 def _own(name: str) -> Any:
     module, _, function = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script and a worker do not have it there
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script and a worker do not have it there
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
@@ -127,7 +130,9 @@ def _own(name: str) -> Any:
 def _copy_pretrained(model: nn.Module, name: str) -> None:
     """torchvision's default weights into every tensor of the same name and shape; the head stays new."""
     if ":" in name or name == "simple_cnn":
-        raise BadInput(f"model {name}: has no pretrained weights; torchvision's models have. Set model.pretrained = false.")
+        raise BadInput(
+            f"model {name}: has no pretrained weights; torchvision's models have. Set model.pretrained = false."
+        )
     try:
         source = torchvision.models.get_model(name, weights="DEFAULT").state_dict()
     except (URLError, OSError) as error:
@@ -136,7 +141,12 @@ def _copy_pretrained(model: nn.Module, name: str) -> None:
             "Connect to a network and try again, or set model.pretrained = false."
         ) from error
     own = model.state_dict()
-    model.load_state_dict({key: source[key] if key in source and source[key].shape == value.shape else value for key, value in own.items()})
+    model.load_state_dict(
+        {
+            key: source[key] if key in source and source[key].shape == value.shape else value
+            for key, value in own.items()
+        }
+    )
 
 
 def check_size(model: nn.Module, config: Config) -> None:
@@ -148,6 +158,8 @@ def check_size(model: nn.Module, config: Config) -> None:
             model.eval()(torch.zeros(1, 3, size, size))
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(f"model {config.model.name}: cannot take images of {size}×{size} ({reason}). Set another --image-size.") from error
+        raise BadInput(
+            f"model {config.model.name}: cannot take images of {size}×{size} ({reason}). Set another --image-size."
+        ) from error
     finally:
         model.train(training)

@@ -108,7 +108,10 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
             losses = scores = 0.0
             model.train()
             for step, (image, label) in enumerate(loader, start=first_step):
-                image, label = image.to(device, non_blocking=True), label.to(device, non_blocking=True)  # (N, 3, H, W), (N,)
+                image, label = (
+                    image.to(device, non_blocking=True),
+                    label.to(device, non_blocking=True),
+                )  # (N, 3, H, W), (N,)
                 if c.channels_last:
                     image = image.contiguous(memory_format=torch.channels_last)
                 now = epoch * batches_per_epoch + step
@@ -133,13 +136,24 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                 if now == 0:
                     board.images(now, image)
                 if now % EVERY == 0:
-                    board.scalars(now, train_loss=value, train_score=score, train_rate=rate, train_gradient=float(norm), train_images_per_second=display.speed)
+                    board.scalars(
+                        now,
+                        train_loss=value,
+                        train_score=score,
+                        train_rate=rate,
+                        train_gradient=float(norm),
+                        train_images_per_second=display.speed,
+                    )
                 if stop.requested and step + 1 < batches_per_epoch:
                     save(epoch, step + 1, False, metrics)
                     raise Interrupted(epoch, step + 1)
 
             test, actual, labels = evaluate(average.module, images.test, task, device)
-            metrics = {f"test_{task.METRIC}": test, "train_loss": losses / count, "seconds": round(time.monotonic() - started, 1)}
+            metrics = {
+                f"test_{task.METRIC}": test,
+                "train_loss": losses / count,
+                "seconds": round(time.monotonic() - started, 1),
+            }
             display.epoch(epoch, losses / count, scores / count, test)
             board.scalars((epoch + 1) * batches_per_epoch, test_score=test)
             board.confusion((epoch + 1) * batches_per_epoch, actual, labels, images.labels)
@@ -157,7 +171,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"train.device {name}: {str(error).splitlines()[0]}. Use auto, cpu, or a GPU of this machine.") from error
+        raise BadInput(
+            f"train.device {name}: {str(error).splitlines()[0]}. Use auto, cpu, or a GPU of this machine."
+        ) from error
     return device
 
 
@@ -165,7 +181,8 @@ def make_repeatable(seed: int) -> None:
     """The same arithmetic in the same order on every run. cuBLAS needs the variable before its first call."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it would clear every new tensor; none of ours is read unset
+    # It would clear every new tensor, and none of ours is read unset.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
 
@@ -199,11 +216,20 @@ def warmed_up_average(decay: float) -> Any:
 
 def diverged(loss: float, epoch: int, step: int, run: Path, rate: float) -> BadInput:
     """The error for a loss that is no number."""
-    kept = f"The checkpoint after epoch {epoch} is kept in {run / 'checkpoint'}." if epoch else "There is no checkpoint yet."
-    return BadInput(f"run {run.name}: the loss is {loss} in epoch {epoch + 1} at step {step + 1}; training stopped. {kept} Lower train.learning_rate ({rate:g}) and train again with --force.")
+    kept = (
+        f"The checkpoint after epoch {epoch} is kept in {run / 'checkpoint'}."
+        if epoch
+        else "There is no checkpoint yet."
+    )
+    return BadInput(
+        f"run {run.name}: the loss is {loss} in epoch {epoch + 1} at step {step + 1}; training stopped. {kept} "
+        f"Lower train.learning_rate ({rate:g}) and train again with --force."
+    )
 
 
-def evaluate(model: nn.Module, split: data.Split, task: tasks.Task, device: torch.device) -> tuple[float, torch.Tensor, torch.Tensor]:
+def evaluate(
+    model: nn.Module, split: data.Split, task: tasks.Task, device: torch.device
+) -> tuple[float, torch.Tensor, torch.Tensor]:
     """The metric on a split, the decisions (N,) and the labels (N,)."""
     model.eval()
     parts, labels = [], []
@@ -228,7 +254,9 @@ def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Op
     return state
 
 
-def restore(saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, int]:
+def restore(
+    saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer
+) -> tuple[int, int]:
     """Undo `remember`; → the epoch and the step to go on with."""
     state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
     model.load_state_dict(_below("model.", state))

@@ -7,16 +7,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from export import target, toolchain
-from export.artifact import BadInput, Run
-from validate import runner
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from export.toolchain import Toolchain
 
 ROOM_BYTES = 10 * 10**9
 """Free disk below which environments and artifacts may not fit."""
@@ -24,15 +22,20 @@ ROOM_BYTES = 10 * 10**9
 
 def validate(
     run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "",
-    threads: Annotated[int, typer.Option(min=1, help="Threads a runtime may use. Default: up to 4.")] = min(4, os.cpu_count() or 1),
+    threads: Annotated[int, typer.Option(min=1, help="Threads a runtime may use. Default: up to 4.")] = min(
+        4, os.cpu_count() or 1
+    ),
 ) -> None:
     """Run every artifact in every runtime and prove parity: runs/RUN/report."""
-    from validate import parity, report
+    from rich.console import Console
+
+    from export.artifact import Run
+    from validate import parity, report, runner
 
     console = Console()
     opened = Run.open(run)
     with console.status("") as status:
-        result = parity.check(opened, runner.find(target.constants), threads, lambda text: status.update(f"running {text} …"))
+        result = parity.check(opened, runner.find(), threads, lambda text: status.update(f"running {text} …"))
     report.write(result, opened.folder / "report" / "report.json")
     console.print(report.render(result), soft_wrap=True)
     console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)
@@ -41,16 +44,31 @@ def validate(
 
 def targets() -> None:
     """List targets, precisions and runtimes, and which are ready on this machine."""
-    chains, runners = toolchain.find(), runner.find(target.constants)
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from export import target, toolchain
+    from validate import runner
+
+    chains, runners = toolchain.find(), runner.find()
     rows = Table("target", "precision", "made from", "toolchain", "runtimes", box=None, pad_edge=False)
     for one in target.find().values():
         mine = [r for r in runners if r.target == one.name]
         for precision, source in one.sources.items():
-            rows.add_row(one.name, precision, source, _ready(chains[one.toolchain], one.toolchain), Text(", ").join([_ready(chains[r.toolchain], r.runtime) for r in mine]))
+            rows.add_row(
+                one.name,
+                precision,
+                source,
+                _ready(chains[one.toolchain], one.toolchain),
+                Text(", ").join([_ready(chains[r.toolchain], r.runtime) for r in mine]),
+            )
     Console().print(rows)
 
 
-def _ready(chain: toolchain.Toolchain, name: str) -> Text:
+def _ready(chain: "Toolchain", name: str) -> "Text":
+    from rich.text import Text
+
     return Text.assemble(name, (" ready", "green") if chain.ready else (" not built", "yellow"))
 
 
@@ -67,6 +85,12 @@ class Finding:
 
 def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains that are missing.")] = False) -> None:
     """Say what is missing on this machine, and the command that fixes it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from export import toolchain
+
     console = Console()
     if fix:
         for chain in toolchain.find().values():
@@ -76,22 +100,38 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains
     findings = list(examine())
     rows = Table("", "", "", "fix", box=None, pad_edge=False, show_header=False)
     for finding in findings:
-        rows.add_row(Text("ok", "green") if finding.ok else Text("missing", "red"), finding.what, finding.state, finding.fix)
+        rows.add_row(
+            Text("ok", "green") if finding.ok else Text("missing", "red"), finding.what, finding.state, finding.fix
+        )
     console.print(rows)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
 def examine() -> Iterator[Finding]:
     """Everything a run needs, one after the other."""
-    yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "install Python 3.11 or later")
+    from export import toolchain
+
+    yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "")
     yield _uv()
     for chain in toolchain.find().values():
-        yield Finding(f"toolchain {chain.name}", str(chain.home), chain.ready, "" if chain.ready else "anywhere doctor --fix")
+        yield Finding(
+            f"toolchain {chain.name}", str(chain.home), chain.ready, "" if chain.ready else "anywhere doctor --fix"
+        )
     for place in dict.fromkeys([Path.cwd(), _existing(toolchain.cache_folder())]):
         free = shutil.disk_usage(place).free
-        yield Finding(f"room in {place}", f"{free / 1e9:.0f} GB free", free > ROOM_BYTES, "" if free > ROOM_BYTES else f"free {ROOM_BYTES / 1e9:.0f} GB there")
+        yield Finding(
+            f"room in {place}",
+            f"{free / 1e9:.0f} GB free",
+            free > ROOM_BYTES,
+            "" if free > ROOM_BYTES else f"free {ROOM_BYTES / 1e9:.0f} GB there",
+        )
         writable = os.access(place, os.W_OK)
-        yield Finding(f"writing in {place}", "allowed" if writable else "not allowed", writable, "" if writable else f"chmod u+w {place}")
+        yield Finding(
+            f"writing in {place}",
+            "allowed" if writable else "not allowed",
+            writable,
+            "" if writable else f"chmod u+w {place}",
+        )
 
 
 def _existing(path: Path) -> Path:
@@ -99,7 +139,9 @@ def _existing(path: Path) -> Path:
 
 
 def _uv() -> Finding:
+    from export import toolchain
+
     try:
         return Finding("uv", toolchain.uv_path(), True)
-    except (ImportError, FileNotFoundError, BadInput):
+    except (ImportError, FileNotFoundError):
         return Finding("uv", "not found", False, "pip install uv")

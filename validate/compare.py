@@ -1,7 +1,7 @@
 """Arrays in, numbers out: how far an actual output lies from golden. Pure numpy; judges nothing.
 
-    difference = compare(actual, golden)       # both (N, …)
-    difference.sqnr_db
+difference = compare(actual, golden)       # both (N, …)
+difference.sqnr_db
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Difference:
 
 
 def compare(actual: Array, golden: Array) -> Difference:
-    """Both of one shape, any number type; computed in float64. Raises ValueError for shapes that differ or no values."""
+    """Both of one shape, any number type; computed in float64. Raises ValueError where that cannot be."""
     if actual.shape != golden.shape:
         raise ValueError(f"shape {actual.shape}, golden has {golden.shape}")
     if golden.size == 0:

@@ -1,6 +1,6 @@
 """Every artifact in every runtime on the golden inputs: first everything is measured, then judged.
 
-    report = check(run, runners, threads=2, progress=print)
+report = check(run, runners, threads=2, progress=print)
 """
 
 import dataclasses
@@ -27,8 +27,17 @@ from validate.tolerance import FLOOR_MULTIPLE, TABLE, Tolerance
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def check(run: Run, runners: Sequence[Runner], threads: int, progress: Callable[[str], None], toolchains: dict[str, Toolchain] | None = None) -> Report:
-    """All that was ever exported in this run, in all that can run it. Raises BadInput for artifacts that cannot be trusted."""
+def check(
+    run: Run,
+    runners: Sequence[Runner],
+    threads: int,
+    progress: Callable[[str], None],
+    toolchains: dict[str, Toolchain] | None = None,
+) -> Report:
+    """All that was ever exported in this run, in all that can run it.
+
+    Raises BadInput for artifacts that cannot be trusted.
+    """
     toolchains = toolchain.find() if toolchains is None else toolchains
     expected = run.expected()
     if not expected:
@@ -46,7 +55,12 @@ def check(run: Run, runners: Sequence[Runner], threads: int, progress: Callable[
         checkpoint_sha256=run.checkpoint.sha256,
         task=run.checkpoint.task,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine={"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count(), "threads": threads},
+        machine={
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": threads,
+        },
         results=results,
     )
 
@@ -56,18 +70,43 @@ def _check_golden(golden: Arrays, run: Run) -> None:
     for tensor in run.checkpoint.outputs:
         values = golden[f"output.{tensor.name}"]
         if not np.isfinite(values).all():
-            raise BadInput(f"golden {tensor.name} of run {run.name}: has values that are no numbers. Train again: anywhere train --force.")
+            raise BadInput(
+                f"golden {tensor.name} of run {run.name}: has values that are no numbers. Train again: anywhere "
+                "train --force."
+            )
         if not varies(values):
-            raise BadInput(f"golden {tensor.name} of run {run.name}: the same for every input, so parity would prove nothing. Train longer, or another model.")
+            raise BadInput(
+                f"golden {tensor.name} of run {run.name}: the same for every input, so parity would prove "
+                "nothing. Train longer, or another model."
+            )
 
 
-def _one_artifact(run: Run, name: str, artifact: Artifact | None, runners: Sequence[Runner], golden: Arrays, threads: int, progress: Callable[[str], None], toolchains: dict[str, Toolchain]) -> list[Result]:
+def _one_artifact(
+    run: Run,
+    name: str,
+    artifact: Artifact | None,
+    runners: Sequence[Runner],
+    golden: Arrays,
+    threads: int,
+    progress: Callable[[str], None],
+    toolchains: dict[str, Toolchain],
+) -> list[Result]:
     target, _, precision = name.partition("/")
     able = [runner for runner in runners if runner.target == target]
     if not able:
-        return [_unmeasured(target, precision, "none", "not_run", f"no runner for target {target}. Add validate/runners/{target}_in_<runtime>.py.", artifact)]
+        return [
+            _unmeasured(
+                target,
+                precision,
+                "none",
+                "not_run",
+                f"no runner for target {target}. Add validate/runners/{target}_in_<runtime>.py.",
+                artifact,
+            )
+        ]
     if artifact is None:
-        reason = f"it was to be exported, but there is no artifact. See {run.log('export', name)}, then: anywhere export {run.name}."
+        log = run.log("export", name)
+        reason = f"it was to be exported, but there is no artifact. See {log}, then: anywhere export {run.name}."
         return [_unmeasured(target, precision, runner.runtime, "not_run", reason, None) for runner in able]
     results = []
     for runner in able:
@@ -76,7 +115,9 @@ def _one_artifact(run: Run, name: str, artifact: Artifact | None, runners: Seque
     return results
 
 
-def _one_runtime(run: Run, artifact: Artifact, runner: Runner, golden: Arrays, threads: int, chain: Toolchain) -> Result:
+def _one_runtime(
+    run: Run, artifact: Artifact, runner: Runner, golden: Arrays, threads: int, chain: Toolchain
+) -> Result:
     """Measure in a process of its own, then judge."""
     log = run.log("validate", f"{artifact.name}-{runner.runtime}")
     actual = run.folder / "report" / "actual" / f"{artifact.name.replace('/', '-')}-{runner.runtime}.safetensors"
@@ -87,7 +128,10 @@ def _one_runtime(run: Run, artifact: Artifact, runner: Runner, golden: Arrays, t
     job = {
         "runner": str(runner.file),
         "path": str(artifact.path),
-        "manifest": {"inputs": [dataclasses.asdict(one) for one in artifact.inputs], "outputs": [dataclasses.asdict(one) for one in artifact.outputs]},
+        "manifest": {
+            "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
+            "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
+        },
         "golden": str(run.checkpoint.folder / "golden.safetensors"),
         "out": str(actual),
         "samples": runner.samples,
@@ -99,10 +143,28 @@ def _one_runtime(run: Run, artifact: Artifact, runner: Runner, golden: Arrays, t
             measured = worker.call(Path(runners_module.__file__), "measure", job, log, runner.limit_s).value
         outputs = _read(actual)
     except (WorkerFailed, BadInput) as error:
-        return _unmeasured(artifact.target, artifact.precision, runner.runtime, "error", str(error), artifact, log.relative_to(run.folder))
+        return _unmeasured(
+            artifact.target,
+            artifact.precision,
+            runner.runtime,
+            "error",
+            str(error),
+            artifact,
+            log.relative_to(run.folder),
+        )
     except OSError as error:
-        return _unmeasured(artifact.target, artifact.precision, runner.runtime, "error", f"the runner left no outputs: {error}", artifact, log.relative_to(run.folder))
-    return judge(artifact, runner.runtime, outputs, golden, run.checkpoint.labels, measured, log.relative_to(run.folder))
+        return _unmeasured(
+            artifact.target,
+            artifact.precision,
+            runner.runtime,
+            "error",
+            f"the runner left no outputs: {error}",
+            artifact,
+            log.relative_to(run.folder),
+        )
+    return judge(
+        artifact, runner.runtime, outputs, golden, run.checkpoint.labels, measured, log.relative_to(run.folder)
+    )
 
 
 def _read(path: Path) -> Arrays:
@@ -110,8 +172,16 @@ def _read(path: Path) -> Arrays:
     return arrays
 
 
-def judge(artifact: Artifact, runtime: str, actual: Arrays, golden: Arrays, labels: Sequence[str], measured: dict[str, Any], log: Path | None) -> Result:
-    """Outputs of the first `measured["samples"]` golden inputs against golden, and all differences against the table."""
+def judge(
+    artifact: Artifact,
+    runtime: str,
+    actual: Arrays,
+    golden: Arrays,
+    labels: Sequence[str],
+    measured: dict[str, Any],
+    log: Path | None,
+) -> Result:
+    """Outputs of the first golden inputs against golden, and all differences against the table."""
     count, task = int(measured["samples"]), tasks.load(artifact.task)
     table = TABLE[artifact.precision]
     expected = {tensor.name: golden[f"output.{tensor.name}"][:count] for tensor in artifact.outputs}
@@ -150,13 +220,23 @@ def judge(artifact: Artifact, runtime: str, actual: Arrays, golden: Arrays, labe
     )
 
 
-def _output(name: str, actual: np.ndarray[Any, Any], golden: np.ndarray[Any, Any], oracle: np.ndarray[Any, Any], table: Sequence[Tolerance]) -> Output:
+def _output(
+    name: str,
+    actual: np.ndarray[Any, Any],
+    golden: np.ndarray[Any, Any],
+    oracle: np.ndarray[Any, Any],
+    table: Sequence[Tolerance],
+) -> Output:
     difference = compare(actual, golden)
     noise_floor = float(np.abs(golden - oracle).max())
     # Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
     resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps)
     judgements = [
-        _judge(tolerance, getattr(difference, tolerance.measure), max(noise_floor, resolution) if tolerance.unit == FLOOR_MULTIPLE else 1.0)
+        _judge(
+            tolerance,
+            getattr(difference, tolerance.measure),
+            max(noise_floor, resolution) if tolerance.unit == FLOOR_MULTIPLE else 1.0,
+        )
         for tolerance in table
         if hasattr(difference, tolerance.measure)
     ]
@@ -164,7 +244,9 @@ def _output(name: str, actual: np.ndarray[Any, Any], golden: np.ndarray[Any, Any
     return Output(name=name, noise_floor=noise_floor, judgements=judgements, **values)
 
 
-def _decisions(task: tasks.Task, actual: Arrays, golden: Arrays, labels: np.ndarray[Any, Any], table: Sequence[Tolerance]) -> tuple[Agreement, Metric]:
+def _decisions(
+    task: tasks.Task, actual: Arrays, golden: Arrays, labels: np.ndarray[Any, Any], table: Sequence[Tolerance]
+) -> tuple[Agreement, Metric]:
     ours, theirs = task.decide(actual), task.decide(golden)
     limits = {tolerance.measure: tolerance for tolerance in table}
     share = agreement(ours, theirs)
@@ -194,11 +276,20 @@ def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric 
     found = []
     for output in outputs:
         if output.not_finite:
-            found.append(f"{output.name}: {output.not_finite} values are NaN or infinite, the first at {tuple(output.worst)}")
+            found.append(
+                f"{output.name}: {output.not_finite} values are NaN or infinite, the first at {tuple(output.worst)}"
+            )
             continue
-        found += [f"{output.name}: {_wording(one)}, greatest difference at {tuple(output.worst)}" for one in output.judgements if not one.within]
+        found += [
+            f"{output.name}: {_wording(one)}, greatest difference at {tuple(output.worst)}"
+            for one in output.judgements
+            if not one.within
+        ]
     if agreed and not agreed.judgement.within:
-        found.append(f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: {_wording(agreed.judgement)}")
+        found.append(
+            f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: "
+            f"{_wording(agreed.judgement)}"
+        )
     if metric and not metric.judgement.within:
         found.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {_wording(metric.judgement)}")
     return found
@@ -209,7 +300,15 @@ def _wording(one: Judgement) -> str:
     return f"{one.measure} {measured} ({'at most' if one.upper else 'at least'} {one.allowed:.4g} allowed)"
 
 
-def _unmeasured(target: str, precision: str, runtime: str, status: Any, reason: str, artifact: Artifact | None, log: Path | None = None) -> Result:
+def _unmeasured(
+    target: str,
+    precision: str,
+    runtime: str,
+    status: Any,
+    reason: str,
+    artifact: Artifact | None,
+    log: Path | None = None,
+) -> Result:
     return Result(
         target=target,
         precision=precision,

@@ -196,15 +196,22 @@ STYLES: dict[Status, str] = {"pass": "green", "fail": "bold red", "error": "bold
 
 def render(report: Report) -> RenderableType:
     """The table, and a sentence for each row that is no pass; fits 100 columns."""
+    metric = next((result.metric.name for result in report.results if result.metric), "metric")
     rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("target", "precision", "runtime", "status"):
+    for name in ("artifact", "runtime", "status"):
         rows.add_column(name, no_wrap=True)
-    for name in ("SQNR dB", "max |d|", "agree", report.results[0].metric.name if report.results and report.results[0].metric else "metric", "ms", "MB", "headroom"):
+    for name in ("SQNR", "max |d|", "agree", metric, "ms", "MB", "headroom"):
         rows.add_column(name, justify="right", no_wrap=True)
     for result in report.results:
         rows.add_row(*_cells(result))
     failed = [result for result in report.results if result.status != "pass"]
-    sentences = [Text.assemble((f"{one.target}/{one.precision} in {one.runtime}: ", "bold"), one.reason + (f" Log: {one.log}" if one.log else "")) for one in failed]
+    sentences = [
+        Text.assemble(
+            (f"{one.target}/{one.precision} in {one.runtime}: ", "bold"),
+            one.reason + (f" Log: {one.log}" if one.log else ""),
+        )
+        for one in failed
+    ]
     return Group(rows, *sentences, _verdict(report, len(failed)))
 
 
@@ -212,8 +219,7 @@ def _cells(result: Result) -> list[str | Text]:
     worst = min(result.outputs, key=lambda output: -1e9 if output.sqnr_db is None else output.sqnr_db, default=None)
     metric, latency = result.metric, result.latency_ms
     return [
-        result.target,
-        result.precision,
+        f"{result.target}/{result.precision}",
         result.runtime,
         Text(result.status.replace("_", " "), STYLES[result.status]),
         _number(worst.sqnr_db, ".1f") if worst else "",
@@ -232,8 +238,22 @@ def _number(value: float | None, form: str) -> str:
 
 def _verdict(report: Report, failed: int) -> Text:
     sampled = {result.samples for result in report.results if result.samples}
-    samples = f"{min(sampled)} golden inputs" if len(sampled) == 1 else f"{min(sampled)} to {max(sampled)} golden inputs" if sampled else "nothing"
+    samples = (
+        f"{min(sampled)} golden inputs"
+        if len(sampled) == 1
+        else f"{min(sampled)} to {max(sampled)} golden inputs"
+        if sampled
+        else "nothing"
+    )
     threads = {result.latency_ms.threads for result in report.results if result.latency_ms}
     if report.verdict == "pass":
-        return Text(f"pass: {len(report.results)} of {len(report.results)} within tolerance on {samples}; latency of one image with {max(threads)} threads.", "green")
+        return Text(
+            f"pass: {len(report.results)} of {len(report.results)} within tolerance on {samples}; latency of one "
+            f"image with {max(threads)} threads.",
+            "green",
+        )
     return Text(f"fail: {failed} of {len(report.results)} did not pass ({samples}).", "bold red")
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.target import constants
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -45,19 +47,27 @@ class Runner:
     """Seconds one artifact may take, loading and all calls together."""
 
 
-def find(constants: Callable[[Path], Mapping[str, Any]], folder: Path = FOLDER) -> list[Runner]:
-    """Every runner, by name. `constants` reads a file's without importing it (export.target has it)."""
+def find(folder: Path = FOLDER) -> list[Runner]:
+    """Every runner, by name."""
     return [_read(file, constants(file)) for file in sorted(folder.glob("*_in_*.py"))]
 
 
 def _read(file: Path, values: Mapping[str, Any]) -> Runner:
     target, _, runtime = file.stem.partition("_in_")
     return Runner(
-        file.stem, file, target, runtime, values["TOOLCHAIN"], int(values.get("SAMPLES", 256)), float(values.get("LIMIT_S", 300))
+        file.stem,
+        file,
+        target,
+        runtime,
+        values["TOOLCHAIN"],
+        int(values.get("SAMPLES", 256)),
+        float(values.get("LIMIT_S", 300)),
     )
 
 
-def measure(runner: str, path: str, manifest: dict[str, Any], golden: str, out: str, samples: int, threads: int) -> dict[str, Any]:
+def measure(
+    runner: str, path: str, manifest: dict[str, Any], golden: str, out: str, samples: int, threads: int
+) -> dict[str, Any]:
     """Run golden inputs through an artifact; outputs go to the safetensors file `out`, by name.
 
     → runtime_version, samples, latency_ms {median, p90, calls, batch, threads}.
@@ -68,10 +78,14 @@ def measure(runner: str, path: str, manifest: dict[str, Any], golden: str, out: 
 
     module = _load(runner)
     with safe_open(golden, framework="numpy") as file:
-        inputs = {key.removeprefix("input."): file.get_tensor(key)[:samples] for key in file.keys() if key.startswith("input.")}
+        keys = [key for key in file.keys() if key.startswith("input.")]  # noqa: SIM118  # it is no mapping
+        inputs = {key.removeprefix("input."): file.get_tensor(key)[:samples] for key in keys}
     count = len(next(iter(inputs.values())))
     infer = module.activate(Path(path), manifest, threads)
-    parts = [infer({name: value[start : start + BATCH] for name, value in inputs.items()}) for start in range(0, count, BATCH)]
+    parts = [
+        infer({name: value[start : start + BATCH] for name, value in inputs.items()})
+        for start in range(0, count, BATCH)
+    ]
     outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
     save_file(outputs, out)
     times = _latency(infer, {name: value[:1] for name, value in inputs.items()})

@@ -36,25 +36,37 @@ class Tolerance:
         return 1 - measured / self.allowed
 
 
+_FLIPS = "Half a point of the task's metric is what a release may cost: about one sample in 256."
+
 TABLE: Mapping[str, tuple[Tolerance, ...]] = {
     "float32": (
         Tolerance(
-            "max_absolute", 16, True, FLOOR_MULTIPLE,
-            "Another order of summation is as far from the oracle as golden is: 0.5–2.5 noise floors measured. 16 leaves room "
-            "for other kernels and processors; the smallest true fault measured (one weight tensor off by 1 %) is over 1,000.",
+            "max_absolute",
+            16,
+            upper=True,
+            unit=FLOOR_MULTIPLE,
+            reason="Another order of summation is about as far from golden as the oracle is; 16 leaves room for others.",
         ),
-        Tolerance("sqnr_db", 100, False, "dB", "float32 rounding leaves 125–135 dB; 100 dB is one part in 100,000, below which something else was computed."),
-        Tolerance("agreement", 0.99, False, "", "Rounding flips ties only; with 256 samples two may flip."),
-        Tolerance("metric_change", 0.005, True, "", "Half a point: about one sample in 256."),
+        Tolerance(
+            "sqnr_db",
+            100,
+            upper=False,
+            unit="dB",
+            reason="float32 rounding leaves 120–135 dB; at 100 dB something else was computed.",
+        ),
+        Tolerance(
+            "agreement", 0.99, upper=False, unit="", reason="Rounding flips ties only; with 256 samples two may."
+        ),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_FLIPS),
     ),
     "float16": (
-        Tolerance("sqnr_db", 55, False, "dB", "11 bits of significand give 60–75 dB through a network of this depth; 55 allows for depth."),
-        Tolerance("agreement", 0.99, False, "", "As for float32."),
-        Tolerance("metric_change", 0.005, True, "", "Half a point: about one sample in 256."),
+        Tolerance("sqnr_db", 55, upper=False, unit="dB", reason="11 bits of significand."),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason="As for float32."),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_FLIPS),
     ),
     "int8": (
-        Tolerance("sqnr_db", 25, False, "dB", "Well calibrated int8 reaches 28–36 dB; a saturated range falls to 10 dB. Maximum differences say little about int8."),
-        Tolerance("agreement", 0.99, False, "", "Well calibrated int8 agrees in 0.9975 and more."),
-        Tolerance("metric_change", 0.005, True, "", "What quantization may cost a release: half a point of the task's metric."),
+        Tolerance("sqnr_db", 25, upper=False, unit="dB", reason="Well calibrated."),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason="Well calibrated int8 agrees in 0.9975 and more."),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_FLIPS),
     ),
-}  # fmt: skip
+}

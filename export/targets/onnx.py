@@ -96,7 +96,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
         golden = opened.golden()
         inputs = {tensor.name: golden[f"input.{tensor.name}"][:CROSS_CHECKED] for tensor in opened.inputs}
         first, second = run(path, inputs), run(other, inputs)
-    except Exception as error:  # whatever the deprecated exporter meets is no fault of the artifact
+    except Exception as error:  # noqa: BLE001  # whatever the deprecated exporter meets is no fault of the artifact
         print(f"cross-check: {type(error).__name__}: {error}")
         return [f"no cross-check: the TorchScript-based exporter failed ({type(error).__name__}; see the log)"], {}
     finally:
@@ -104,12 +104,16 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
             file.unlink()
     ratios = {name: sqnr(first[name], second[name]) for name in first}
     findings = [
-        f"the two PyTorch exporters disagree on {name}: SQNR {ratio:.1f} dB over {CROSS_CHECKED} golden inputs ({CROSS_CHECK_DB:.0f} needed). "
+        f"the two PyTorch exporters disagree on {name}: SQNR {ratio:.1f} dB over {CROSS_CHECKED} golden inputs "
+        f"({CROSS_CHECK_DB:.0f} needed). "
         "Compare both with golden: anywhere validate judges the torch.export-based one."
         for name, ratio in ratios.items()
         if not ratio >= CROSS_CHECK_DB
     ]
-    return findings, {"cross_check_sqnr_db": {name: round(min(ratio, 999.0), 1) for name, ratio in ratios.items()}, "cross_check_samples": CROSS_CHECKED}
+    return findings, {
+        "cross_check_sqnr_db": {name: round(min(ratio, 999.0), 1) for name, ratio in ratios.items()},
+        "cross_check_samples": CROSS_CHECKED,
+    }
 
 
 def run(path: Path, inputs: Arrays) -> Arrays:
