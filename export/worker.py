@@ -66,8 +66,6 @@ def peak_memory() -> int:
 
 def redirect(log: str) -> None:
     """stdout and stderr of this process and its children → the end of a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -85,6 +83,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     except BaseException as error:  # noqa: BLE001  # sys.exit in a converter included
         traceback.print_exc()
         event = {"event": "error", "kind": type(error).__name__, "message": str(error)}
+    sys.stdout.flush()
+    sys.stderr.flush()
     return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": peak_memory()}
 
 

@@ -151,7 +151,15 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 def loader(split: Split, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[tuple[torch.Tensor, int]]:
     """Batches of image (N, 3, H, W) float32 in [0, 1] and label (N,) int64."""
-    return DataLoader(split, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin)
+    return DataLoader(
+        split,
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+        # Each pass draws a seed: from the global state, a resumed epoch would take one more than a whole one.
+        generator=torch.Generator(),
+    )
 
 
 class _Arrays(Sequence[Raw]):

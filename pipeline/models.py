@@ -111,9 +111,9 @@ def _construct(config: Config, classes: int) -> nn.Module:
     except (TypeError, ValueError, AssertionError) as error:
         if isinstance(error, BadInput):
             raise
+        reason = " ".join(str(error).split())
         raise BadInput(
-            f"model {name}: {error} (num_classes {classes}, image size {size}). Change model.options or "
-            "data.image_size."
+            f"model {name}: {reason} (num_classes {classes}, image size {size}). Change model.options or data.image_size."
         ) from error
 
 

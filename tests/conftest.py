@@ -1,0 +1,130 @@
+"""Small real things: a folder of images, a model trained for seconds, everything exported from it."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import anywhere
+from pipeline import config as configs
+from pipeline.config import Config
+
+TINY = {
+    "model.name": "simple_cnn",
+    "train.epochs": 1,
+    "train.learning_rate": 0.002,
+    "data.golden": 64,
+    "data.calibration": 32,
+}
+"""Digits at 28×28 in the textbooks' network: 0.9 accuracy after a second or two."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """Run `anywhere ARGUMENTS` in this process, in the current folder."""
+
+    def run(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["anywhere", *arguments])
+        monkeypatch.setenv("COLUMNS", "100")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            anywhere.main()
+            sys.exit(0)
+        out, err = capfd.readouterr()
+        return Said(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds `runs/tiny`, trained. Not to be written into: `workplace` is a copy."""
+    from pipeline.train import settle, train
+
+    place = tmp_path_factory.mktemp("trained")
+    train(settle(configs.read(None, TINY)), place / "runs" / "tiny", None, Console(quiet=True))
+    return place
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with every target exported. Not to be written into: `released` is a copy."""
+    from export.artifact import Run
+    from export.convert import convert
+    from export.target import find, plan
+    from pipeline.checkpoint import Checkpoint
+
+    place = tmp_path_factory.mktemp("exported")
+    shutil.copytree(trained, place, dirs_exist_ok=True)
+    folder = place / "runs" / "tiny"
+    run = Run(folder, Checkpoint.open(folder / "checkpoint"))
+    outcomes = convert(run, plan(find()), jobs=2, force=False, report=lambda _: None)
+    assert [one.reason for one in outcomes if one.artifact is None] == []
+    return place
+
+
+@pytest.fixture
+def workplace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with `runs/tiny` trained; the current one."""
+    return _entered(trained, tmp_path / "work", monkeypatch)
+
+
+@pytest.fixture
+def released(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with `runs/tiny` exported; the current one."""
+    return _entered(exported, tmp_path / "work", monkeypatch)
+
+
+def _entered(source: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(source, place)
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twenty real scans as 16×16 PNG files, one folder per class."""
+    from sklearn.datasets import load_digits
+
+    root = tmp_path_factory.mktemp("images")
+    digits = load_digits()
+    for label in range(3):
+        (root / f"digit{label}").mkdir()
+        for number, image in enumerate(digits.images[digits.target == label][:20]):
+            gray = np.kron((image * 255 / 16).astype(np.uint8), np.ones((2, 2), np.uint8))
+            Image.fromarray(gray).save(root / f"digit{label}" / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def small(images: Path) -> Config:
+    """A settled config that trains on `images` in a second or two; with BatchNorm and dropout, so state matters."""
+    from pipeline.train import settle
+
+    values = {
+        "data.dataset": "folder",
+        "data.folder": str(images),
+        "data.image_size": 32,
+        "data.golden": 8,
+        "data.calibration": 8,
+        "model.name": "mobilenet_v3_small",
+        "train.epochs": 3,
+        "train.batch_size": 8,
+        "train.seed": 7,
+    }
+    return settle(configs.read(None, values))

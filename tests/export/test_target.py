@@ -1,0 +1,50 @@
+"""The folder is the registry; a plan holds what was asked for, after what it is made from."""
+
+from pathlib import Path
+
+import pytest
+
+from export.target import constants, find, plan
+from pipeline.errors import BadInput
+
+
+def names(**options: list[str]) -> list[str]:
+    return [conversion.name for conversion in plan(find(), **options)]
+
+
+def test_a_file_in_the_folder_is_a_target(tmp_path: Path) -> None:
+    (tmp_path / "new.py").write_text('import no_such_module\nTOOLCHAIN = "torch"\nSOURCES = {"float32": "checkpoint"}\n')
+    assert list(find(tmp_path)) == ["new"]
+    assert find(tmp_path)["new"].toolchain == "torch"
+
+
+def test_constants_are_read_without_running_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    file.write_text("A = 1\nB = [A]\nraise SystemExit\nC = {'x': (1, 2)}\n")
+    assert constants(file) == {"A": 1, "C": {"x": (1, 2)}}
+
+
+def test_a_plan_has_sources_before_what_is_made_from_them() -> None:
+    everything = names()
+    assert everything.index("onnx/float32") < everything.index("onnx/int8")
+    assert {"torchscript/float32", "exported_program/float32", "onnx/float16"} <= set(everything)
+
+
+def test_a_source_is_added_to_what_was_asked_for() -> None:
+    assert names(to=["onnx"], precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
+    assert names(precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
+    assert names(to=["torchscript", "onnx"], precisions=["float32"]) == ["torchscript/float32", "onnx/float32"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"to": ["onxx"]}, "unknown target 'onxx'. Nearest: onnx"),
+        ({"precisions": ["int4"]}, "unknown precision 'int4'. Nearest: int8"),
+        ({"to": ["torchscript"], "precisions": ["int8"]}, "torchscript: not in int8. It has float32"),
+    ],
+)
+def test_unknown_names_come_with_the_nearest(options: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        names(**options)
+    assert said in str(raised.value)

@@ -1,0 +1,149 @@
+"""A checkpoint carries its own proof, and one that was damaged is not believed."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import checkpoint
+from pipeline.checkpoint import Checkpoint, exclusive, latest_run, new_folder, run_folder
+from pipeline.errors import BadInput, NoRoom
+
+
+@pytest.fixture
+def opened(workplace: Path) -> Checkpoint:
+    return Checkpoint.open(workplace / "runs" / "tiny" / "checkpoint")
+
+
+def test_golden_is_what_the_model_gives_and_the_oracle_what_it_gives_in_double(opened: Checkpoint) -> None:
+    golden, model = opened.golden(), opened.model()
+    image = torch.from_numpy(golden["input.image"])
+    with torch.no_grad():
+        assert np.array_equal(model(image).numpy(), golden["output.logits"]) or np.allclose(
+            model(image).numpy(), golden["output.logits"], rtol=0, atol=1e-5
+        )
+        assert np.allclose(model.double()(image.double()).numpy(), golden["oracle.logits"], rtol=0, atol=1e-12)
+    assert golden["oracle.logits"].dtype == np.float64
+    assert 0 < np.abs(golden["output.logits"] - golden["oracle.logits"]).max() < 1e-4
+    assert golden["input.image"].shape == (64, 3, 28, 28)
+    assert golden["labels"].shape == (64,)
+
+
+def test_calibration_was_trained_on_and_golden_was_not(opened: Checkpoint) -> None:
+    calibration, golden = opened.calibration()["input.image"], opened.golden()["input.image"]
+    assert calibration.shape == (32, 3, 28, 28)
+    assert not {one.tobytes() for one in calibration} & {one.tobytes() for one in golden}
+
+
+def test_interface_is_named(opened: Checkpoint) -> None:
+    (image,), (logits,) = opened.inputs, opened.outputs
+    assert (image.name, image.dtype, image.shape, image.layout) == ("image", "float32", ("batch", 3, 28, 28), "NCHW")
+    assert (image.range, image.channels) == ((0.0, 1.0), "RGB")
+    assert (logits.name, logits.shape) == ("logits", ("batch", 10))
+
+
+def test_no_pickle_anywhere(opened: Checkpoint) -> None:
+    assert {path.suffix for path in opened.folder.iterdir()} == {".safetensors", ".toml", ".json"}
+
+
+def test_environment_says_what_made_it(opened: Checkpoint) -> None:
+    assert opened.environment["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert opened.environment["seed"] == 0
+    assert "git_commit" in opened.environment
+    assert opened.metrics["test_accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "golden.safetensors", "config.toml", "checkpoint.json"])
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
+def test_a_damaged_checkpoint_is_refused(opened: Checkpoint, name: str, damage: str) -> None:
+    path = opened.folder / name
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match="there is none|is missing|truncated or altered|was altered"):
+        Checkpoint.open(opened.folder)
+
+
+def test_an_edited_record_is_refused(opened: Checkpoint) -> None:
+    path = opened.folder / checkpoint.RECORD
+    record = json.loads(path.read_text())
+    record["labels"][0] = "one"
+    path.write_text(json.dumps(record))
+    with pytest.raises(BadInput, match="was altered"):
+        Checkpoint.open(opened.folder)
+
+
+def test_reading_a_checkpoint_needs_no_torch(opened: Checkpoint) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipeline.checkpoint import Checkpoint;"
+        f"c = Checkpoint.open(Path({str(opened.folder)!r})); c.golden(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden", "/tmp/x", "a" * 101, "a\nb"])
+def test_a_run_name_cannot_leave_runs(name: str) -> None:
+    with pytest.raises(BadInput, match="Choose another --run"):
+        run_folder(name)
+
+
+def test_the_latest_run_is_the_one_trained_last(workplace: Path) -> None:
+    shutil.copytree(workplace / "runs" / "tiny", workplace / "runs" / "other")
+    os.utime(workplace / "runs" / "other" / "checkpoint" / checkpoint.RECORD, (1, 1))
+    assert latest_run() == "tiny"
+    with pytest.raises(BadInput, match="Train first"):
+        latest_run(workplace / "nowhere")
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    with new_folder(place) as new:
+        (new / "a").write_text("first")
+    with pytest.raises(RuntimeError), new_folder(place) as new:
+        (new / "a").write_text("second")
+        raise RuntimeError
+    assert (place / "a").read_text() == "first"
+    with new_folder(place) as new:
+        (new / "b").write_text("third")
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert [path.name for path in place.iterdir()] == ["b"]
+
+
+def test_a_replacement_cut_in_two_is_undone(opened: Checkpoint) -> None:
+    opened.folder.rename(opened.folder.with_name(".checkpoint.old"))
+    assert Checkpoint.open(opened.folder).sha256 == opened.sha256
+
+
+def test_without_room_the_old_folder_stays(tmp_path: Path) -> None:
+    """A file size limit stands in for a full disk: the same call fails, with EFBIG for ENOSPC."""
+    place = tmp_path / "place"
+    with new_folder(place) as new:
+        (new / "a").write_text("first")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(NoRoom, match="no room left on the disk"), new_folder(place) as new:
+            (new / "a").write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (place / "a").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
+def test_a_run_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "run"), pytest.raises(BadInput, match="another process"), exclusive(tmp_path / "run"):
+        pass
+    with exclusive(tmp_path / "run"):
+        pass

@@ -1,0 +1,192 @@
+"""Every dataset gives `image` (3, H, W) float32 in [0, 1]; splits are fixed; bad folders are named."""
+
+import gzip
+import hashlib
+import pickle
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from pipeline import config as configs
+from pipeline import data
+from pipeline.errors import BadInput
+from pipeline.train import settle
+
+
+def loaded(**values: object) -> data.Data:
+    return data.load(settle(configs.read(None, {key.replace("__", "."): value for key, value in values.items()})))
+
+
+def check_image(split: data.Split, size: int) -> None:
+    image, label = split[0]
+    assert image.shape == (3, size, size)
+    assert image.dtype == torch.float32
+    assert type(image) is torch.Tensor
+    assert 0 <= image.min() < image.max() <= 1
+    assert isinstance(label, int)
+
+
+def test_digits_are_real_scans_in_two_disjoint_fixed_parts() -> None:
+    first, second = loaded(), loaded(train__seed=3)
+    assert (len(first.train), len(first.test), first.labels) == (1437, 360, tuple("0123456789"))
+    assert not set(first.train.numbers) & set(first.test.numbers)
+    assert list(first.test.numbers) == list(second.test.numbers)
+    check_image(first.train, 64)
+
+
+def test_augmentation_depends_on_seed_epoch_and_number_alone() -> None:
+    train, other = loaded().train, loaded(train__seed=1).train
+    again, _ = train[2, 5]
+    torch.rand(100)
+    before = torch.get_rng_state()
+    assert torch.equal(train[2, 5][0], again)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(train[3, 5][0], again)
+    assert not torch.equal(other[2, 5][0], again)
+    assert not torch.equal(train[5][0], again)
+
+
+def test_workers_change_no_sample(images: Path) -> None:
+    split = loaded(data__dataset="folder", data__folder=str(images), data__image_size=16).train
+    batches = data.EpochBatches(len(split), 8, seed=0)
+    alone = [image for image, _ in data.loader(split, batches, workers=0, pin=False)]
+    helped = [image for image, _ in data.loader(split, batches, workers=2, pin=False)]
+    assert all(torch.equal(one, other) for one, other in zip(alone, helped, strict=True))
+
+
+def test_batches_of_an_epoch_go_on_where_they_were_left() -> None:
+    batches = data.EpochBatches(50, 8, seed=1)
+    batches.epoch = 4
+    whole = list(batches)
+    batches.start = 2
+    assert list(batches) == whole[2:]
+    assert len(whole) == 6
+    batches.epoch, batches.start = 5, 0
+    assert list(batches) != whole
+
+
+def test_a_photo_is_resized_by_its_shorter_side_and_cropped() -> None:
+    picture = np.zeros((100, 200, 3), np.uint8)
+    picture[:, 90:110] = (255, 0, 0)
+    preparation = data.Preparation((64, 64), (56, 56))
+    image = preparation.transform()(Image.fromarray(picture))
+    assert image.shape == (3, 56, 56)
+    assert image[:, 28, 28].tolist() == [255, 0, 0]
+    assert image[:, 28, 2].tolist() == [0, 0, 0]
+
+
+def write_mnist(root: Path, name: str) -> None:
+    raw = root / name / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 30), ("t10k", 10)):
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes())
+        labels = np.arange(count, dtype=np.uint8) % 10
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels.tobytes())
+        for file in raw.glob(f"{part}*ubyte"):
+            (raw / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+
+
+@pytest.mark.parametrize(("dataset", "name"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_mnist_files_are_read_where_they_are(tmp_path: Path, dataset: str, name: str) -> None:
+    write_mnist(tmp_path, name)
+    found = loaded(data__dataset=dataset, data__cache=str(tmp_path), model__name="simple_cnn")
+    assert (len(found.train), len(found.test), len(found.labels)) == (30, 10, 10)
+    check_image(found.train, 28)
+
+
+def test_cifar10_files_are_read_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "cifar-10-batches-py"
+    base.mkdir()
+    kind = torchvision.datasets.CIFAR10
+
+    def put(name: str, content: object) -> list[str]:
+        (base / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((base / name).read_bytes()).hexdigest()]
+
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 3072), np.uint8)
+    batch = {"data": pixels, "labels": list(range(10))}
+    monkeypatch.setattr(kind, "train_list", [put("data_batch_1", batch)])
+    monkeypatch.setattr(kind, "test_list", [put("test_batch", batch)])
+    filename, md5 = put("batches.meta", {"label_names": [f"class{n}" for n in range(10)]})
+    monkeypatch.setattr(kind, "meta", {"filename": filename, "key": "label_names", "md5": md5})
+    found = loaded(data__dataset="cifar10", data__cache=str(tmp_path))
+    assert (len(found.train), len(found.test), found.labels[3]) == (10, 10, "class3")
+    check_image(found.train, 64)
+
+
+def test_imagenette_files_are_read_where_they_are(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for wnid in torchvision.datasets.Imagenette._WNID_TO_CLASS:
+            folder = tmp_path / "imagenette2-320" / split / wnid
+            folder.mkdir(parents=True)
+            pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "one.JPEG")
+    found = loaded(data__dataset="imagenette", data__cache=str(tmp_path))
+    assert (len(found.train), len(found.test), found.labels[0]) == (10, 10, "tench")
+    check_image(found.test, 224)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "cifar10", "imagenette"])
+def test_without_a_network_a_download_is_a_clear_error(
+    tmp_path: Path, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(BadInput, match=f"dataset {dataset}: could not be downloaded .*Connect to a network"):
+        loaded(data__dataset=dataset, data__cache=str(tmp_path))
+
+
+def test_a_folder_is_split_by_class(images: Path) -> None:
+    found = loaded(data__dataset="folder", data__folder=str(images))
+    assert found.labels == ("digit0", "digit1", "digit2")
+    assert (len(found.train), len(found.test)) == (48, 12)
+    assert sorted(found.test[number][1] for number in range(12)) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_a_folder_with_train_and_val_keeps_its_split(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "train")
+    shutil.copytree(images, tmp_path / "val")
+    (tmp_path / "val" / "digit0" / "0.png").unlink()
+    found = loaded(data__dataset="folder", data__folder=str(tmp_path))
+    assert (len(found.train), len(found.test)) == (60, 59)
+    shutil.rmtree(tmp_path / "val" / "digit1")
+    with pytest.raises(BadInput, match="differ in the classes digit1"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path))
+
+
+def test_unreadable_images_are_named(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "bad")
+    (tmp_path / "bad" / "digit0" / "text.png").write_text("no picture")
+    whole = (tmp_path / "bad" / "digit1" / "0.png").read_bytes()
+    (tmp_path / "bad" / "digit1" / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match=r"2 of 61 images cannot be read: .*digit0/text.png .*digit1/0.png"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path / "bad"))
+
+
+def test_a_folder_that_is_missing_empty_or_of_one_class_is_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path / "none"))
+    with pytest.raises(BadInput, match="Couldn't find any class folder"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(BadInput, match="Found no valid file"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path))
+    shutil.copy(images / "digit0" / "0.png", tmp_path / "a")
+    with pytest.raises(BadInput, match="one class"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path))
+    with pytest.raises(BadInput, match=r"data\.folder is empty"):
+        loaded(data__dataset="folder")
+
+
+def test_unknown_names_come_with_the_nearest() -> None:
+    with pytest.raises(BadInput, match=r"unknown dataset 'minst'. Nearest: .*mnist"):
+        loaded(data__dataset="minst")
+    with pytest.raises(BadInput, match="unknown augmentation"):
+        loaded(data__augmentation="afine")
