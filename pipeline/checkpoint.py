@@ -156,7 +156,7 @@ class Checkpoint:
         from pipeline import config, models
 
         model = models.build(config.read(self.folder / CONFIG), len(self.labels), weights=False)
-        model.load_state_dict(load_file(self.folder / WEIGHTS))
+        models.fill(model, load_file(self.folder / WEIGHTS))
         return model.eval()
 
 

@@ -7,6 +7,7 @@ Normalisation is part of the model, so that no app can forget or repeat it.
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import URLError
@@ -141,12 +142,22 @@ def _copy_pretrained(model: nn.Module, name: str) -> None:
             "Connect to a network and try again, or set model.pretrained = false."
         ) from error
     own = model.state_dict()
-    model.load_state_dict(
-        {
-            key: source[key] if key in source and source[key].shape == value.shape else value
-            for key, value in own.items()
-        }
-    )
+    fits = {key for key, value in own.items() if key in source and source[key].shape == value.shape}
+    fill(model, {key: source[key] if key in fits else value for key, value in own.items()})
+
+
+def fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Load tensors by name; every name has to be there, and no other.
+
+    Into the module's own state_dict, for that has versions beside the tensors: torchvision's MNASNet refuses one
+    without.
+    """
+    state = module.state_dict()
+    if odd := sorted(state.keys() ^ values.keys()):
+        raise BadInput(f"weights: {', '.join(odd[:3])} are only in the file or only in the model. Train again.")
+    for name in state:
+        state[name] = values[name]
+    module.load_state_dict(state)
 
 
 def check_size(model: nn.Module, config: Config) -> None:

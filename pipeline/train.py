@@ -259,8 +259,8 @@ def restore(
 ) -> tuple[int, int]:
     """Undo `remember`; → the epoch and the step to go on with."""
     state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
-    model.load_state_dict(_below("model.", state))
-    average.load_state_dict(_below("average.", state))
+    models.fill(model, _below("model.", state))
+    models.fill(average, _below("average.", state))
     whole = optimizer.state_dict()
     for key, value in _below("optimizer.", state).items():
         number, _, name = key.partition(".")

@@ -119,3 +119,14 @@ def test_unknown_names_and_options_are_refused() -> None:
         models.build(config("resnet18", model__options={"dropuot": 1}), classes=3)
     with pytest.raises(BadInput, match="1 or 2 are allowed"):
         models.build(config("simple_cnn", model__options={"convolutions": 3}), classes=3)
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_5", "densenet121", "googlenet", "squeezenet1_1", "simple_cnn"])
+def test_weights_are_filled_in_by_name(name: str) -> None:
+    """MNASNet's state_dict has a version, DenseNet's old names, GoogLeNet's further heads."""
+    settled = config(name)
+    model, other = models.build(settled, classes=3), models.build(settled, classes=3)
+    models.fill(other, dict(model.state_dict()))
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
+    with pytest.raises(BadInput, match="only in the file or only in the model"):
+        models.fill(other, {"odd": torch.zeros(1), **model.state_dict()})
