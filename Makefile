@@ -14,7 +14,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
     --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup train export validate test quick lint types format lock schema ci clean
+.PHONY: help setup train export validate test quick lint types format lock readme schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -45,6 +45,9 @@ types: $(READY) ## Check types
 
 format: $(READY) ## Format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+readme: $(READY) ## Write README's tables anew, from the latest report
+	@$(BIN)/python -m tests.readme
 
 schema: $(READY) ## Write validate/report.schema.json anew
 	@$(BIN)/python -m validate.report

@@ -190,6 +190,8 @@ def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key:
             artifact = Artifact.seal(new, place, _record(run, conversion, source, key, done, new))
     except (WorkerFailed, BadInput) as error:
         return Outcome(conversion, "failed", str(error), log=log)
+    except OSError as error:
+        return Outcome(conversion, "failed", f"{place} cannot be written: {error.strerror} ({error.filename})", log=log)
     return Outcome(conversion, "built", artifact=artifact, log=log)
 
 

@@ -239,14 +239,21 @@ def new_folder(place: Path) -> Iterator[Path]:
             shutil.rmtree(new, ignore_errors=True)
             recover_folder(place)
             raise
-    shutil.rmtree(_old(place), ignore_errors=True)
+    _remove(_old(place))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def recover_folder(place: Path) -> None:
     """Undo a replacement that a kill cut in two."""
     if _old(place).exists():
         if place.exists():
-            shutil.rmtree(_old(place), ignore_errors=True)
+            _remove(_old(place))
         else:
             _old(place).rename(place)
 
@@ -280,7 +287,11 @@ def exclusive(run: Path) -> Iterator[None]:
             raise BadInput(
                 f"run {run.name}: another process is writing to {run}. Wait for it, or choose another --run."
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in run.iterdir()] == [".lock"]:  # nothing came of it
+                shutil.rmtree(run)
 
 
 def latest_run(runs: Path = Path("runs")) -> str:

@@ -3,7 +3,7 @@
     [data]
     dataset = "digits"
     [train]
-    epochs = 10
+    epochs = 12
 
 Every field is written into the checkpoint as `config.toml`, which `anywhere train --config` takes back.
 """
@@ -80,7 +80,7 @@ class TrainConfig:
 
     __pydantic_config__ = _STRICT
 
-    epochs: Count = 10
+    epochs: Count = 12
     """Passes over the training split."""
     batch_size: Count = 32
     """Samples per step."""
@@ -138,6 +138,18 @@ def keys() -> list[str]:
             found += [f"{item.name}.{inner.name}" for inner in dataclasses.fields(item.type)]
         else:
             found.append(item.name)
+    return found
+
+
+def fields() -> list[tuple[str, Any, str]]:
+    """Every field in order: dotted key, default, docstring."""
+    schema = _adapter().json_schema()
+    found = []
+    for key in keys():
+        *sections, name = key.split(".")
+        owner = getattr(Config(), sections[0]) if sections else Config()
+        properties = schema["$defs"][type(owner).__name__]["properties"] if sections else schema["properties"]
+        found.append((key, getattr(owner, name), properties[name]["description"]))
     return found
 
 

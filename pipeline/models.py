@@ -114,7 +114,8 @@ def _construct(config: Config, classes: int) -> nn.Module:
             raise
         reason = " ".join(str(error).split())
         raise BadInput(
-            f"model {name}: {reason} (num_classes {classes}, image size {size}). Change model.options or data.image_size."
+            f"model {name}: {reason} (num_classes {classes}, image size {size}). "
+            "Change model.options or data.image_size."
         ) from error
 
 

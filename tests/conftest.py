@@ -42,11 +42,13 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, "argv", ["anywhere", *arguments])
         monkeypatch.setenv("COLUMNS", "100")
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        status = 0
+        try:
             anywhere.main()
-            sys.exit(0)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
         out, err = capfd.readouterr()
-        return Said(int(ended.value.code or 0), out, err)
+        return Said(status, out, err)
 
     return run
 

@@ -36,8 +36,12 @@ class Tolerance:
         return 1 - measured / self.allowed
 
 
-_FLIPS = "Half a point of the task's metric is what a release may cost: about one sample in 256."
+_DECISIONS = "With 256 samples two decisions may differ: where two scores are all but equal, rounding decides."
+_METRIC = "Half a point of the task's metric is the most a conversion may cost a release: one sample in 256."
 
+# Measured on twelve networks (simple_cnn, resnet18, mobilenet_v3_small, shufflenet_v2, squeezenet, efficientnet_b0,
+# regnet_y_400mf, mnasnet, densenet121, googlenet, convnext_tiny, swin_t), each trained on the digits for one epoch or
+# more, with 256 golden inputs, in ONNX Runtime 1.31 and PyTorch 2.15 on one x86-64 processor.
 TABLE: Mapping[str, tuple[Tolerance, ...]] = {
     "float32": (
         Tolerance(
@@ -45,28 +49,40 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             16,
             upper=True,
             unit=FLOOR_MULTIPLE,
-            reason="Another order of summation is about as far from golden as the oracle is; 16 leaves room for others.",
+            reason="Another order of summation lies as far from golden as the oracle does: 0.9 to 2.7 noise floors "
+            "measured. The rest is room for the kernels of other processors.",
         ),
         Tolerance(
             "sqnr_db",
             100,
             upper=False,
             unit="dB",
-            reason="float32 rounding leaves 120–135 dB; at 100 dB something else was computed.",
+            reason="float32 rounding leaves 124 to 138 dB; what falls to 100 dB computed something else.",
         ),
-        Tolerance(
-            "agreement", 0.99, upper=False, unit="", reason="Rounding flips ties only; with 256 samples two may."
-        ),
-        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_FLIPS),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
     ),
     "float16": (
-        Tolerance("sqnr_db", 55, upper=False, unit="dB", reason="11 bits of significand."),
-        Tolerance("agreement", 0.99, upper=False, unit="", reason="As for float32."),
-        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_FLIPS),
+        Tolerance(
+            "sqnr_db",
+            55,
+            upper=False,
+            unit="dB",
+            reason="11 bits of significand leave 65 to 82 dB; the one network below 55 (53.6 dB) has logits up to 294.",
+        ),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
     ),
     "int8": (
-        Tolerance("sqnr_db", 25, upper=False, unit="dB", reason="Well calibrated."),
-        Tolerance("agreement", 0.99, upper=False, unit="", reason="Well calibrated int8 agrees in 0.9975 and more."),
-        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_FLIPS),
+        Tolerance(
+            "sqnr_db",
+            25,
+            upper=False,
+            unit="dB",
+            reason="Networks that quantize well leave 29 to 40 dB, one that does not 12 dB with half of its decisions "
+            "changed. Greatest differences say little about int8 and have no row.",
+        ),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
     ),
 }

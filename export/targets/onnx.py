@@ -130,10 +130,15 @@ def sqnr(actual: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float
 
 
 def to_float16(source: Path, path: Path) -> None:
-    """Weights and arithmetic in float16, inputs and outputs float32."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    """Weights and arithmetic in float16; inputs, outputs and layer normalisation float32, as PyTorch's autocast has it.
 
-    model = onnx_ir.from_proto(convert_float_to_float16(onnx.load(source), keep_io_types=True))
+    ONNX Runtime 1.31 moreover crashes (NchwcTransformer, SIGSEGV) on vision transformers whose LayerNormalization is
+    float16.
+    """
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+    kept = [*DEFAULT_OP_BLOCK_LIST, "LayerNormalization"]
+    model = onnx_ir.from_proto(convert_float_to_float16(onnx.load(source), keep_io_types=True, op_block_list=kept))
     model.graph.sort()  # the converter appends its casts at the end, where no ONNX checker accepts them
     onnx.save(onnx_ir.to_proto(model), path)
 
@@ -189,7 +194,10 @@ class Batches:
 
 def finish(path: Path, opened: Checkpoint, precision: str) -> None:
     """Infer shapes, write what an app needs into the metadata, take out what is nobody's business, check."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=precision == "float32")
+    model = onnx.load(path)
+    if precision != "float32":
+        del model.graph.value_info[:]  # they are float32's
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=precision == "float32")
     for node in model.graph.node:
         # The exporter records the source line of every operator, with the paths of this machine.
         kept = [item for item in node.metadata_props if "stack_trace" not in item.key]

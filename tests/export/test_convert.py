@@ -150,7 +150,7 @@ def damage(folder: Path, how: str) -> None:
 def test_a_damaged_artifact_is_refused_and_converted_again(run: Run, targets: Path, how: str) -> None:
     do(run, targets)
     damage(run.place("copy/int8"), how)
-    with pytest.raises(BadInput, match="truncated or altered|is missing|not in its manifest|was altered"):
+    with pytest.raises(BadInput, match=r"truncated or altered|is missing|not in its manifest|was altered"):
         run.artifact("copy/int8")
     assert statuses(do(run, targets))["copy/int8"] == "built"
     assert run.artifact("copy/int8")

@@ -13,7 +13,9 @@ def names(**options: list[str]) -> list[str]:
 
 
 def test_a_file_in_the_folder_is_a_target(tmp_path: Path) -> None:
-    (tmp_path / "new.py").write_text('import no_such_module\nTOOLCHAIN = "torch"\nSOURCES = {"float32": "checkpoint"}\n')
+    (tmp_path / "new.py").write_text(
+        'import no_such_module\nTOOLCHAIN = "torch"\nSOURCES = {"float32": "checkpoint"}\n'
+    )
     assert list(find(tmp_path)) == ["new"]
     assert find(tmp_path)["new"].toolchain == "torch"
 

@@ -1,0 +1,53 @@
+"""README's generated parts: the table from a report, the fields from the configuration.
+
+python -m tests.readme         # after `make train export validate`
+"""
+
+import io
+import re
+from pathlib import Path
+
+import tomli_w
+from rich.console import Console
+
+from pipeline import config
+from validate import report
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def part(text: str, name: str) -> str:
+    """What stands between `<!-- name -->` and `<!-- /name -->`."""
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.S)
+    assert found, name
+    return found[1]
+
+
+def table(path: Path) -> str:
+    """What `anywhere validate` prints of that report."""
+    screen = io.StringIO()
+    Console(file=screen, width=100).print(report.render(report.read(path)), soft_wrap=True)
+    lines = "\n".join(line.rstrip() for line in screen.getvalue().splitlines())
+    return f"```\n{lines}\n```\n"
+
+
+def fields() -> str:
+    """Every key with its default and meaning."""
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    for key, default, meaning in config.fields():
+        value = tomli_w.dumps({"x": default}).partition("=")[2].strip() if default != {} else "{}"
+        rows.append(f"| `{key}` | `{' '.join(value.split())}` | {' '.join(meaning.split())} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Write them into README.md."""
+    text = README.read_text()
+    latest = max(Path("runs").glob("*/report/report.json"), key=lambda path: path.stat().st_mtime)
+    for name, content in (("table", table(latest)), ("config", fields())):
+        text = text.replace(part(text, name), content)
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""README is true: its commands run, its tables are what the program says, what it links to is there."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from export.target import find, plan
+from tests import readme
+from validate import runner
+
+ROOT = Path(__file__).parents[1]
+TEXT = readme.README.read_text()
+
+
+def test_every_field_of_the_configuration_is_listed() -> None:
+    assert readme.part(TEXT, "config") == readme.fields(), "run: make readme"
+
+
+def test_the_table_shows_every_target_in_every_runtime() -> None:
+    rows = [line.split()[:3] for line in readme.part(TEXT, "table").splitlines()[2:-2]]
+    expected = [
+        [conversion.name, one.runtime, "pass"]
+        for conversion in plan(find())
+        for one in runner.find()
+        if one.target == conversion.target.name
+    ]
+    assert sorted(rows) == sorted(expected)
+
+
+def test_the_list_of_targets_is_the_one_of_the_folder() -> None:
+    for target in find().values():
+        (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{target.name}` |")]
+        assert all(precision in row for precision in target.sources)
+
+
+def test_links_lead_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text()):
+            assert (ROOT / link).exists(), link
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What git would give to a user, with this checkout's environment."""
+    place = tmp_path / "anywhere"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, place / name)  # with its time: make goes by it
+    (place / ".venv").symlink_to(ROOT / ".venv")
+    return place
+
+
+@pytest.mark.slow
+def test_every_command_runs(checkout: Path, images: Path, tmp_path: Path) -> None:
+    for label in ("digit0", "digit1", "digit2"):
+        (checkout / "my_images" / label).mkdir(parents=True)
+        for number in range(5):
+            shutil.copy(images / label / f"{number}.png", checkout / "my_images" / label)
+    # Stands in for the download of --pretrained: torchvision takes what lies in its cache.
+    weights = torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "torch" / "hub" / "checkpoints" / weights)
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TORCH_HOME": str(tmp_path / "torch")}
+    ran: dict[str, int] = {}
+    for line in commands():
+        if line == "make test":  # is what runs this
+            continue
+        done = subprocess.run(["bash", "-c", line], cwd=checkout, capture_output=True, text=True, env=environment)
+        # Fifteen images are too few to promise that int8 agrees; the verdict is checked against the report instead.
+        allowed = (0, 1) if line == "anywhere validate mine" else (0,)
+        assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
+        ran[line] = done.returncode
+    assert next(iter(ran)) == "make train export validate"
+    assert len(ran) >= 7
+    (default,) = checkout.glob("runs/digits-*")
+    assert json.loads((default / "report" / "report.json").read_text())["verdict"] == "pass"
+    checkpoint = json.loads((default / "checkpoint" / "checkpoint.json").read_text())
+    assert checkpoint["metrics"]["test_accuracy"] >= 0.99
+    mine = json.loads((checkout / "runs" / "mine" / "report" / "report.json").read_text())
+    assert (mine["verdict"] == "pass") == (ran["anywhere validate mine"] == 0)
+
+
+@pytest.mark.slow
+def test_make_export_twice_converts_nothing_and_takes_no_second(checkout: Path, exported: Path) -> None:
+    shutil.copytree(exported / "runs", checkout / "runs")
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(["make", "export"], cwd=checkout, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert done.stdout.count("unchanged") == len(plan(find()))
+    assert min(times) < 2, times  # under 1 s on a quiet machine
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_rooms_the_toolchains_and_the_schema(tmp_path: Path) -> None:
+    subprocess.run(["uv", "build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "anywhere.py",
+        "pipeline/tasks/classification.py",
+        "export/targets/onnx.py",
+        "export/worker.py",
+        "validate/runners/onnx_in_onnxruntime.py",
+        "validate/report.schema.json",
+        "toolchains/torch/requirements.txt",
+    } <= names
+    assert not [name for name in names if name.startswith("tests")]

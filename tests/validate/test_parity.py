@@ -1,0 +1,286 @@
+"""Every artifact in every runtime for real; and that nothing wrong, missing or stale passes."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from export import artifact as artifacts
+from export.artifact import Artifact, Run
+from export.convert import convert
+from export.target import find, plan
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config
+from pipeline.errors import BadInput
+from pipeline.train import train
+from validate import parity, runner
+from validate.report import Result
+
+EVERY = [conversion.name for conversion in plan(find())]
+MEASURED: dict[str, Any] = {
+    "runtime_version": "1",
+    "samples": 64,
+    "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
+}
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def check(runners: list[runner.Runner] | None = None) -> dict[str, Result]:
+    report = parity.check(Run.open("tiny"), runner.find() if runners is None else runners, 1, lambda _: None)
+    return {f"{one.target}/{one.precision} in {one.runtime}": one for one in report.results}
+
+
+def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(released: Path) -> None:
+    results = check()
+    assert set(results) == {
+        f"{name} in {one.runtime}" for name in EVERY for one in runner.find() if one.target == name.split("/")[0]
+    }
+    for name, result in results.items():
+        assert result.status == "pass", (name, result.reason)
+        assert result.samples == 64
+        assert result.runtime_version
+        assert result.latency_ms
+        assert 0 < result.latency_ms.median <= result.latency_ms.p90
+        assert result.latency_ms.calls > 1
+        assert result.outputs[0].sqnr_db is not None
+        assert result.outputs[0].sqnr_db > {"float32": 100, "float16": 55, "int8": 25}[result.precision]
+        written = load_file(
+            Path("runs/tiny/report/actual") / f"{name.replace('/', '-').replace(' in ', '-')}.safetensors"
+        )
+        assert written["logits"].shape == (64, 10)
+
+
+@pytest.mark.parametrize("target", list(find()))
+def test_every_target_has_a_runner(target: str) -> None:
+    assert [one for one in runner.find() if one.target == target]
+
+
+def reseal(place: Path, **changes: Any) -> None:
+    """Write the manifest anew, as if the conversion had made what is there."""
+    record = json.loads((place / "manifest.json").read_text())
+    files = {name: artifacts.sha256_of_file(place / name) for name in record["files"]}
+    (place / "manifest.json").write_text(json.dumps(artifacts.seal(record | {"files": files} | changes)))
+
+
+def rewrite(name: str, change: Callable[[onnx.ModelProto], None]) -> None:
+    place = Path("runs/tiny/artifacts") / name
+    model = onnx.load(place / "model.onnx")
+    change(model)
+    onnx.save(model, place / "model.onnx")
+    reseal(place)
+
+
+def scale(part: str, factor: float) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        (item,) = [one for one in model.graph.initializer if part in one.name]
+        values = onnx.numpy_helper.to_array(item)
+        item.CopyFrom(onnx.numpy_helper.from_array((values * factor).astype(values.dtype), item.name))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("onnx/float32", scale("conv2.weight", 1.01), "max_absolute"),
+        ("onnx/float32", scale("fc2.bias", 0), "max_absolute"),
+        ("onnx/float32", scale("conv1.weight", np.nan), "640 values are NaN or infinite, the first at (0, 0)"),
+        ("onnx/float32", scale("mean", 1.02), "sqnr_db"),
+        ("onnx/float16", scale("fc2.weight", 1.1), "sqnr_db"),
+    ],
+)
+def test_a_wrong_artifact_fails_in_its_real_runtime(
+    released: Path, name: str, change: Callable[[onnx.ModelProto], None], said: str
+) -> None:
+    rewrite(name, change)
+    result = check()[f"{name} in onnxruntime"]
+    assert result.status == "fail"
+    assert said in result.reason
+
+
+def test_int8_with_a_saturated_range_fails(released: Path) -> None:
+    def saturate(model: onnx.ModelProto) -> None:
+        for item in model.graph.initializer:
+            if item.name.endswith("_scale") and not item.dims:
+                value = onnx.numpy_helper.to_array(item) / 4
+                item.CopyFrom(onnx.numpy_helper.from_array(np.asarray(value, np.float32), item.name))
+
+    rewrite("onnx/int8", saturate)
+    result = check()["onnx/int8 in onnxruntime"]
+    assert result.status == "fail"
+    assert "sqnr_db" in result.reason
+
+
+def test_what_was_expected_and_is_not_there_fails(released: Path) -> None:
+    shutil.rmtree("runs/tiny/artifacts/torchscript")
+    results = check()
+    missing = results["torchscript/float32 in torch"]
+    assert missing.status == "not_run"
+    assert "anywhere export tiny" in missing.reason
+    assert results["onnx/int8 in onnxruntime"].status == "pass"
+
+
+def test_a_target_without_a_runner_is_not_proved(released: Path) -> None:
+    results = check([one for one in runner.find() if one.target != "torchscript"])
+    assert results["torchscript/float32 in none"].status == "not_run"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import os; os._exit(9)", "ended with exit status 9"),
+        ("import time; time.sleep(60)", "gave no answer within 1 s"),
+        ("raise RuntimeError('unsupported operator')", "RuntimeError: unsupported operator"),
+        ("return lambda inputs: {}", "StopIteration|ValueError|missing among the outputs|IndexError|nothing"),
+        ("return lambda inputs: {'scores': inputs['image']}", "logits: missing among the outputs"),
+        ("return lambda inputs: {'logits': inputs['image'][:, 0, 0]}", "shape (64, 28), golden has (64, 10)"),
+        ("return lambda inputs: {'logits': inputs['image'][:1, 0, 0, :10]}", "shape (2, 10), golden has (64, 10)"),
+    ],
+)
+def test_a_runtime_that_fails_is_one_row_and_the_others_go_on(
+    released: Path, tmp_path: Path, body: str, said: str
+) -> None:
+    folder = tmp_path / "runners"
+    shutil.copytree(runner.FOLDER, folder, ignore=shutil.ignore_patterns("torch*", "__*", "exported*"))
+    (folder / "torchscript_in_nowhere.py").write_text(
+        "TOOLCHAIN = 'torch'\nLIMIT_S = 1\n"
+        "def version(): return '0'\n"
+        f"def activate(path, manifest, threads):\n    {body}\n"
+    )
+    (folder / "exported_program_in_nowhere.py").write_text((folder / "torchscript_in_nowhere.py").read_text())
+    results = check(runner.find(folder))
+    failed = results["torchscript/float32 in nowhere"]
+    assert failed.status in {"error", "fail"}
+    assert any(part in failed.reason for part in said.split("|")), failed.reason
+    assert failed.log
+    assert (Path("runs/tiny") / failed.log).is_file()
+    assert results["onnx/float32 in onnxruntime"].status == "pass"
+
+
+def judged(artifact: Artifact, actual: Arrays, golden: Arrays, **changes: Any) -> Result:
+    return parity.judge(artifact, "test", actual, golden, list("0123456789"), MEASURED | changes, None)
+
+
+@pytest.fixture
+def pair(released: Path) -> tuple[Artifact, Arrays, Arrays]:
+    """An artifact, outputs equal to golden, and golden."""
+    run = Run.open("tiny")
+    golden = run.checkpoint.golden()
+    return run.artifact("onnx/float32"), {"logits": golden["output.logits"].copy()}, golden
+
+
+def test_equal_outputs_pass_with_all_headroom(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    result = judged(artifact, actual, golden)
+    assert (result.status, result.reason, result.headroom) == ("pass", "", pytest.approx(1))
+    assert result.metric
+    assert result.metric.golden == result.metric.actual
+
+
+def test_the_allowance_follows_the_noise_floor(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    floor = float(np.abs(golden["output.logits"] - golden["oracle.logits"]).max())
+    resolution = float(np.abs(golden["output.logits"]).max() * np.finfo(np.float32).eps)
+    (judgement,) = [
+        one for one in judged(artifact, actual, golden).outputs[0].judgements if one.measure == "max_absolute"
+    ]
+    assert judgement.allowed == pytest.approx(16 * max(floor, resolution))
+    assert judgement.reason
+
+
+def test_swapped_classes_are_seen_in_decisions_and_metric(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    actual["logits"][:, [3, 8]] = actual["logits"][:, [8, 3]]
+    result = judged(artifact, actual, golden)
+    assert result.agreement
+    assert result.agreement.share < 0.9
+    assert result.metric
+    assert result.metric.change < -0.05
+    assert "decisions differ from golden's" in result.reason
+    assert "accuracy" in result.reason
+
+
+def test_one_nan_fails_whatever_the_rest(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    actual["logits"][5, 2] = np.nan
+    result = judged(artifact, actual, golden)
+    assert result.status == "fail"
+    assert "1 values are NaN or infinite, the first at (5, 2)" in result.reason
+    assert result.outputs[0].judgements[0].within is False
+
+
+def test_no_sample_and_no_unnamed_output_passes(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    empty = judged(artifact, {"logits": actual["logits"][:0]}, golden, samples=0)
+    assert (empty.status, "no golden input was run" in empty.reason) == ("fail", True)
+    extra = judged(artifact, actual | {"more": actual["logits"]}, golden)
+    assert (extra.status, "more: an output that golden does not have" in extra.reason) == ("fail", True)
+
+
+def test_a_slow_runtime_is_compared_on_the_samples_it_took(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    result = judged(artifact, {"logits": actual["logits"][:4]}, golden, samples=4)
+    assert (result.status, result.samples) == ("pass", 4)
+
+
+def test_several_outputs_are_compared_each_by_its_name(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+    artifact, actual, golden = pair
+    (logits,) = artifact.outputs
+    second = dataclasses.replace(logits, name="features", shape=("batch", 4))
+    artifact = dataclasses.replace(artifact, outputs=(logits, second))
+    features = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    golden |= {"output.features": features, "oracle.features": features.astype(np.float64)}
+    assert judged(artifact, actual | {"features": features}, golden).status == "pass"
+    result = judged(artifact, actual | {"features": features[::-1]}, golden)
+    assert result.status == "fail"
+    assert result.reason.startswith("features: ")
+    assert "features: missing" in judged(artifact, actual, golden).reason
+
+
+def test_golden_without_signal_is_refused(released: Path) -> None:
+    folder = Path("runs/tiny/checkpoint")
+    record = json.loads((folder / "checkpoint.json").read_text())
+    opened = Checkpoint.open(folder)
+    arrays = {name: opened.arrays(name) for name in record["files"] if name.endswith(".safetensors")}
+    arrays["golden.safetensors"]["output.logits"][:] = 1
+    fields = {key: record[key] for key in record if key not in {"sha256", "files", "format"}}
+    Checkpoint.write(folder, fields, (folder / "config.toml").read_text(), arrays)
+    with pytest.raises(BadInput, match="the same for every input"):
+        check()
+
+
+def test_nothing_exported_is_nothing_to_validate(workplace: Path) -> None:
+    with pytest.raises(BadInput, match="nothing was exported"):
+        check()
+
+
+def test_a_vision_transformer_in_float16_does_not_crash_onnxruntime(
+    small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With LayerNormalization in float16, ONNX Runtime 1.31 ends with SIGSEGV while it loads this network."""
+    (tmp_path / "tiny_vit.py").write_text(
+        "from torchvision.models import VisionTransformer\n"
+        "def tiny(num_classes):\n"
+        "    return VisionTransformer(image_size=32, patch_size=8, num_layers=1, num_heads=2, hidden_dim=32,\n"
+        "                             mlp_dim=64, num_classes=num_classes)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    train(small.with_values("model", name="tiny_vit:tiny"), Path("runs/tiny"), None, Console(quiet=True))
+    outcomes = convert(Run.open("tiny"), plan(find(), ["onnx"], ["float16"]), 1, force=False, report=lambda _: None)
+    assert [one.status for one in outcomes] == ["built", "built"]
+    results = check()
+    assert results["onnx/float32 in onnxruntime"].status == "pass"
+    half = results["onnx/float16 in onnxruntime"]
+    assert half.status != "error", half.reason
+    assert half.outputs[0].sqnr_db is not None
+    assert half.outputs[0].sqnr_db > 55

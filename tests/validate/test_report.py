@@ -1,0 +1,105 @@
+"""What is written is what the schema says, and what is shown fits and says why."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+from export.artifact import Run
+from pipeline.errors import BadInput
+from validate import parity, report, runner
+from validate.report import SCHEMA, Report, Result
+
+
+@pytest.fixture(scope="module")
+def made(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    import os
+    import shutil
+
+    place = tmp_path_factory.mktemp("made")
+    shutil.copytree(exported, place, dirs_exist_ok=True)
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        only = [one for one in runner.find() if one.target != "torchscript"]
+        return parity.check(Run.open("tiny"), only, 1, lambda _: None)
+    finally:
+        os.chdir(before)
+
+
+def test_the_published_schema_is_the_one_of_the_records() -> None:
+    assert json.loads(SCHEMA.read_text()) == report.schema(), "run: make schema"
+
+
+def test_a_report_matches_the_schema_and_is_read_back_the_same(made: Report, tmp_path: Path) -> None:
+    report.write(made, tmp_path / "deep" / "report.json")
+    text = (tmp_path / "deep" / "report.json").read_text()
+    jsonschema.validate(json.loads(text), json.loads(SCHEMA.read_text()))
+    assert report.read(tmp_path / "deep" / "report.json") == made
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report.json"]
+
+
+def test_a_report_holds_what_it_promises(made: Report) -> None:
+    record = json.loads(report._adapter().dump_json(made))
+    assert {"run", "verdict", "checkpoint_sha256", "results"} <= set(record)
+    for result in record["results"]:
+        assert {
+            "target", "precision", "runtime", "runtime_version", "status", "reason", "outputs",
+            "agreement", "metric", "latency_ms", "size_bytes", "samples",
+        } <= set(result)  # fmt: skip
+    (output,) = record["results"][0]["outputs"]
+    assert {"max_absolute", "mean_absolute", "max_relative", "sqnr_db", "cosine", "judgements"} <= set(output)
+    assert {"measured", "allowed", "headroom", "within", "reason"} <= set(output["judgements"][0])
+
+
+def test_nan_is_null_in_json_and_still_a_failure(made: Report, tmp_path: Path) -> None:
+    first = made.results[0]
+    broken = dataclasses.replace(first.outputs[0], max_absolute=float("nan"), sqnr_db=float("nan"))
+    result = dataclasses.replace(first, status="fail", outputs=[broken])
+    changed = dataclasses.replace(made, verdict="fail", results=[result])
+    report.write(changed, tmp_path / "report.json")
+    text = (tmp_path / "report.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["results"][0]["outputs"][0]["max_absolute"] is None
+    assert report.read(tmp_path / "report.json").results[0].outputs[0].sqnr_db is None
+
+
+def test_the_verdict_is_pass_only_if_everything_was_run_and_passed(made: Report) -> None:
+    passed = [one for one in made.results if one.status == "pass"]
+    assert report.verdict(passed) == "pass"
+    assert report.verdict([]) == "fail"
+    for status in ("fail", "error", "not_run"):
+        other: Result = dataclasses.replace(passed[0], status=status)
+        assert report.verdict([*passed, other]) == "fail"
+    assert (made.verdict, made.exit_status) == ("fail", 1)
+
+
+def test_the_table_fits_100_columns_and_a_failure_says_why(made: Report) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report.render(made), soft_wrap=True)
+    lines = console.export_text().splitlines()
+    table = lines[: len(made.results) + 1]
+    assert all(len(line.rstrip()) <= 100 for line in table)
+    assert not any("…" in line for line in table)
+    assert any("exported_program/float32" in line and "pass" in line for line in table)
+    assert any(line.startswith("torchscript/float32 in none: no runner for target torchscript") for line in lines)
+    assert lines[-1].startswith("fail: 1 of 5 did not pass")
+
+
+def test_without_room_the_old_report_stays(made: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(BadInput, match="no room left"):
+            report.write(made, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "old"
