@@ -102,8 +102,9 @@ class TrainConfig:
     """auto (a GPU where there is one), cpu, cuda, cuda:1 …"""
     amp: bool = False
     """On a GPU: compute in bfloat16 where that is safe (torch.autocast)."""
-    channels_last: bool = False
-    """On a GPU: keep tensors as NHWC in memory, which tensor cores prefer."""
+    channels_last: bool = True
+    """Keep tensors as NHWC in memory where the model allows it (`view` does not): half the time per step for
+    mobilenet_v3_small on a CPU, and what a GPU's tensor cores prefer."""
     compile: bool = False
     """torch.compile the training step: a minute to start, then faster; worth it on a GPU."""
 

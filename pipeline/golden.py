@@ -56,7 +56,8 @@ class Golden:
 
         model: any device, eval mode; it is copied to the CPU. Raises BadInput for outputs without signal.
         """
-        local = copy.deepcopy(model).cpu().float().eval()
+        # In the layout `Checkpoint.model` loads it in: another one sums in another order.
+        local = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
         names = self.task.OUTPUTS
         outputs = predict(local, self.image, names)
         oracle = predict(local.double(), self.image.double(), names)

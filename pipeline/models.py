@@ -5,6 +5,7 @@
 Normalisation is part of the model, so that no app can forget or repeat it.
 """
 
+import copy
 import importlib
 import sys
 from collections.abc import Mapping
@@ -161,13 +162,26 @@ def fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
     module.load_state_dict(state)
 
 
+def allows_channels_last(model: nn.Module, config: Config) -> bool:
+    """Whether the model takes tensors that are NHWC in memory; `view` on one raises."""
+    size = config.data.image_size
+    device = next(model.parameters()).device
+    local = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+    try:
+        with torch.no_grad():
+            local(torch.zeros(2, 3, size, size, device=device).contiguous(memory_format=torch.channels_last))
+    except RuntimeError:
+        return False
+    return True
+
+
 def check_size(model: nn.Module, config: Config) -> None:
     """Raises BadInput where the model cannot take images of the configured size."""
     size = config.data.image_size
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size))
+            model.eval()(torch.zeros(1, 3, size, size, device=next(model.parameters()).device))
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise BadInput(

@@ -63,7 +63,8 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)
     loader = data.loader(images.train, batches, config.data.workers, pin=device.type == "cuda")
-    if c.channels_last:
+    channels_last = c.channels_last and models.allows_channels_last(model, config)
+    if channels_last:
         model = model.to(memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=warmed_up_average(c.ema), use_buffers=True)
     optimizer = torch.optim.AdamW(decay_groups(model, c.weight_decay), lr=c.learning_rate)
@@ -112,7 +113,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                     image.to(device, non_blocking=True),
                     label.to(device, non_blocking=True),
                 )  # (N, 3, H, W), (N,)
-                if c.channels_last:
+                if channels_last:
                     image = image.contiguous(memory_format=torch.channels_last)
                 now = epoch * batches_per_epoch + step
                 for group in optimizer.param_groups:

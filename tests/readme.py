@@ -45,7 +45,9 @@ def main() -> None:
     text = README.read_text()
     latest = max(Path("runs").glob("*/report/report.json"), key=lambda path: path.stat().st_mtime)
     for name, content in (("table", table(latest)), ("config", fields())):
-        text = text.replace(part(text, name), content)
+        before, after = text.split(f"<!-- {name} -->\n")
+        _, rest = after.split(f"<!-- /{name} -->", 1)
+        text = f"{before}<!-- {name} -->\n{content}<!-- /{name} -->{rest}"
     README.write_text(text)
 
 

@@ -132,8 +132,8 @@ def sqnr(actual: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float
 def to_float16(source: Path, path: Path) -> None:
     """Weights and arithmetic in float16; inputs, outputs and layer normalisation float32, as PyTorch's autocast has it.
 
-    ONNX Runtime 1.31 moreover crashes (NchwcTransformer, SIGSEGV) on vision transformers whose LayerNormalization is
-    float16.
+    ONNX Runtime 1.31 moreover crashes (SIGSEGV in NchwcTransformer after MatmulTransposeFusion) while it loads
+    torchvision's vit_b_16 with LayerNormalization in float16.
     """
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 

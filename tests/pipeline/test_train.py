@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,9 +154,19 @@ def test_an_unknown_device_is_refused(small: Config, tmp_path: Path) -> None:
         train(small.with_values("train", device="nonsense"), tmp_path / "run", None, QUIET)
 
 
-def test_compiled_channels_last_training_is_the_same_model(small: Config, tmp_path: Path) -> None:
-    settled = small.with_values("train", epochs=1, channels_last=True)
+@pytest.mark.parametrize("options", [{"channels_last": False}, {"ema": 0.0}, {"amp": True, "compile": False}])
+def test_options_train_as_well(small: Config, tmp_path: Path, options: dict[str, Any]) -> None:
+    settled = small.with_values("train", epochs=1, **options)
     assert train(settled, tmp_path / "run", None, QUIET).finished
+
+
+@pytest.mark.slow
+def test_a_compiled_training_ends_in_an_ordinary_checkpoint(small: Config, tmp_path: Path) -> None:
+    settled = small.with_values("train", epochs=1, compile=True)
+    plain = train(small.with_values("train", epochs=1), tmp_path / "plain", None, QUIET)
+    compiled = train(settled, tmp_path / "compiled", None, QUIET)
+    assert compiled.model().state_dict().keys() == plain.model().state_dict().keys()
+    assert compiled.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.02)
 
 
 @pytest.mark.slow
