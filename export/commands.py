@@ -29,6 +29,9 @@ def export(
 
     console = Console()
     conversions = plan(find(), _list(to), _list(precision))
+    for name in set(_list(to)) - {conversion.target.name for conversion in conversions}:
+        has = ", ".join(find()[name].sources)
+        console.print(f"{name}: has no {precision}, only {has}; left out", highlight=False, soft_wrap=True)
     opened = Run.open(run)
     state = "" if opened.checkpoint.finished else " (its training is not finished)"
     console.print(

@@ -43,6 +43,7 @@ class Workers:
     def __init__(self, run: Run, toolchains: Mapping[str, Toolchain], jobs: int):
         self.run, self.toolchains = run, toolchains
         self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+        self._all: list[Worker] = []
         self._idle: list[Worker] = []
         self._started: list[str] = []
         self._coming: dict[str, Future[Worker]] = {}
@@ -71,7 +72,10 @@ class Workers:
     def _new(self, target: Target) -> Worker:
         chain = self.toolchains[target.toolchain]
         chain.build()
-        return chain.start(self.run.log("export", f"toolchain-{chain.name}"), [target.file], self.environment)
+        worker = chain.start(self.run.log("export", f"toolchain-{chain.name}"), [target.file], self.environment)
+        with self._lock:
+            self._all.append(worker)
+        return worker
 
     def give_back(self, worker: Worker) -> None:
         """Keep it for the next job, if it lives."""
@@ -80,12 +84,9 @@ class Workers:
                 self._idle.append(worker)
 
     def close(self) -> None:
-        """End all of them, those nobody took included."""
-        for future in self._coming.values():
-            if not future.cancel() and future.exception() is None:
-                future.result().close()
-        self._starter.shutdown()
-        for worker in self._idle:
+        """End all of them, also those nobody took and, after Ctrl-C, those in the midst of a job."""
+        self._starter.shutdown(cancel_futures=True)
+        for worker in self._all:
             worker.close()
 
 

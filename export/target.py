@@ -82,7 +82,10 @@ def _read(file: Path) -> Target:
 
 
 def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iterable[str] = ()) -> list[Conversion]:
-    """The conversions asked for and those they build upon, each after its source. Empty: all. Raises BadInput."""
+    """The conversions asked for and those they build upon, each after its source. Empty: all. Raises BadInput.
+
+    A target that has none of the precisions is left out, unless that leaves nothing.
+    """
     to, precisions = list(to), list(precisions)
     known = {precision for target in targets.values() for precision in target.sources}
     for name in to:
@@ -94,12 +97,10 @@ def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iter
     chosen = []
     for target in (targets[name] for name in to or targets):
         wanted = [precision for precision in target.sources if not precisions or precision in precisions]
-        if to and not wanted:
-            raise BadInput(
-                f"target {target.name}: not in {' or '.join(precisions)}. It has {', '.join(target.sources)}; "
-                "name one of those."
-            )
         chosen += [Conversion(target, precision) for precision in wanted]
+    if not chosen:
+        offers = "; ".join(f"{name} has {', '.join(targets[name].sources)}" for name in to)
+        raise BadInput(f"nothing to convert: none of {', '.join(to)} has {' or '.join(precisions)}. {offers}.")
     ordered: dict[str, Conversion] = {}
     for conversion in chosen:
         _add(conversion, targets, ordered)

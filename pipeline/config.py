@@ -50,7 +50,7 @@ class DataConfig:
     calibration: Count = 128
     """Training samples that go into the checkpoint to set integer ranges."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that load images. 0: load in the training process, the fastest for small images."""
+    """Processes that load images. 0: load in the training process, enough for small images."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,11 @@ class ModelConfig:
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Weight of a new batch in BatchNorm's running statistics. torchvision's mobilenet_v3 sets 0.01, with which
     the statistics of a run of a few hundred steps never converge: 0.12 accuracy instead of 0.99."""
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    """Per RGB channel, in [0, 1]; subtracted inside the exported model."""
-    deviation: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
-    """Per RGB channel, in [0, 1]; divided by inside the exported model."""
+    mean: tuple[float, float, float] | tuple[()] = ()
+    """Per RGB channel, in [0, 1]; subtracted inside the exported model. Empty: what pretrained weights were trained
+    with, else 0.5."""
+    deviation: tuple[Positive, Positive, Positive] | tuple[()] = ()
+    """Per RGB channel, in [0, 1]; divided by inside the exported model. Empty: as for `mean`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class TrainConfig:
     """Keep tensors as NHWC in memory where the model allows it (`view` does not): half the time per step for
     mobilenet_v3_small on a CPU, and what a GPU's tensor cores prefer."""
     compile: bool = False
-    """torch.compile the training step: a minute to start, then faster; worth it on a GPU."""
+    """torch.compile the model: the first step takes longer, the others less on a GPU."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,23 @@ def names() -> list[str]:
     return [*torchvision.models.list_models(module=torchvision.models), "simple_cnn"]
 
 
+def settle(config: Config) -> Config:
+    """Replace what was left to the model: mean and deviation of its pretrained weights, or 0.5. Raises BadInput."""
+    model = config.model
+    if ":" not in model.name and model.name not in names():
+        raise unknown("model", model.name, names())
+    mean, deviation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if model.pretrained:
+        if ":" in model.name or model.name == "simple_cnn":
+            raise BadInput(
+                f"model {model.name}: has no pretrained weights; torchvision's models have. "
+                "Set model.pretrained = false."
+            )
+        preset = torchvision.models.get_model_weights(model.name).DEFAULT.transforms()
+        mean, deviation = tuple(preset.mean), tuple(preset.std)
+    return config.with_values("model", mean=model.mean or mean, deviation=model.deviation or deviation)
+
+
 def build(config: Config, classes: int, weights: bool = True) -> Normalised:
     """The model of a settled config. `weights` False: a structure to load weights into, nothing is downloaded."""
     model = _construct(config, classes)
@@ -101,14 +118,12 @@ def _construct(config: Config, classes: int) -> nn.Module:
         if name.startswith(prefix):
             options.setdefault(option, (size, size) if option == "input_size" else size)
     if name in AUXILIARY:
-        options |= {"aux_logits": False, "init_weights": True}
+        options |= {"aux_logits": False, "init_weights": True, "transform_input": config.model.pretrained}
     try:
         if ":" in name:
             return cast(nn.Module, _own(name)(**options))
         if name == "simple_cnn":
             return SimpleCNN(image_size=size, **options)
-        if name not in names():
-            raise unknown("model", name, names())
         return cast(nn.Module, torchvision.models.get_model(name, weights=None, **options))
     except (TypeError, ValueError, AssertionError) as error:
         if isinstance(error, BadInput):
@@ -132,10 +147,6 @@ def _own(name: str) -> Any:
 
 def _copy_pretrained(model: nn.Module, name: str) -> None:
     """torchvision's default weights into every tensor of the same name and shape; the head stays new."""
-    if ":" in name or name == "simple_cnn":
-        raise BadInput(
-            f"model {name}: has no pretrained weights; torchvision's models have. Set model.pretrained = false."
-        )
     try:
         source = torchvision.models.get_model(name, weights="DEFAULT").state_dict()
     except (URLError, OSError) as error:

@@ -47,7 +47,7 @@ class Interrupted(Exception):
 def settle(config: Config) -> Config:
     """The config with everything filled in that it leaves to the dataset or the model. Raises BadInput."""
     tasks.load(config.task)
-    return data.settle(config, models.OWN_SIZE.get(config.model.name))
+    return models.settle(data.settle(config, models.OWN_SIZE.get(config.model.name)))
 
 
 def train(config: Config, run: Path, resume: Checkpoint | None, console: Console) -> Checkpoint:
@@ -109,10 +109,8 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
             losses = scores = 0.0
             model.train()
             for step, (image, label) in enumerate(loader, start=first_step):
-                image, label = (
-                    image.to(device, non_blocking=True),
-                    label.to(device, non_blocking=True),
-                )  # (N, 3, H, W), (N,)
+                image = image.to(device, non_blocking=True)  # (N, 3, H, W)
+                label = label.to(device, non_blocking=True)  # (N,)
                 if channels_last:
                     image = image.contiguous(memory_format=torch.channels_last)
                 now = epoch * batches_per_epoch + step

@@ -4,10 +4,10 @@ python -m tests.readme         # after `make train export validate`
 """
 
 import io
+import json
 import re
 from pathlib import Path
 
-import tomli_w
 from rich.console import Console
 
 from pipeline import config
@@ -35,8 +35,7 @@ def fields() -> str:
     """Every key with its default and meaning."""
     rows = ["| key | default | meaning |", "| --- | --- | --- |"]
     for key, default, meaning in config.fields():
-        value = tomli_w.dumps({"x": default}).partition("=")[2].strip() if default != {} else "{}"
-        rows.append(f"| `{key}` | `{' '.join(value.split())}` | {' '.join(meaning.split())} |")
+        rows.append(f"| `{key}` | `{json.dumps(default)}` | {' '.join(meaning.split())} |")
     return "\n".join(rows) + "\n"
 
 

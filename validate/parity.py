@@ -162,9 +162,7 @@ def _one_runtime(
             artifact,
             log.relative_to(run.folder),
         )
-    return judge(
-        artifact, runner.runtime, outputs, golden, run.checkpoint.labels, measured, log.relative_to(run.folder)
-    )
+    return judge(artifact, runner.runtime, outputs, golden, measured, log.relative_to(run.folder))
 
 
 def _read(path: Path) -> Arrays:
@@ -177,7 +175,6 @@ def judge(
     runtime: str,
     actual: Arrays,
     golden: Arrays,
-    labels: Sequence[str],
     measured: dict[str, Any],
     log: Path | None,
 ) -> Result:

@@ -173,3 +173,19 @@ def test_a_manifest_documents_interface_and_preparation(run: Run, targets: Path)
     assert len(record["labels"]) == 10
     assert record["peak_memory"] > 0
     assert Artifact.open(run.place("copy/float32")).size_bytes == len("float32")
+
+
+def test_ctrl_c_ends_the_workers_that_are_busy(run: Run, targets: Path) -> None:
+    (targets / "slow.py").write_text(
+        HEAD + "import time\nSOURCES = {'float32': 'checkpoint'}\n"
+        "def convert(source, checkpoint, precision, out):\n    time.sleep(600)\n"
+    )
+
+    def press(outcome: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        convert(run, plan(find(targets)), jobs=2, force=False, report=press)
+    assert time.monotonic() - started < 30
+    assert not list((run.folder / "artifacts" / "slow").glob("*"))

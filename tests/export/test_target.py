@@ -35,6 +35,7 @@ def test_a_plan_has_sources_before_what_is_made_from_them() -> None:
 def test_a_source_is_added_to_what_was_asked_for() -> None:
     assert names(to=["onnx"], precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
     assert names(precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
+    assert names(to=["torchscript", "onnx"], precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
     assert names(to=["torchscript", "onnx"], precisions=["float32"]) == ["torchscript/float32", "onnx/float32"]
 
 
@@ -43,7 +44,7 @@ def test_a_source_is_added_to_what_was_asked_for() -> None:
     [
         ({"to": ["onxx"]}, "unknown target 'onxx'. Nearest: onnx"),
         ({"precisions": ["int4"]}, "unknown precision 'int4'. Nearest: int8"),
-        ({"to": ["torchscript"], "precisions": ["int8"]}, "torchscript: not in int8. It has float32"),
+        ({"to": ["torchscript"], "precisions": ["int8"]}, "none of torchscript has int8. torchscript has float32."),
     ],
 )
 def test_unknown_names_come_with_the_nearest(options: dict[str, list[str]], said: str) -> None:

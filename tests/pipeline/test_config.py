@@ -39,7 +39,7 @@ def test_every_field_has_a_docstring() -> None:
         ('[train]\nepochs = "3"\n', "train.epochs = '3': input should be a valid integer"),
         ("[train]\nepochs = 0\n", "train.epochs = 0: input should be greater than or equal to 1"),
         ("[train]\namp = 1\n", "train.amp = 1: input should be a valid boolean"),
-        ("[model]\nmean = [0.5, 0.5]\n", "model.mean.2"),
+        ("[model]\nmean = [0.5, 0.5]\n", "model.mean"),
         ("train = 3\n", "train = 3"),
         ("[train\n", "not TOML"),
     ],

@@ -55,6 +55,16 @@ def test_normalisation_is_inside_the_model() -> None:
     assert torch.allclose(model(image), model.model(by_hand), atol=1e-6)
 
 
+def test_pretrained_weights_come_with_the_normalisation_they_were_trained_with() -> None:
+    assert config("resnet18").model.mean == (0.5, 0.5, 0.5)
+    pretrained = config("resnet18", model__pretrained=True).model
+    assert (pretrained.mean, pretrained.deviation) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert config("resnet18", model__pretrained=True, model__mean=[0.1, 0.2, 0.3]).model.mean == (0.1, 0.2, 0.3)
+    with torch.device("meta"):
+        inner = models.build(config("googlenet", model__pretrained=True), classes=3, weights=False).model
+    assert inner.transform_input is True
+
+
 def test_batch_norm_forgets_fast_enough_for_a_short_run() -> None:
     model = models.build(config("mobilenet_v3_small"), classes=10)
     momenta = {module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
@@ -102,8 +112,9 @@ def test_pretrained_weights_that_cannot_be_had_are_a_clear_error(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(BadInput, match=r"resnet18: its pretrained weights could not be downloaded .*Connect"):
         models.build(config("resnet18", model__pretrained=True), classes=10)
-    with pytest.raises(BadInput, match="no pretrained weights"):
-        models.build(config("simple_cnn", model__pretrained=True), classes=10)
+    for name in ("simple_cnn", "my_models:tiny"):
+        with pytest.raises(BadInput, match="no pretrained weights"):
+            config(name, model__pretrained=True)
 
 
 def test_a_model_that_cannot_take_the_size_is_refused() -> None:

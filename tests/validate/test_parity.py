@@ -140,7 +140,7 @@ def test_a_target_without_a_runner_is_not_proved(released: Path) -> None:
         ("import os; os._exit(9)", "ended with exit status 9"),
         ("import time; time.sleep(60)", "gave no answer within 1 s"),
         ("raise RuntimeError('unsupported operator')", "RuntimeError: unsupported operator"),
-        ("return lambda inputs: {}", "StopIteration|ValueError|missing among the outputs|IndexError|nothing"),
+        ("return lambda inputs: {}", "logits: missing among the outputs ()"),
         ("return lambda inputs: {'scores': inputs['image']}", "logits: missing among the outputs"),
         ("return lambda inputs: {'logits': inputs['image'][:, 0, 0]}", "shape (64, 28), golden has (64, 10)"),
         ("return lambda inputs: {'logits': inputs['image'][:1, 0, 0, :10]}", "shape (2, 10), golden has (64, 10)"),
@@ -160,14 +160,14 @@ def test_a_runtime_that_fails_is_one_row_and_the_others_go_on(
     results = check(runner.find(folder))
     failed = results["torchscript/float32 in nowhere"]
     assert failed.status in {"error", "fail"}
-    assert any(part in failed.reason for part in said.split("|")), failed.reason
+    assert said in failed.reason
     assert failed.log
     assert (Path("runs/tiny") / failed.log).is_file()
     assert results["onnx/float32 in onnxruntime"].status == "pass"
 
 
 def judged(artifact: Artifact, actual: Arrays, golden: Arrays, **changes: Any) -> Result:
-    return parity.judge(artifact, "test", actual, golden, list("0123456789"), MEASURED | changes, None)
+    return parity.judge(artifact, "test", actual, golden, MEASURED | changes, None)
 
 
 @pytest.fixture
