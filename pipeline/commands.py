@@ -54,10 +54,11 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Train again, replacing the run's checkpoint.")] = False,
 ) -> None:
     """Train a model: images to runs/RUN/checkpoint."""
+    given = dict(locals())
     from pipeline import config as configs
     from pipeline.checkpoint import latest_run, run_folder
 
-    named = {key: value for name, key in OPTIONS.items() if (value := locals()[name]) is not None}
+    named = {key: given[name] for name, key in OPTIONS.items() if given[name] is not None}
     if folder is not None and dataset is None:
         named["data.dataset"] = "folder"
     overrides = named | dict(configs.parse_setting(text) for text in set_ or [])

@@ -6,13 +6,13 @@ import re
 import shutil
 import subprocess
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 
+from export import toolchain
 from export.target import find, plan
 from tests import readme
 from validate import runner
@@ -115,17 +115,21 @@ def test_make_export_twice_converts_nothing_and_takes_no_second(checkout: Path, 
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_rooms_the_toolchains_and_the_schema(tmp_path: Path) -> None:
-    subprocess.run(["uv", "build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert {
-        "anywhere.py",
-        "pipeline/tasks/classification.py",
-        "export/targets/onnx.py",
-        "export/worker.py",
-        "validate/runners/onnx_in_onnxruntime.py",
-        "validate/report.schema.json",
-        "toolchains/torch/requirements.txt",
-    } <= names
-    assert not [name for name in names if name.startswith("tests")]
+def test_installed_it_works_from_any_folder_with_the_oldest_python(tmp_path: Path) -> None:
+    """As `uv tool install .` does it: from the wheel, with what its ranges resolve to today."""
+    environment = {**os.environ, "UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    install = [toolchain.uv_path(), "tool", "install", "--quiet", "--python", "3.11", str(ROOT)]
+    subprocess.run(install, cwd=ROOT, env=environment, check=True)
+    (tmp_path / "elsewhere").mkdir()
+    for line in (
+        "train --model simple_cnn --epochs 2 --run mine",
+        "export --to onnx,torchscript --precision float32",
+        "validate",
+        "targets",
+        "doctor",
+    ):
+        command = [str(tmp_path / "bin" / "anywhere"), *line.split()]
+        done = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "elsewhere" / "runs" / "mine" / "report" / "report.json").is_file()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["runs"]
