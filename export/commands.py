@@ -68,7 +68,7 @@ def table(outcomes: "list[Outcome]") -> "Table":
             f"[{STYLES[outcome.status]}]{outcome.status.replace('_', ' ')}[/]",
             f"{artifact.size_bytes / 1e6:.2f} MB" if artifact else "",
             f"{artifact.seconds:.1f} s" if artifact and outcome.status == "built" else "",
-            str(artifact.path) if artifact else "",
+            f"artifacts/{artifact.name}/{artifact.entry}" if artifact else "",
         )
     return rows
 

@@ -70,7 +70,7 @@ def sqnr_db(actual: Array, golden: Array) -> float:
 
 def _cosine(a: Array, g: Array) -> float:
     lengths = float(np.linalg.norm(a) * np.linalg.norm(g))
-    return float(a @ g) / lengths if lengths else float("nan")
+    return min(1.0, float(a @ g) / lengths) if lengths else float("nan")
 
 
 def agreement(actual: Array, golden: Array) -> float:

@@ -205,14 +205,14 @@ def render(report: Report) -> RenderableType:
     for result in report.results:
         rows.add_row(*_cells(result))
     failed = [result for result in report.results if result.status != "pass"]
-    sentences = [
-        Text.assemble(
-            (f"{one.target}/{one.precision} in {one.runtime}: ", "bold"),
-            one.reason + (f" Log: {one.log}" if one.log else ""),
-        )
-        for one in failed
-    ]
+    sentences = [_sentence(report, result) for result in failed]
     return Group(rows, *sentences, _verdict(report, len(failed)))
+
+
+def _sentence(report: Report, result: Result) -> Text:
+    name = f"{result.target}/{result.precision} in {result.runtime}: "
+    log = f" Log: runs/{report.run}/{result.log}" if result.log else ""
+    return Text.assemble((name, "bold"), result.reason + log)
 
 
 def _cells(result: Result) -> list[str | Text]:

@@ -39,9 +39,9 @@ class Tolerance:
 _DECISIONS = "With 256 samples two decisions may differ: where two scores are all but equal, rounding decides."
 _METRIC = "Half a point of the task's metric is the most a conversion may cost a release: one sample in 256."
 
-# Measured on twelve networks (simple_cnn, resnet18, mobilenet_v3_small, shufflenet_v2, squeezenet, efficientnet_b0,
-# regnet_y_400mf, mnasnet, densenet121, googlenet, convnext_tiny, swin_t), each trained on the digits for one epoch or
-# more, with 256 golden inputs, in ONNX Runtime 1.31 and PyTorch 2.15 on one x86-64 processor.
+# Measured on thirteen networks (simple_cnn, resnet18, mobilenet_v3_small, shufflenet_v2, squeezenet, efficientnet_b0,
+# regnet_y_400mf, mnasnet1_0, densenet121, googlenet, convnext_tiny, swin_t, vit_b_16), trained on the digits for one to
+# twelve epochs, with 256 golden inputs, in ONNX Runtime 1.31 and PyTorch 2.15 on one x86-64 processor.
 TABLE: Mapping[str, tuple[Tolerance, ...]] = {
     "float32": (
         Tolerance(
@@ -49,7 +49,7 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             16,
             upper=True,
             unit=FLOOR_MULTIPLE,
-            reason="Another order of summation lies as far from golden as the oracle does: 0.9 to 2.7 noise floors "
+            reason="Another order of summation lies as far from golden as the oracle does: 0.7 to 2.7 noise floors "
             "measured. The rest is room for the kernels of other processors.",
         ),
         Tolerance(
@@ -57,7 +57,7 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             100,
             upper=False,
             unit="dB",
-            reason="float32 rounding leaves 124 to 138 dB; what falls to 100 dB computed something else.",
+            reason="float32 rounding leaves 118 to 141 dB; what falls to 100 dB computed something else.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
@@ -68,7 +68,7 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             55,
             upper=False,
             unit="dB",
-            reason="11 bits of significand leave 65 to 82 dB; the one network below 55 (53.6 dB) has logits up to 294.",
+            reason="11 bits of significand leave 65 to 82 dB; two networks stopped early in training leave 53.6 and 54.6.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
@@ -79,8 +79,8 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             25,
             upper=False,
             unit="dB",
-            reason="Networks that quantize well leave 29 to 40 dB, one that does not 12 dB with half of its decisions "
-            "changed. Greatest differences say little about int8 and have no row.",
+            reason="Networks that quantize well leave 27 to 40 dB; one that does not leaves 12 dB and half of its "
+            "decisions. Greatest differences say little about int8 and have no row.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
