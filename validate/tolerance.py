@@ -68,7 +68,8 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             55,
             upper=False,
             unit="dB",
-            reason="11 bits of significand leave 65 to 82 dB; two networks stopped early in training leave 53.6 and 54.6.",
+            reason="11 bits of significand leave 65 to 82 dB; two networks whose training was cut short leave 53.6 "
+            "and 54.6.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
