@@ -23,6 +23,7 @@ from pipeline.errors import BadInput, room_for
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor as Tensor_
     from torch import nn
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -148,6 +149,16 @@ class Checkpoint:
     def calibration(self) -> dict[str, Any]:
         """`input.<name>` (N, …) float32: training samples, to set integer ranges."""
         return self.arrays(CALIBRATION)
+
+    def example(self) -> "tuple[Tensor_, ...]":
+        """Two calibration samples per input, in order, for a tracer to run: (2, …) float32.
+
+        Two, for torch.export takes an axis of length one for a constant.
+        """
+        import torch
+
+        calibration = self.calibration()
+        return tuple(torch.from_numpy(calibration[f"input.{tensor.name}"][:2]) for tensor in self.inputs)
 
     def model(self) -> "nn.Module":
         """The model in float32, eval mode, on the CPU; takes the inputs in order, gives the outputs."""

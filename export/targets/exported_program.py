@@ -14,9 +14,7 @@ SOURCES = {"float32": "checkpoint"}
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
     """Checkpoint folder → `model.pt2`, with labels and checkpoint hash in its extra files."""
     opened = Checkpoint.open(Path(source))
-    calibration = opened.calibration()
-    # Two samples: torch.export takes an axis of length one for a constant.
-    example = tuple(torch.from_numpy(calibration[f"input.{tensor.name}"][:2]) for tensor in opened.inputs)
+    example = opened.example()
     batch = torch.export.Dim("batch")
     program = torch.export.export(opened.model(), example, dynamic_shapes=tuple({0: batch} for _ in example))
     for node in program.graph.nodes:

@@ -53,7 +53,7 @@ def export(opened: Checkpoint, path: Path) -> None:
     """Through torch.export, any batch size, constants folded and no-ops removed by the exporter's optimizer."""
     import torch
 
-    example = example_inputs(opened)
+    example = opened.example()
     program = torch.onnx.export(
         opened.model(),
         example,
@@ -66,14 +66,6 @@ def export(opened: Checkpoint, path: Path) -> None:
     )
     assert program is not None
     program.save(str(path))
-
-
-def example_inputs(opened: Checkpoint) -> tuple[Any, ...]:
-    """Two samples per input: torch.export takes an axis of length one for a constant."""
-    import torch
-
-    calibration = opened.calibration()
-    return tuple(torch.from_numpy(calibration[f"input.{tensor.name}"][:2]) for tensor in opened.inputs)
 
 
 def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, Any]]:
@@ -90,7 +82,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 opened.model(),
-                example_inputs(opened),
+                opened.example(),
                 str(other),
                 dynamo=False,
                 input_names=[tensor.name for tensor in opened.inputs],

@@ -18,8 +18,7 @@ SOURCES = {"float32": "checkpoint"}
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
     """Checkpoint folder → `model.pt`, with labels and checkpoint hash in its extra files."""
     opened = Checkpoint.open(Path(source))
-    calibration = opened.calibration()
-    example = tuple(torch.from_numpy(calibration[f"input.{tensor.name}"][:2]) for tensor in opened.inputs)
+    example = opened.example()
     extra = {"labels.txt": "\n".join(opened.labels), "checkpoint_sha256": opened.sha256}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", "`torch.jit.*deprecated", FutureWarning)
