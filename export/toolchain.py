@@ -213,16 +213,16 @@ class Worker:
         except OSError:
             pass  # it is dead: the wait below finds out how it ended
         if not self._ready:
-            self._wait(START_LIMIT_S, log)
+            self._wait(START_LIMIT_S)
             self._ready = True
-        event = self._wait(limit_s, log)
+        event = self._wait(limit_s)
         if event.get("id") != self._jobs:
-            raise self._fail(f"answered {event} to job {self._jobs}", log)
+            raise self._fail(f"answered {event} to job {self._jobs}")
         if event.get("event") == "error":
             raise WorkerFailed(f"{event.get('kind')}: {event.get('message')}")
         return Done(event.get("value"), float(event["seconds"]), int(event["peak_memory"]))
 
-    def _wait(self, limit_s: float, log: Path) -> dict[str, Any]:
+    def _wait(self, limit_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + limit_s
         while True:
             try:
@@ -232,23 +232,22 @@ class Worker:
                 if used > self.memory_limit:
                     raise self._fail(
                         f"used {used / 2**30:.1f} GiB of memory ({self.memory_limit / 2**30:.1f} allowed) and was "
-                        "killed",
-                        log,
+                        "killed"
                     ) from None
                 if time.monotonic() > deadline:
-                    raise self._fail(f"gave no answer within {limit_s:g} s and was killed", log) from None
+                    raise self._fail(f"gave no answer within {limit_s:g} s and was killed") from None
                 continue
             if line is None:
-                raise self._fail(_ending(self._end()), log)
+                raise self._fail(_ending(self._end()))
             try:
                 event = json.loads(line)
                 if isinstance(event, dict) and event.get("event") in {"ready", "result", "error"}:
                     return event
             except ValueError:
                 pass
-            raise self._fail(f"wrote what is no event: {line.strip()[:120]!r}", log)
+            raise self._fail(f"wrote what is no event: {line.strip()[:120]!r}")
 
-    def _fail(self, what: str, log: Path) -> WorkerFailed:
+    def _fail(self, what: str) -> WorkerFailed:
         self.kill()
         return WorkerFailed(f"the worker of toolchain {self.toolchain.name} {what}")
 

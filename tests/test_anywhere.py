@@ -169,7 +169,7 @@ def test_validate_judges_nothing_that_was_tampered_with(
     assert not Path("runs/tiny/report/report.json").exists()
 
 
-def test_an_artifact_older_than_its_checkpoint_is_refused(command: Command, released: Path, small: object) -> None:
+def test_an_artifact_older_than_its_checkpoint_is_refused(command: Command, released: Path) -> None:
     said = command("train", "--config", "runs/tiny/checkpoint/config.toml", "--run", "tiny", "--seed", "3", "--force")
     assert said.status == 0, said.err
     result = command("validate", "tiny")

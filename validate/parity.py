@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from export import toolchain
@@ -141,33 +142,12 @@ def _one_runtime(
         chain.build()
         with chain.start(log, [runner.file], {"OMP_NUM_THREADS": str(threads)}) as worker:
             measured = worker.call(Path(runners_module.__file__), "measure", job, log, runner.limit_s).value
-        outputs = _read(actual)
-    except (WorkerFailed, BadInput) as error:
-        return _unmeasured(
-            artifact.target,
-            artifact.precision,
-            runner.runtime,
-            "error",
-            str(error),
-            artifact,
-            log.relative_to(run.folder),
-        )
-    except OSError as error:
-        return _unmeasured(
-            artifact.target,
-            artifact.precision,
-            runner.runtime,
-            "error",
-            f"the runner left no outputs: {error}",
-            artifact,
-            log.relative_to(run.folder),
-        )
+        outputs: Arrays = load_file(actual)
+    except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
+        reason = str(error) if isinstance(error, (WorkerFailed, BadInput)) else f"it left no readable outputs: {error}"
+        where = log.relative_to(run.folder)
+        return _unmeasured(artifact.target, artifact.precision, runner.runtime, "error", reason, artifact, where)
     return judge(artifact, runner.runtime, outputs, golden, measured, log.relative_to(run.folder))
-
-
-def _read(path: Path) -> Arrays:
-    arrays: Arrays = load_file(path)
-    return arrays
 
 
 def judge(

@@ -21,7 +21,6 @@ from export.artifact import room_for
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
-SCHEMA_VERSION = 1
 
 Status = Literal["pass", "fail", "error", "not_run"]
 Number = Annotated[float | None, Field(description="null: not a number")]

@@ -77,6 +77,9 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
 
     other = path.with_name("cross_check.onnx")
     names = [tensor.name for tensor in opened.inputs + opened.outputs]
+    golden = opened.golden()
+    inputs = {tensor.name: golden[f"input.{tensor.name}"][:CROSS_CHECKED] for tensor in opened.inputs}
+    first = run(path, inputs)  # ours: where it cannot run, the conversion has failed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -89,9 +92,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
                 output_names=[tensor.name for tensor in opened.outputs],
                 dynamic_axes={name: {0: "batch"} for name in names},
             )
-        golden = opened.golden()
-        inputs = {tensor.name: golden[f"input.{tensor.name}"][:CROSS_CHECKED] for tensor in opened.inputs}
-        first, second = run(path, inputs), run(other, inputs)
+        second = run(other, inputs)
     except Exception as error:  # noqa: BLE001  # whatever the deprecated exporter meets is no fault of the artifact
         print(f"cross-check: {type(error).__name__}: {error}")
         return [f"no cross-check: the TorchScript-based exporter failed ({type(error).__name__}; see the log)"], {}

@@ -132,3 +132,9 @@ def test_exported_program_takes_any_batch_size_and_carries_the_labels(run: Run) 
     assert program(torch.zeros(7, 3, 28, 28)).shape == (7, 10)
     assert program(torch.zeros(1, 3, 28, 28)).shape == (1, 10)
     assert extra["checkpoint_sha256"] == run.checkpoint.sha256
+
+
+def test_an_artifact_that_cannot_run_is_not_blamed_on_the_cross_check(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(Exception, match=r"model\.onnx"):
+        target.cross_check(run.checkpoint, tmp_path / "model.onnx")

@@ -154,7 +154,7 @@ def test_an_unknown_device_is_refused(small: Config, tmp_path: Path) -> None:
         train(small.with_values("train", device="nonsense"), tmp_path / "run", None, QUIET)
 
 
-@pytest.mark.parametrize("options", [{"channels_last": False}, {"ema": 0.0}, {"amp": True, "compile": False}])
+@pytest.mark.parametrize("options", [{"channels_last": False}, {"ema": 0.0}, {"amp": True}])
 def test_options_train_as_well(small: Config, tmp_path: Path, options: dict[str, Any]) -> None:
     settled = small.with_values("train", epochs=1, **options)
     assert train(settled, tmp_path / "run", None, QUIET).finished

@@ -166,6 +166,20 @@ def test_a_runtime_that_fails_is_one_row_and_the_others_go_on(
     assert results["onnx/float32 in onnxruntime"].status == "pass"
 
 
+def test_outputs_that_cannot_be_read_are_one_row(released: Path, tmp_path: Path) -> None:
+    (tmp_path / "torchscript_in_nowhere.py").write_text(
+        "from pathlib import Path\nTOOLCHAIN = 'torch'\n"
+        "def version():\n"
+        "    next(Path('runs/tiny/report/actual').glob('*nowhere*')).write_bytes(b'rubbish')\n"
+        "    return '0'\n"
+        "def activate(path, manifest, threads):\n"
+        "    return lambda inputs: {'logits': inputs['image'][:, 0, 0, :10]}\n"
+    )
+    result = check(runner.find(tmp_path))["torchscript/float32 in nowhere"]
+    assert result.status == "error"
+    assert "it left no readable outputs" in result.reason
+
+
 def judged(artifact: Artifact, actual: Arrays, golden: Arrays, **changes: Any) -> Result:
     return parity.judge(artifact, "test", actual, golden, MEASURED | changes, None)
 
