@@ -2,11 +2,11 @@
 
     described = with_metadata(model, Description("digits", "…", "1"), [Image("image")], [Tensor("logits")], ["0", …])
 
-MediaPipe's and the Task Library's vision tasks on Android, iOS and the web load such a file without any further code;
-for an interpreter it is the same model. The labels are a zip at the end of the file: `unzip model.tflite` works.
-The layout is that of tflite-support's metadata_schema.fbs and TensorFlow's schema.fbs. Their writer, tflite-support,
-has no wheel beyond Python 3.11; the object API of the generated schema packs the whole model anew and forgets its
-weights' alignment. Needs flatbuffers only.
+MediaPipe's and the Task Library's vision tasks on Android, iOS and the web load such a file without any further code
+and show its outputs as they are (logits stay logits); for an interpreter it is the same model. The labels are a zip at
+the end of the file: `unzip model.tflite` works. The layout is that of tflite-support's metadata_schema.fbs and
+TensorFlow's schema.fbs. Their writer, tflite-support, has no wheel beyond Python 3.11; the object API of the generated
+schema packs the whole model anew and forgets its weights' alignment. Needs flatbuffers only.
 """
 
 import io
