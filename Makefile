@@ -54,8 +54,9 @@ schema: $(READY) ## Write validate/report.schema.json anew
 
 lock: $(READY) ## Write the lock of every toolchain anew
 	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml -o $(LOCK)
-	@for folder in $(dir $(wildcard toolchains/*/requirements.in)); do \
-	    (cd $$folder && $(COMPILE) --python-version $$(head -n 1 .python-version) requirements.in -o requirements.txt) || exit 1; \
+	@for folder in $(dir $(wildcard toolchains/*/requirements.in tests/toolchains/*/requirements.in)); do \
+	    (cd $$folder && $(COMPILE) --python-version $$(head -n 1 .python-version) \
+	        $$([ ! -f overrides.txt ] || echo --overrides overrides.txt) requirements.in -o requirements.txt) || exit 1; \
 	done
 
 ci: lint types test ## What has to pass

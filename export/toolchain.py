@@ -6,7 +6,8 @@
 
 A folder in `toolchains/` with `requirements.in` and its lock `requirements.txt` is built once into the user's cache,
 under the hash of the lock. One without `requirements.in` is the environment this process runs in. A worker that
-crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that.
+crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that. One with `packages.txt`
+is of another processor: export/emulation.py.
 """
 
 import fcntl
@@ -83,8 +84,27 @@ class Toolchain:
         if self.own:
             text = "\n".join(sorted(f"{one.name}=={one.version}" for one in metadata.distributions()))
         else:
-            text = self.lock.read_text() + self.python_version
+            text = self._content
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _content(self) -> str:
+        return self.lock.read_text() + self.python_version
+
+    @property
+    def optional(self) -> bool:
+        """Whether a machine without it is complete."""
+        return False
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """Programs that must be on the machine, each with how to get it: nothing that is built here."""
+        return {}
+
+    @property
+    def missing(self) -> list[str]:
+        """Those of `needs` that are not there."""
+        return [program for program in self.needs if shutil.which(program) is None]
 
     @property
     def home(self) -> Path:
@@ -104,6 +124,8 @@ class Toolchain:
         """Build the environment unless it is there; of several that want it at once, one builds. Raises BadInput."""
         if self.ready:
             return
+        for program in self.missing:
+            raise BadInput(f"toolchain {self.name}: {program} is not on this machine. Get it: {self.needs[program]}.")
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self.home.with_suffix(".lock")), room_for(self.home):
             if not self.ready:
@@ -112,33 +134,29 @@ class Toolchain:
     def _build(self) -> None:
         new = self.home.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
-        uv = [uv_path(), "--quiet"]
-        wanted = ["--python", self.python_version] if self.python_version else []
-        commands = [
-            [*uv, "venv", "--relocatable", *wanted, str(new)],
-            [
-                *uv,
-                "pip",
-                "sync",
-                "--require-hashes",
-                "--compile-bytecode",
-                "--python",
-                str(new / "bin" / "python"),
-                str(self.lock),
-            ],
-        ]
         try:
-            for command in commands:
-                done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
-                if done.returncode:
-                    said = " ".join(done.stderr.split())[-600:]
-                    raise BadInput(
-                        f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
-                        "network?) and run: anywhere doctor --fix."
-                    )
+            self._fill(new)
             new.rename(self.home)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+    def _fill(self, new: Path) -> None:
+        """Make the environment in a folder that does not exist and will be renamed."""
+        uv = [uv_path(), "--quiet"]
+        wanted = ["--python", self.python_version] if self.python_version else []
+        self._run([*uv, "venv", "--relocatable", *wanted, str(new)])
+        python = str(new / "bin" / "python")
+        self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", python, str(self.lock)])
+
+    def _run(self, command: Sequence[str]) -> None:
+        """One step of building. Raises BadInput with what it said."""
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
+        if done.returncode:
+            said = " ".join(done.stderr.split())[-600:]
+            raise BadInput(
+                f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
+                "network?) and run: anywhere doctor --fix."
+            )
 
     def start(
         self,
@@ -300,9 +318,15 @@ def cache_folder() -> Path:
 
 def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
     """Every toolchain by name."""
-    return {
-        path.parent.name: Toolchain(path.parent.name, path.parent) for path in sorted(folder.glob("*/requirements.txt"))
-    }
+    return {path.parent.name: _open(path.parent) for path in sorted(folder.glob("*/requirements.txt"))}
+
+
+def _open(folder: Path) -> Toolchain:
+    """A toolchain, of the kind that its files tell."""
+    from export.emulation import Emulated  # which builds on this file
+
+    kind = Emulated if (folder / "packages.txt").exists() else Toolchain
+    return kind(folder.name, folder)
 
 
 @contextmanager
