@@ -12,7 +12,7 @@ os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_US
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from onnx import helper, numpy_helper
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export import check
+from export.tensorflow_graph import SERVING, SINGLE, nhwc
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
@@ -70,14 +71,6 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     raise ValueError(
         "no way through onnx2tf gives this model: " + "; ".join(f"{one}: {why}" for one, why in tried.items())
     )
-
-
-def nhwc(tensor: Tensor) -> Tensor:
-    """The same tensor as TensorFlow has it."""
-    if tensor.layout != "NCHW":
-        return tensor
-    batch, channels, height, width = tensor.shape
-    return replace(tensor, shape=(batch, height, width, channels), layout="NHWC")
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -250,10 +243,7 @@ def freeze(network: Network, inputs: tuple[Tensor, ...]) -> Any:
 
 def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
     """What TensorFlow calls the type of the inputs; batch None: any size."""
-    return [
-        tf.TensorSpec([axis if isinstance(axis, int) else batch for axis in one.shape], one.dtype, one.name)
-        for one in inputs
-    ]
+    return [tf.TensorSpec([batch, *one.shape[1:]], one.dtype, one.name) for one in inputs]
 
 
 def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
@@ -278,10 +268,10 @@ def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tu
 
     module = tf.Module()
     module.serve = tf.function(mapped if batch else single, input_signature=specs(inputs))
-    signatures = {"serving_default": module.serve.get_concrete_function()}
+    signatures = {SERVING: module.serve.get_concrete_function()}
     if batch:
         module.single = tf.function(single, input_signature=specs(inputs, batch))
-        signatures["single"] = module.single.get_concrete_function()
+        signatures[SINGLE] = module.single.get_concrete_function()
     tf.saved_model.save(module, str(out), signatures=signatures)
 
 
@@ -300,7 +290,7 @@ def run_onnx(path: Path, inputs: Arrays) -> Arrays:
 
 def run(folder: Path, arrays: Arrays, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Arrays:
     """What is on disk, in plain TensorFlow; arrays and results laid out as the checkpoint's."""
-    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    serve = tf.saved_model.load(str(folder)).signatures[SERVING]
     given = {
         one.name: np.moveaxis(arrays[one.name], 1, 3) if one.layout == "NHWC" else arrays[one.name] for one in inputs
     }
