@@ -22,6 +22,9 @@ from pipeline.checkpoint import run_folder as run_folder
 from pipeline.errors import BadInput as BadInput
 from pipeline.errors import room_for as room_for
 from pipeline.errors import unknown as unknown
+from pipeline.settings import adapter as adapter
+from pipeline.settings import load_settings as load_settings
+from pipeline.settings import read_toml as read_toml
 
 MANIFEST = "manifest.json"
 EXPECTED = "expected.json"

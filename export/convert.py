@@ -34,7 +34,7 @@ class Outcome:
 
 
 class Workers:
-    """The live workers, one job each at a time, reused for the next job of their toolchain.
+    """The live workers, one a toolchain, each with one job at a time: TensorFlow is imported once.
 
     `prepare` starts one ahead of its first job: building an environment or importing TensorFlow overlaps what is
     still being made for it.

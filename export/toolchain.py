@@ -44,6 +44,11 @@ START_LIMIT_S = 180.0
 class WorkerFailed(Exception):
     """A job that gave no result. The message says why; what the worker printed is in the log."""
 
+    def __init__(self, message: str, kind: str = ""):
+        """kind: the name of the exception in the worker; empty where the worker itself failed."""
+        super().__init__(message)
+        self.kind = kind
+
 
 @dataclass(frozen=True)
 class Done:
@@ -237,7 +242,7 @@ class Worker:
         if event.get("id") != self._jobs:
             raise self._fail(f"answered {event} to job {self._jobs}")
         if event.get("event") == "error":
-            raise WorkerFailed(f"{event.get('kind')}: {event.get('message')}")
+            raise WorkerFailed(f"{event.get('kind')}: {event.get('message')}", str(event.get("kind")))
         return Done(event.get("value"), float(event["seconds"]), int(event["peak_memory"]))
 
     def _wait(self, limit_s: float) -> dict[str, Any]:

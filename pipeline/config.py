@@ -9,19 +9,20 @@ Every field is written into the checkpoint as `config.toml`, which `anywhere tra
 """
 
 import dataclasses
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
-from pipeline.errors import BadInput, unknown
+from pipeline import settings
+from pipeline.errors import BadInput
 
+LATER = ("validate",)
+"""Sections of the same file that are for a later room."""
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 Count = Annotated[int, Field(ge=1)]
@@ -127,11 +128,6 @@ class Config:
         return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **values)})
 
 
-@cache
-def _adapter() -> TypeAdapter[Config]:
-    return TypeAdapter(Config)
-
-
 def keys() -> list[str]:
     """Every key in dotted form: `train.epochs`."""
     found = []
@@ -145,7 +141,7 @@ def keys() -> list[str]:
 
 def fields() -> list[tuple[str, Any, str]]:
     """Every field in order: dotted key, default, docstring."""
-    schema = _adapter().json_schema()
+    schema = settings.adapter(Config).json_schema()
     found = []
     for key in keys():
         *sections, name = key.split(".")
@@ -157,15 +153,9 @@ def fields() -> list[tuple[str, Any, str]]:
 
 def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
     """Defaults, then the file at `path`, then `overrides` by dotted key. Raises BadInput."""
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise BadInput(f"{path}: cannot be read ({reason}). Give --config a TOML file.") from error
-        except tomllib.TOMLDecodeError as error:
-            raise BadInput(f"{path}: not TOML: {error}. Mend that line.") from error
+    values = settings.read_toml(path) if path is not None else {}
+    for section in LATER:
+        values.pop(section, None)
     for key, value in (overrides or {}).items():
         *sections, last = key.split(".")
         place = values
@@ -190,20 +180,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def check(values: Mapping[str, Any], where: str) -> Config:
     """Values as TOML gives them → Config, strictly typed. Raises BadInput for the first thing wrong."""
-    try:
-        # Through JSON: pydantic's strict mode then still takes a list for a tuple, but no "3" for a 3.
-        return _adapter().validate_json(json.dumps(values, default=str), strict=True)
-    except ValidationError as error:
-        raise _sentence(error.errors()[0], where) from error
-
-
-def _sentence(problem: Any, where: str) -> BadInput:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return unknown("key", key, keys(), where)
-    text = str(problem["msg"])
-    given = repr(problem["input"]) if not isinstance(problem["input"], dict) else "a section"
-    return BadInput(f"{where}: {key} = {given}: {text[0].lower()}{text[1:]}. Change it; the fields are in README.md.")
+    return settings.load_settings(Config, values, where, keys())
 
 
 def to_toml(config: Config) -> str:

@@ -26,17 +26,32 @@ def validate(
     threads: Annotated[int, typer.Option(min=1, help="Threads a runtime may use. Default: up to 4.")] = min(
         4, os.cpu_count() or 1
     ),
+    require: Annotated[str, typer.Option(help="installable (default) or all: what is absent fails.")] = "",
+    accept: Annotated[
+        list[str] | None, typer.Option(help='A row that may be refused: "tflite/int8 in tflite_runtime".')
+    ] = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help='Rows not to run: "* in chromium webgpu".')] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with a section [validate].")] = None,
 ) -> None:
     """Run every artifact in every runtime and prove parity: runs/RUN/report."""
     from rich.console import Console
 
+    from export import toolchain
     from export.artifact import Run
-    from validate import parity, report, runner
+    from validate import parity, report, runner, settings
 
     console = Console()
+    wanted = settings.read(config, require, accept or [], leave_out or [])
     opened = Run.open(run)
     with console.status("") as status:
-        result = parity.check(opened, runner.find(), threads, lambda text: status.update(f"running {text} …"))
+        result = parity.check(
+            opened,
+            runner.find(),
+            threads,
+            lambda text: status.update(f"running {text} …"),
+            toolchain.find(),
+            wanted,
+        )
     report.write(result, opened.folder / "report" / "report.json")
     console.print(report.render(result), soft_wrap=True)
     console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,45 @@ from safetensors.numpy import load_file
 from export import toolchain
 from export.artifact import Artifact, BadInput, Run
 from export.toolchain import Toolchain, WorkerFailed
-from validate import runner as runners_module
-from validate import tasks
+from validate import machine, tasks
 from validate.compare import agreement, compare, varies
-from validate.report import Agreement, Judgement, Latency, Metric, Output, Report, Result, verdict
+from validate.report import Agreement, Judgement, Latency, Metric, Output, Report, Result, Status, verdict
 from validate.runner import Runner
+from validate.settings import ValidateConfig
 from validate.tolerance import FLOOR_MULTIPLE, TABLE, Tolerance
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+LEFT_OUT = "left out by the configuration."
+
+
+@dataclass(frozen=True)
+class Place:
+    """A runner and one of its backends: where an artifact is run."""
+
+    runner: Runner
+    backend: str
+    toolchain: Toolchain
+
+    @property
+    def name(self) -> str:
+        """`litert xnnpack`."""
+        return f"{self.runner.runtime} {self.backend}".rstrip()
+
+    @property
+    def optional(self) -> bool:
+        """Whether a machine may do without: it needs what only root can install."""
+        return bool(self.runner.needs) or self.toolchain.optional
+
+    def absent(self, build: bool) -> str:
+        """Why it cannot run on this machine, and what would change that; empty: it can, or can be built."""
+        for name in self.runner.needs:
+            if machine.path(name) is None:
+                return f"{name} is not on this machine. Get it: {machine.PROGRAMS[name].get}."
+        for name in self.toolchain.missing:
+            return f"{name} is not on this machine. Get it: {self.toolchain.needs[name]}."
+        if self.toolchain.optional and not self.toolchain.ready and not build:
+            return f"toolchain {self.toolchain.name} is not built. Build it: anywhere doctor --fix."
+        return ""
 
 
 def check(
@@ -34,11 +66,13 @@ def check(
     threads: int,
     progress: Callable[[str], None],
     toolchains: dict[str, Toolchain] | None = None,
+    settings: ValidateConfig | None = None,
 ) -> Report:
     """All that was ever exported in this run, in all that can run it.
 
     Raises BadInput for artifacts that cannot be trusted.
     """
+    settings = settings or ValidateConfig()
     toolchains = toolchain.find() if toolchains is None else toolchains
     expected = run.expected()
     if not expected:
@@ -48,9 +82,16 @@ def check(
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
     results: list[Result] = []
     for name, artifact in artifacts.items():
-        results += _one_artifact(run, name, artifact, runners, golden, threads, progress, toolchains)
+        target = name.partition("/")[0]
+        places = [
+            Place(runner, backend, toolchains[runner.toolchain])
+            for runner in runners
+            if runner.target == target
+            for backend in runner.backends
+        ]
+        results += _one_artifact(run, name, artifact, places, golden, threads, progress, settings)
     return Report(
-        schema_version=1,
+        schema_version=2,
         run=run.name,
         verdict=verdict(results),
         checkpoint_sha256=run.checkpoint.sha256,
@@ -61,6 +102,11 @@ def check(
             "processor": _processor(),
             "cores": os.cpu_count(),
             "threads": threads,
+        },
+        settings={
+            "require": settings.require,
+            "accept": list(settings.accept),
+            "leave_out": list(settings.leave_out),
         },
         results=results,
     )
@@ -86,73 +132,87 @@ def _one_artifact(
     run: Run,
     name: str,
     artifact: Artifact | None,
-    runners: Sequence[Runner],
+    places: Sequence[Place],
     golden: Arrays,
     threads: int,
     progress: Callable[[str], None],
-    toolchains: dict[str, Toolchain],
+    settings: ValidateConfig,
 ) -> list[Result]:
     target, _, precision = name.partition("/")
-    able = [runner for runner in runners if runner.target == target]
-    if not able:
-        return [
-            _unmeasured(
-                target,
-                precision,
-                "none",
-                "not_run",
-                f"no runner for target {target}. Add validate/runners/{target}_in_<runtime>.py.",
-                artifact,
-            )
-        ]
-    if artifact is None:
-        log = run.log("export", name)
-        reason = f"it was to be exported, but there is no artifact. See {log}, then: anywhere export {run.name}."
-        return [_unmeasured(target, precision, runner.runtime, "not_run", reason, None) for runner in able]
+    if not places:
+        reason = f"no runner for target {target}. Add validate/runners/{target}_in_<runtime>.py."
+        return [_unmeasured(target, precision, "none", "", "not_run", reason, artifact)]
     results = []
-    for runner in able:
-        progress(f"{name} in {runner.runtime}")
-        results.append(_one_runtime(run, artifact, runner, golden, threads, toolchains[runner.toolchain]))
+    everything = settings.require == "all"
+    for place in places:
+        runtime, row, absent = place.runner.runtime, f"{name} in {place.name}", place.absent(build=everything)
+        if settings.leaves_out(row):
+            result = _unmeasured(target, precision, runtime, place.backend, "not_run", LEFT_OUT, artifact)
+            results.append(dataclasses.replace(result, settled=True))
+        elif artifact is None:
+            log = run.log("export", name)
+            reason = f"it was to be exported, but there is no artifact. See {log}, then: anywhere export {run.name}."
+            results.append(_unmeasured(target, precision, runtime, place.backend, "not_run", reason, None))
+        elif absent:
+            result = _unmeasured(target, precision, runtime, place.backend, "not_run", absent, artifact)
+            results.append(dataclasses.replace(result, settled=place.optional and not everything))
+        else:
+            progress(row)
+            result = _run_one(run, artifact, place, golden, threads)
+            accepted = result.status == "refused" and settings.accepts(row)
+            results.append(dataclasses.replace(result, settled=result.settled or accepted))
     return results
 
 
-def _one_runtime(
-    run: Run, artifact: Artifact, runner: Runner, golden: Arrays, threads: int, chain: Toolchain
-) -> Result:
+def _run_one(run: Run, artifact: Artifact, place: Place, golden: Arrays, threads: int) -> Result:
     """Measure in a process of its own, then judge."""
-    log = run.log("validate", f"{artifact.name}-{runner.runtime}")
-    actual = run.folder / "report" / "actual" / f"{artifact.name.replace('/', '-')}-{runner.runtime}.safetensors"
+    runner, chain = place.runner, place.toolchain
+    name = f"{artifact.name} {place.name}".replace("/", "-").replace(" ", "-")
+    log = run.log("validate", name)
+    actual = run.folder / "report" / "actual" / f"{name}.safetensors"
     actual.parent.mkdir(parents=True, exist_ok=True)
     actual.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     job = {
         "runner": str(runner.file),
-        "path": str(artifact.path),
+        "path": str(artifact.path.absolute()),
         "manifest": {
             "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
             "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
+            "min_runtime_version": artifact.details.get("min_runtime_version"),
         },
-        "golden": str(run.checkpoint.folder / "golden.safetensors"),
-        "out": str(actual),
-        "samples": runner.samples,
+        "golden": str((run.checkpoint.folder / "golden.safetensors").absolute()),
+        "out": str(actual.absolute()),
+        "samples": runner.samples[place.backend],
         "threads": threads,
+        "backend": place.backend,
     }
     try:
         chain.build()
         with chain.start(log, [runner.file], {"OMP_NUM_THREADS": str(threads)}) as worker:
-            measured = worker.call(Path(runners_module.__file__), "measure", job, log, runner.limit_s).value
+            measured = worker.call(runner.harness, "measure", job, log, runner.limit_s).value
         outputs: Arrays = load_file(actual)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         reason = str(error) if isinstance(error, (WorkerFailed, BadInput)) else f"it left no readable outputs: {error}"
-        where = log.relative_to(run.folder)
-        return _unmeasured(artifact.target, artifact.precision, runner.runtime, "error", reason, artifact, where)
-    return judge(artifact, runner.runtime, outputs, golden, measured, log.relative_to(run.folder))
+        refused = isinstance(error, WorkerFailed) and error.kind == "Refused"
+        return _unmeasured(
+            artifact.target,
+            artifact.precision,
+            runner.runtime,
+            place.backend,
+            "refused" if refused else "error",
+            reason.removeprefix("Refused: "),
+            artifact,
+            log.relative_to(run.folder),
+        )
+    return judge(artifact, runner.runtime, place.backend, outputs, golden, measured, log.relative_to(run.folder))
 
 
 def judge(
     artifact: Artifact,
     runtime: str,
+    backend: str,
     actual: Arrays,
     golden: Arrays,
     measured: dict[str, Any],
@@ -183,8 +243,10 @@ def judge(
         target=artifact.target,
         precision=artifact.precision,
         runtime=runtime,
+        backend=backend,
         runtime_version=measured["runtime_version"],
         status="fail" if problems or not whole else "pass",
+        settled=not problems and whole,
         reason="; ".join(problems),
         outputs=outputs,
         agreement=agreed,
@@ -281,7 +343,8 @@ def _unmeasured(
     target: str,
     precision: str,
     runtime: str,
-    status: Any,
+    backend: str,
+    status: Status,
     reason: str,
     artifact: Artifact | None,
     log: Path | None = None,
@@ -290,8 +353,10 @@ def _unmeasured(
         target=target,
         precision=precision,
         runtime=runtime,
+        backend=backend,
         runtime_version=None,
         status=status,
+        settled=False,
         reason=reason,
         outputs=[],
         agreement=None,

@@ -22,7 +22,7 @@ from export.artifact import room_for
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
 
-Status = Literal["pass", "fail", "error", "not_run"]
+Status = Literal["pass", "fail", "error", "refused", "not_run"]
 Number = Annotated[float | None, Field(description="null: not a number")]
 
 
@@ -114,8 +114,13 @@ class Result:
     target: str
     precision: str
     runtime: str
+    backend: str
+    """How the runtime computed it; empty where it has one way only."""
     runtime_version: str | None
     status: Status
+    """fail: not within tolerance. error: no result. refused: the runtime says that it cannot run this artifact."""
+    settled: bool
+    """Whether the verdict may be a pass with it: it passed, its refusal is accepted, or it was not run and need not."""
     reason: str
     """Empty for a pass; else one sentence."""
     outputs: list[Output]
@@ -128,6 +133,16 @@ class Result:
     artifact_sha256: str | None
     log: str | None
     """What the runtime printed; relative to the run's folder."""
+
+    @property
+    def name(self) -> str:
+        """`tflite/int8 in litert xnnpack`."""
+        return f"{self.target}/{self.precision} in {self.where}"
+
+    @property
+    def where(self) -> str:
+        """`litert xnnpack`."""
+        return f"{self.runtime} {self.backend}".rstrip()
 
     @property
     def headroom(self) -> float | None:
@@ -144,7 +159,7 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str
@@ -152,6 +167,8 @@ class Report:
     created: str
     """UTC, ISO 8601."""
     machine: dict[str, str | int | None]
+    settings: dict[str, str | list[str]]
+    """What was asked for: `require`, `accept` and `leave_out`."""
     results: list[Result]
 
     @property
@@ -162,7 +179,8 @@ class Report:
 
 def verdict(results: list[Result]) -> Literal["pass", "fail"]:
     """Nothing compared is no pass."""
-    return "pass" if results and all(result.status == "pass" for result in results) else "fail"
+    compared = any(result.status == "pass" for result in results)
+    return "pass" if compared and all(result.settled for result in results) else "fail"
 
 
 @cache
@@ -190,7 +208,13 @@ def read(path: Path) -> Report:
     return _adapter().validate_python(json.loads(path.read_text()))
 
 
-STYLES: dict[Status, str] = {"pass": "green", "fail": "bold red", "error": "bold red", "not_run": "red"}
+STYLES: dict[Status, str] = {
+    "pass": "green",
+    "fail": "bold red",
+    "error": "bold red",
+    "refused": "red",
+    "not_run": "red",
+}
 
 
 def render(report: Report) -> RenderableType:
@@ -199,28 +223,37 @@ def render(report: Report) -> RenderableType:
     rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("artifact", "runtime", "status"):
         rows.add_column(name, no_wrap=True)
-    for name in ("SQNR", "max |d|", "agree", metric, "ms", "MB", "headroom"):
+    for name in ("SQNR", "max |d|", "agree", metric, "ms", "MB", "room"):
         rows.add_column(name, justify="right", no_wrap=True)
     for result in report.results:
         rows.add_row(*_cells(result))
-    failed = [result for result in report.results if result.status != "pass"]
-    sentences = [_sentence(report, result) for result in failed]
-    return Group(rows, *sentences, _verdict(report, len(failed)))
+    return Group(rows, *_sentences(report), _verdict(report))
 
 
-def _sentence(report: Report, result: Result) -> Text:
-    name = f"{result.target}/{result.precision} in {result.runtime}: "
-    log = f" Log: runs/{report.run}/{result.log}" if result.log else ""
-    return Text.assemble((name, "bold"), result.reason + log)
+def _sentences(report: Report) -> list[Text]:
+    """Why each row is no pass. Rows that were not run and need not are one sentence for each reason."""
+    found, optional = [], dict[str, list[Result]]()
+    for result in report.results:
+        if result.status == "not_run" and result.settled:
+            optional.setdefault(result.reason, []).append(result)
+        elif result.status != "pass":
+            log = f" Log: runs/{report.run}/{result.log}" if result.log else ""
+            accepted = " Accepted by the configuration." if result.settled else ""
+            found.append(Text.assemble((f"{result.name}: ", "bold"), result.reason + accepted + log))
+    for reason, rows in optional.items():
+        places = ", ".join(dict.fromkeys(row.where for row in rows))
+        found.append(Text.assemble((f"not run in {places}: ", "bold"), reason))
+    return found
 
 
 def _cells(result: Result) -> list[str | Text]:
     worst = min(result.outputs, key=lambda output: -1e9 if output.sqnr_db is None else output.sqnr_db, default=None)
     metric, latency = result.metric, result.latency_ms
+    style = "yellow" if result.settled and result.status != "pass" else STYLES[result.status]
     return [
         f"{result.target}/{result.precision}",
-        result.runtime,
-        Text(result.status.replace("_", " "), STYLES[result.status]),
+        result.where,
+        Text(result.status.replace("_", " "), style),
         _number(worst.sqnr_db, ".1f") if worst else "",
         _number(worst.max_absolute, ".1e") if worst else "",
         f"{result.agreement.share:.4f}" if result.agreement else "",
@@ -235,23 +268,35 @@ def _number(value: float | None, form: str) -> str:
     return "NaN" if value is None else format(value, form)
 
 
-def _verdict(report: Report, failed: int) -> Text:
-    sampled = {result.samples for result in report.results if result.samples}
+def _verdict(report: Report) -> Text:
+    results = report.results
+    passed = sum(result.status == "pass" for result in results)
+    failed = sum(not result.settled for result in results)
+    sampled = sorted({result.samples for result in results if result.samples})
     samples = (
-        f"{min(sampled)} golden inputs"
+        "nothing was run"
+        if not sampled
+        else f"{sampled[0]} golden inputs"
         if len(sampled) == 1
-        else f"{min(sampled)} to {max(sampled)} golden inputs"
-        if sampled
-        else "nothing"
+        else f"{sampled[0]} to {sampled[-1]} golden inputs"
     )
-    threads = {result.latency_ms.threads for result in report.results if result.latency_ms}
-    if report.verdict == "pass":
-        return Text(
-            f"pass: {len(report.results)} of {len(report.results)} within tolerance on {samples}; latency of one "
-            f"image with {max(threads)} threads.",
-            "green",
+    if report.verdict == "fail":
+        return Text(f"fail: {failed} of {len(results)} did not pass ({samples}).", "bold red")
+    threads = max(result.latency_ms.threads for result in results if result.latency_ms)
+    others = [
+        f"{count} {what}"
+        for what, count in (
+            ("refused and accepted", sum(result.status == "refused" for result in results)),
+            ("not run", sum(result.status == "not_run" for result in results)),
         )
-    return Text(f"fail: {failed} of {len(report.results)} did not pass ({samples}).", "bold red")
+        if count
+    ]
+    rest = f" ({', '.join(others)})" if others else ""
+    return Text(
+        f"pass: {passed} of {len(results)} within tolerance{rest} on {samples}; latency of one image with up to "
+        f"{threads} threads.",
+        "green",
+    )
 
 
 if __name__ == "__main__":

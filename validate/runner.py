@@ -1,18 +1,23 @@
 """What a runner is, and which there are: a runner is a file in `validate/runners/` named `<target>_in_<runtime>.py`.
 
     TOOLCHAIN = "torch"                        # whose environment runs the file
+    BACKENDS = ["xnnpack", "builtin"]          # ways the runtime can compute it, each judged; none: it has one
     SAMPLES = 256                              # golden inputs it takes at most; slow runtimes take fewer
+    NEEDS = ["chromium"]                       # programs it cannot bring along, see validate/machine.py
 
     def version() -> str: ...
-    def activate(path: Path, manifest: dict, threads: int) -> infer      # infer(named arrays) → named arrays
+    def activate(path: Path, manifest: dict, threads: int, backend: str) -> infer   # named arrays → named arrays
 
-`measure` runs in the toolchain, next to the runner: standard library, numpy and safetensors only.
+`infer` takes what the manifest says the artifact takes: golden inputs are brought into its layout and type here, as an
+app has to, and its outputs back. `measure` runs in the toolchain, next to the runner: standard library, numpy and
+safetensors only. A runner in JavaScript, `.mjs`, is the same with `export const`; its `measure` is in measure.mjs or,
+for one that needs Chromium, in chromium.mjs.
 """
 
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +27,8 @@ from export.target import constants
 if TYPE_CHECKING:
     import numpy as np
 
-    Arrays = Mapping[str, np.ndarray[Any, Any]]
+    Array = np.ndarray[Any, Any]
+    Arrays = Mapping[str, Array]
 
 FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
@@ -31,6 +37,10 @@ WARM_UP, TIMED = 5, 50
 """Calls with one sample before and while latency is taken."""
 TIMED_S = 10.0
 """Seconds after which no further call is timed."""
+
+
+class Refused(Exception):
+    """The runtime says that it cannot run this artifact, and which version could."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +52,56 @@ class Runner:
     target: str
     runtime: str
     toolchain: str
-    samples: int
+    backends: tuple[str, ...]
+    """Empty strings: the runtime has one way of computing."""
+    samples: Mapping[str, int]
+    """By backend."""
     limit_s: float
     """Seconds one artifact may take, loading and all calls together."""
+    needs: tuple[str, ...]
+    """Programs that must be on the machine."""
+
+    @property
+    def harness(self) -> Path:
+        """The file whose `measure` runs it."""
+        here = Path(__file__)
+        if self.file.suffix == ".py":
+            return here
+        return here.with_name("chromium.mjs" if "chromium" in self.needs else "measure.mjs")
 
 
 def find(folder: Path = FOLDER) -> list[Runner]:
     """Every runner, by name."""
-    return [_read(file, constants(file)) for file in sorted(folder.glob("*_in_*.py"))]
+    files = [file for file in folder.glob("*_in_*") if file.suffix in {".py", ".mjs"}]
+    return [_read(file, constants(file)) for file in sorted(files)]
 
 
 def _read(file: Path, values: Mapping[str, Any]) -> Runner:
     target, _, runtime = file.stem.partition("_in_")
+    backends = tuple(values.get("BACKENDS", [""]))
+    samples = values.get("SAMPLES", 256)
     return Runner(
         file.stem,
         file,
         target,
         runtime,
         values["TOOLCHAIN"],
-        int(values.get("SAMPLES", 256)),
+        backends,
+        samples if isinstance(samples, dict) else dict.fromkeys(backends, samples),
         float(values.get("LIMIT_S", 300)),
+        tuple(values.get("NEEDS", [])),
     )
 
 
 def measure(
-    runner: str, path: str, manifest: dict[str, Any], golden: str, out: str, samples: int, threads: int
+    runner: str,
+    path: str,
+    manifest: dict[str, Any],
+    golden: str,
+    out: str,
+    samples: int,
+    threads: int,
+    backend: str = "",
 ) -> dict[str, Any]:
     """Run golden inputs through an artifact; outputs go to the safetensors file `out`, by name.
 
@@ -78,13 +113,17 @@ def measure(
 
     module = _load(runner)
     with safe_open(golden, framework="numpy") as file:
-        keys = [key for key in file.keys() if key.startswith("input.")]  # noqa: SIM118  # it is no mapping
-        inputs = {key.removeprefix("input."): file.get_tensor(key)[:samples] for key in keys}
+        inputs = {
+            tensor["name"]: adapted(file.get_tensor(f"input.{tensor['name']}")[:samples], tensor)
+            for tensor in manifest["inputs"]
+        }
     count = len(next(iter(inputs.values())))
-    infer = module.activate(Path(path), manifest, threads)
+    infer = module.activate(Path(path), manifest, threads, backend)
+    fixed = manifest["inputs"][0]["shape"][0]
+    batch = fixed if isinstance(fixed, int) else BATCH
     parts = [
-        infer({name: value[start : start + BATCH] for name, value in inputs.items()})
-        for start in range(0, count, BATCH)
+        restored(infer({name: value[start : start + batch] for name, value in inputs.items()}), manifest["outputs"])
+        for start in range(0, count, batch)
     ]
     outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
     save_file(outputs, out)
@@ -100,6 +139,34 @@ def measure(
             "threads": threads,
         },
     }
+
+
+def adapted(value: "Array", tensor: Mapping[str, Any]) -> "Array":
+    """Golden (N, …) float32, images NCHW → what the artifact takes: its layout, its integers."""
+    import numpy as np
+
+    if tensor["layout"] == "NHWC":
+        value = np.moveaxis(value, 1, 3)
+    if tensor.get("scale") is not None:
+        limits = np.iinfo(tensor["dtype"])
+        steps = np.round(value / np.float32(tensor["scale"])) + tensor["zero_point"]
+        value = np.clip(steps, limits.min, limits.max).astype(tensor["dtype"])
+    return np.ascontiguousarray(value)
+
+
+def restored(values: "Arrays", tensors: Iterable[Mapping[str, Any]]) -> "Arrays":
+    """What the artifact gave → golden's layout; integers as the numbers they stand for. Copies."""
+    import numpy as np
+
+    found = {name: np.array(value) for name, value in values.items()}
+    for tensor in tensors:
+        name = tensor["name"]
+        if name in found and tensor.get("scale") is not None:
+            steps = found[name].astype(np.float32) - np.float32(tensor["zero_point"])
+            found[name] = steps * np.float32(tensor["scale"])
+        if name in found and tensor["layout"] == "NHWC":
+            found[name] = np.moveaxis(found[name], 3, 1)
+    return found
 
 
 def _latency(infer: Callable[["Arrays"], "Arrays"], one: "Arrays") -> list[float]:

@@ -86,4 +86,37 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
     ),
+    "int8_dynamic": (
+        Tolerance(
+            "sqnr_db",
+            25,
+            upper=False,
+            unit="dB",
+            reason="TODO",
+        ),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
+    ),
+    "int8_int16": (
+        Tolerance(
+            "sqnr_db",
+            25,
+            upper=False,
+            unit="dB",
+            reason="TODO",
+        ),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
+    ),
+    "uint8_weights": (
+        Tolerance(
+            "sqnr_db",
+            25,
+            upper=False,
+            unit="dB",
+            reason="TODO",
+        ),
+        Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
+        Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
+    ),
 }

@@ -240,7 +240,8 @@ def quantized(value: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray
     if not scale or detail["dtype"] == np.float32:
         return value
     limits = np.iinfo(detail["dtype"])
-    return np.clip(np.round(value / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+    steps: np.ndarray[Any, Any] = np.clip(np.round(value / scale) + zero, limits.min, limits.max)
+    return steps.astype(detail["dtype"])
 
 
 def dequantized(value: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
@@ -248,7 +249,8 @@ def dequantized(value: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarr
     scale, zero = detail["quantization"]
     if not scale or detail["dtype"] == np.float32:
         return value
-    return ((value.astype(np.float32) - zero) * scale).astype(np.float32)
+    numbers: np.ndarray[Any, Any] = (value.astype(np.float32) - zero) * scale
+    return numbers.astype(np.float32)
 
 
 def named(model: bytes, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Any:

@@ -16,7 +16,7 @@ def version() -> str:
     return str(onnxruntime.__version__)
 
 
-def activate(path: Path, manifest: dict[str, Any], threads: int) -> Callable[[Arrays], Arrays]:
+def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str) -> Callable[[Arrays], Arrays]:
     """Load once; infer takes and gives float32 arrays by the manifest's names."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

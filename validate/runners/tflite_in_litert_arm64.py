@@ -12,7 +12,6 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter
 
 TOOLCHAIN = "litert_arm64"
-NEEDS = ["qemu-aarch64-static"]
 SAMPLES = 16
 """mobilenet_v3_small takes 0.06 s a sample of 64 × 64 pixels and about a second of 224 × 224; larger networks ten."""
 LIMIT_S = 900
@@ -25,7 +24,7 @@ def version() -> str:
     return metadata.version("ai-edge-litert")
 
 
-def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str = "") -> Callable[[Arrays], Arrays]:
+def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str) -> Callable[[Arrays], Arrays]:
     """Load once; infer takes and gives arrays by the manifest's names, in the model's own type and layout."""
     interpreter = Interpreter(str(path), num_threads=threads)
     if interpreter.get_signature_list():

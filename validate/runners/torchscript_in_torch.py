@@ -17,7 +17,7 @@ def version() -> str:
     return str(torch.__version__)
 
 
-def activate(path: Path, manifest: dict[str, Any], threads: int) -> Callable[[Arrays], Arrays]:
+def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str) -> Callable[[Arrays], Arrays]:
     """Load once; inputs go in by position, outputs come out by position."""
     torch.set_num_threads(threads)
     with warnings.catch_warnings():
