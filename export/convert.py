@@ -9,16 +9,19 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from export import toolchain
 from export.artifact import Artifact, Run, new_folder, recipe
-from export.target import CHECKPOINT, Conversion, Target
+from export.target import CHECKPOINT, Conversion
 from export.toolchain import Toolchain, Worker, WorkerFailed
 from pipeline.checkpoint import tensor_from
 from pipeline.errors import BadInput
+
+INEXPRESSIBLE = "Inexpressible"
+"""The exception of export/operators.py, by name: it crossed from another process."""
 
 
 @dataclass(frozen=True)
@@ -31,63 +34,62 @@ class Outcome:
     reason: str = ""
     artifact: Artifact | None = None
     log: Path | None = None
+    kind: str = ""
+    """The exception's name, where a conversion raised one."""
 
 
 class Workers:
-    """The live workers, one a toolchain, each with one job at a time: TensorFlow is imported once.
+    """The live workers: one a toolchain, for one job after the other, so that TensorFlow is imported once.
 
     `prepare` starts one ahead of its first job: building an environment or importing TensorFlow overlaps what is
     still being made for it.
     """
 
-    def __init__(self, run: Run, toolchains: Mapping[str, Toolchain], jobs: int):
+    def __init__(self, run: Run, toolchains: Mapping[str, Toolchain], conversions: Sequence[Conversion], jobs: int):
         self.run, self.toolchains = run, toolchains
+        self.files = {
+            name: list(dict.fromkeys(one.target.file for one in conversions if one.target.toolchain == name))
+            for name in toolchains
+        }
         self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
-        self._all: list[Worker] = []
-        self._idle: list[Worker] = []
-        self._started: list[str] = []
         self._coming: dict[str, Future[Worker]] = {}
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor()
 
-    def prepare(self, target: Target) -> None:
-        """Start a worker for the target's toolchain, unless there was one already."""
+    def prepare(self, name: str) -> Future[Worker]:
+        """Have a worker of that toolchain started, unless there is one."""
         with self._lock:
-            if target.toolchain in self._started:
-                return
-            self._started.append(target.toolchain)
-            self._coming[target.toolchain] = self._starter.submit(self._new, target)
+            if name not in self._coming:
+                self._coming[name] = self._starter.submit(self._new, name)
+            return self._coming[name]
 
-    def take(self, target: Target) -> Worker:
-        """An idle worker of the target's toolchain, the one that is being started, or a new one."""
-        with self._lock:
-            self._started.append(target.toolchain)
-            idle = next((worker for worker in self._idle if worker.toolchain.name == target.toolchain), None)
-            if idle:
-                self._idle.remove(idle)
-                return idle
-            coming = self._coming.pop(target.toolchain, None)
-        return coming.result() if coming else self._new(target)
-
-    def _new(self, target: Target) -> Worker:
-        chain = self.toolchains[target.toolchain]
-        chain.build()
-        worker = chain.start(self.run.log("export", f"toolchain-{chain.name}"), [target.file], self.environment)
-        with self._lock:
-            self._all.append(worker)
-        return worker
-
-    def give_back(self, worker: Worker) -> None:
-        """Keep it for the next job, if it lives."""
+    def take(self, name: str) -> Worker:
+        """The toolchain's worker; a new one where the last one died. Raises BadInput."""
+        try:
+            worker = self.prepare(name).result()
+        except BadInput:
+            self._forget(name)  # the next job says so, too
+            raise
         if worker.alive:
-            with self._lock:
-                self._idle.append(worker)
+            return worker
+        self._forget(name)
+        return self.prepare(name).result()
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._coming.pop(name, None)
+
+    def _new(self, name: str) -> Worker:
+        chain = self.toolchains[name]
+        chain.build()
+        return chain.start(self.run.log("export", f"toolchain-{name}"), self.files[name], self.environment)
 
     def close(self) -> None:
         """End all of them, also those nobody took and, after Ctrl-C, those in the midst of a job."""
         self._starter.shutdown(cancel_futures=True)
-        for worker in self._all:
-            worker.close()
+        for coming in self._coming.values():
+            if coming.done() and not coming.cancelled() and not coming.exception():
+                coming.result().close()
 
 
 def convert(
@@ -100,13 +102,13 @@ def convert(
 ) -> list[Outcome]:
     """Bring every artifact up to date, at most `jobs` at a time; outcomes in the order of `conversions`.
 
-    `report` is called as each ends.
+    `report` is called as each ends. What most others are made from goes first.
     """
     toolchains = toolchain.find() if toolchains is None else toolchains
     keys = {name: toolchains[name].key for name in {one.target.toolchain for one in conversions}}
     run.expect(conversion.name for conversion in conversions)
     outcomes: dict[str, Outcome] = {}
-    waiting = list(conversions)
+    waiting = sorted(conversions, key=lambda one: -_dependents(one, conversions))
     running: dict[Future[Outcome], Conversion] = {}
     workers: Workers | None = None
 
@@ -121,7 +123,7 @@ def convert(
                     source = outcomes.get(conversion.source)
                     if conversion.source != CHECKPOINT and source is None:
                         if workers:  # its source is being made anew, so it will be, too
-                            workers.prepare(conversion.target)
+                            workers.prepare(conversion.target.toolchain)
                         continue
                     if source and source.artifact is None:
                         waiting.remove(conversion)
@@ -140,9 +142,10 @@ def convert(
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))
                         continue
-                    if len(running) < jobs:
+                    busy = {one.target.toolchain for one in running.values()}
+                    if len(running) < jobs and conversion.target.toolchain not in busy:
                         waiting.remove(conversion)
-                        workers = workers or Workers(run, toolchains, jobs)
+                        workers = workers or Workers(run, toolchains, conversions, jobs)
                         running[pool.submit(_convert_one, run, conversion, made_from, key, workers)] = conversion
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     del running[future]
@@ -150,7 +153,23 @@ def convert(
         finally:
             if workers:
                 workers.close()
-    return [outcomes[conversion.name] for conversion in conversions]
+    return [_with_remedy(outcomes[conversion.name], outcomes) for conversion in conversions]
+
+
+def _dependents(conversion: Conversion, conversions: Sequence[Conversion]) -> int:
+    """How many of the conversions are made from this one, directly or not."""
+    made = [one for one in conversions if one.source == conversion.name]
+    return len(made) + sum(_dependents(one, conversions) for one in made)
+
+
+def _with_remedy(outcome: Outcome, outcomes: Mapping[str, Outcome]) -> Outcome:
+    """An operator that one target cannot express: which of the others could."""
+    if outcome.kind != INEXPRESSIBLE:
+        return outcome
+    able = dict.fromkeys(one.conversion.target.name for one in outcomes.values() if one.artifact)
+    return replace(
+        outcome, reason=f"{outcome.reason} Targets that can: {', '.join(able) or 'none of those asked for'}."
+    )
 
 
 def unchanged(run: Run, conversion: Conversion, source: Artifact | None, key: str) -> Artifact | None:
@@ -170,7 +189,7 @@ def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key:
     place = run.place(conversion.name)
     try:
         with new_folder(place) as new:
-            worker = workers.take(target)
+            worker = workers.take(target.toolchain)
             try:
                 done = worker.call(
                     target.file,
@@ -187,9 +206,11 @@ def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key:
             except BaseException:
                 worker.close()
                 raise
-            workers.give_back(worker)
             artifact = Artifact.seal(new, place, _record(run, conversion, source, key, done, new))
-    except (WorkerFailed, BadInput) as error:
+    except WorkerFailed as error:
+        reason = str(error).removeprefix(f"{INEXPRESSIBLE}: ")
+        return Outcome(conversion, "failed", reason, log=log, kind=error.kind)
+    except BadInput as error:
         return Outcome(conversion, "failed", str(error), log=log)
     except OSError as error:
         return Outcome(conversion, "failed", f"{place} cannot be written: {error.strerror} ({error.filename})", log=log)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @cache
-def adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def adapter(kind: Any) -> TypeAdapter[Any]:
     """pydantic's view of a dataclass, made once."""
     return TypeAdapter(kind)
 
