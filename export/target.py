@@ -14,10 +14,9 @@ and modules of the project that do the same.
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +62,20 @@ def constants(file: Path) -> dict[str, Any]:
 
     Of Python, `NAME = literal`; of JavaScript, `export const NAME = JSON;` on one line.
     """
+    source, read = file.read_text(), json.loads if file.suffix == ".mjs" else ast.literal_eval
     if file.suffix == ".mjs":
-        lines = re.findall(r"^export const ([A-Z_]+) = (.+);$", file.read_text(), re.MULTILINE)
-        return dict(_literals((name, partial(json.loads, text)) for name, text in lines))
-    statements = ast.parse(file.read_text()).body
-    return dict(
-        _literals(
-            (one.targets[0].id, partial(ast.literal_eval, one.value))
-            for one in statements
+        values = dict(re.findall(r"^export const ([A-Z_]+) = (.+);$", source, re.MULTILINE))
+    else:
+        values = {
+            one.targets[0].id: one.value
+            for one in ast.parse(source).body
             if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and one.targets[0].id.isupper()
-        )
-    )
-
-
-def _literals(found: Iterable[tuple[str, Callable[[], Any]]]) -> Iterator[tuple[str, Any]]:
-    for name, read in found:
+        }
+    found = {}
+    for name, value in values.items():
         with suppress(ValueError):
-            yield name, read()
+            found[name] = read(value)
+    return found
 
 
 def find(folder: Path = FOLDER) -> dict[str, Target]:
