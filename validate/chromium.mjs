@@ -62,7 +62,7 @@ export async function measure(job) {
   const server = await serve(job);
   const chromium = await start(GRAPHICS[job.backend] ?? ["--disable-gpu"]);
   try {
-    const browser = await playwright.connectOverCDP(await chromium.address);
+    const browser = await playwright.connectOverCDP(await chromium.address, { timeout: 0 }); // the job's limit is the limit
     const page = await browser.newPage();
     const broken = new Promise((_, reject) => {
       page.on("console", (message) => console.log(`page ${message.type()}: ${message.text()}`));
@@ -70,7 +70,8 @@ export async function measure(job) {
       page.on("crash", () => reject(new Error("the page crashed (out of memory?)")));
       browser.on("disconnected", () => reject(new Error("Chromium ended before the page answered")));
     });
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    broken.catch(() => {}); // after the answer, the end of Chromium is none
+    await page.goto(`http://127.0.0.1:${server.address().port}/`, { timeout: 0 });
     const there = {
       ...job,
       runner: `/validate/runners/${encodeURIComponent(path.basename(job.runner))}`,

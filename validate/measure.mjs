@@ -99,7 +99,7 @@ export function float32(outputs, manifest) {
   const converted = {};
   for (const [name, { data, shape }] of Object.entries(outputs)) {
     const { scale, zero_point: zero } = manifest.outputs.find((tensor) => tensor.name === name) ?? {};
-    const meant = data instanceof Float32Array || scale == null ? Number : (x) => (x - zero) * scale;
+    const meant = data instanceof Float32Array || scale == null ? Number : (x) => (x - zero) * Math.fround(scale);
     converted[name] = { data: Float32Array.from(data, meant), shape };
   }
   return converted;

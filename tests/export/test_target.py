@@ -30,7 +30,7 @@ def test_constants_of_a_javascript_file_are_json_on_one_line(tmp_path: Path) -> 
     file = tmp_path / "file.mjs"
     file.write_text(
         'throw "run";\nexport const A = ["wasm", 1.5];\nexport const B = {"webgl": 8};\nexport const C = A[0];\n'
-        'const D = 4;\n  export const E = 5;\n'
+        "const D = 4;\n  export const E = 5;\n"
     )
     assert constants(file) == {"A": ["wasm", 1.5], "B": {"webgl": 8}}
 
