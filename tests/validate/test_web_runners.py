@@ -187,7 +187,7 @@ def test_tfjs_never_goes_to_another_backend(web: Toolchain, tfjs: Path, golden: 
     (tmp_path / "job.mjs").write_text(
         'import * as tf from "@tensorflow/tfjs-core";\nimport "@tensorflow/tfjs-backend-cpu";\n'
         f'import {{ activate }} from "{RUNNERS.parent / "tfjs.mjs"}";\n'
-        'tf.registerBackend("broken", () => null);\n'
+        'tf.registerBackend("broken", () => { throw new Error("no device"); });\n'
         'export const load = async () => { await tf.setBackend("cpu"); await activate(tf, "", {}, "broken"); };\n'
     )
     with web.start(tmp_path / "log") as worker:
