@@ -2,8 +2,9 @@
 //
 //     worker.call(Path("validate/chromium.mjs"), "measure", {runner, path, …}, log, limit_s)
 //
-// The same job as in measure.mjs, whose `run` does it in the page. What the page and Chromium print goes to the log. All
-// processes of Chromium are in the worker's process group, so its time and memory limits hold for them.
+// The same job as in measure.mjs, whose `run` does it in the page. What the page and Chromium print goes to the log.
+// Chromium's processes are in the worker's process group, so its time and memory limits hold for them, too; all but its
+// crash handler, which ends by itself.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -24,7 +25,6 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  "--disable-breakpad", // its crash handler would outlive it
   "--no-first-run",
   "--remote-debugging-port=0",
 ];
@@ -135,9 +135,11 @@ function send(file, request, response) {
 /** A browser with a profile of its own: {address: where it can be controlled, end()}. */
 async function start(flags) {
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), "chromium-"));
-  const command = [executable(), ...FLAGS, ...flags, `--user-data-dir=${profile}`, "about:blank"];
+  const program = executable();
   // Not by playwright's launch, which gives it a process group of its own: it could outlive a kill of ours.
-  const child = spawn(command[0], command.slice(1), { stdio: ["ignore", "inherit", "pipe"] });
+  const child = spawn(program, [...FLAGS, ...flags, `--user-data-dir=${profile}`, "about:blank"], {
+    stdio: ["ignore", "inherit", "pipe"],
+  });
   const ended = once(child, "close");
   const address = new Promise((resolve, reject) => {
     readline.createInterface({ input: child.stderr }).on("line", (line) => {
@@ -145,7 +147,7 @@ async function start(flags) {
       const said = /^DevTools listening on (ws:.*)$/.exec(line);
       if (said) resolve(said[1]);
     });
-    ended.then(() => reject(new Error(`${command[0]} ended before it could be controlled; see the log`)), reject);
+    ended.then(() => reject(new Error(`${program} ended before it could be controlled`)), reject);
   });
   const end = async () => {
     child.kill();

@@ -367,6 +367,19 @@ def test_a_page_that_never_answers_ends_with_all_of_chromium(web: Toolchain, gol
         assert processes(worker) == {}
 
 
+@pytest.mark.parametrize(
+    ("program", "said"), [("/bin/false", "/bin/false ended before"), ("/no/such", "spawn /no/such ENOENT")]
+)
+def test_a_chromium_that_does_not_start_is_one_sentence(
+    web: Toolchain, golden: Path, tmp_path: Path, program: str, said: str
+) -> None:
+    with (
+        web.start(tmp_path / "log", environment={"ANYWHERE_CHROMIUM": program}) as worker,
+        pytest.raises(WorkerFailed, match=said),
+    ):
+        measure(worker, page(tmp_path, ""), golden, golden)
+
+
 def test_without_chromium_the_remedy_is_said(
     web: Toolchain, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

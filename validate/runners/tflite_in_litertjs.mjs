@@ -1,4 +1,4 @@
-// TFLite in LiteRT.js: XNNPACK as WebAssembly, in Chromium.
+// TFLite in LiteRT.js: XNNPACK as WebAssembly, in Chromium. It knows float32, int32 and uint8 inputs, and refuses int8's.
 
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
@@ -17,10 +17,10 @@ export async function version() {
 
 /** Load once; takes and gives arrays by the manifest's names. */
 export async function activate(url, manifest, threads) {
-  await loadLiteRt(`${PACKAGE}/wasm/`, { threads: threads > 1 });
+  const { liteRtWasm } = await loadLiteRt(`${PACKAGE}/wasm/`, { threads: threads > 1 });
   const model = await loadAndCompile(url, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
 
-  return async function infer(inputs) {
+  async function infer(inputs) {
     const feeds = {};
     for (const [name, { data, shape }] of Object.entries(inputs)) feeds[name] = new Tensor(data, shape);
     const results = await model.run(feeds);
@@ -31,5 +31,6 @@ export async function activate(url, manifest, threads) {
     }
     for (const tensor of [...Object.values(feeds), ...Object.values(results)]) tensor.delete();
     return outputs;
-  };
+  }
+  return Object.assign(infer, { threads: Math.min(threads, liteRtWasm.getThreadCount()) }); // no more than cores
 }
