@@ -33,7 +33,12 @@ const GRAPHICS = {
   webgl: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
   webgpu: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"],
 };
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm" };
+const TYPES = {
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin", // both: so that the page may share memory between threads
   "Cross-Origin-Embedder-Policy": "require-corp",
@@ -62,7 +67,8 @@ export async function measure(job) {
   const server = await serve(job);
   const chromium = await start(GRAPHICS[job.backend] ?? ["--disable-gpu"]);
   try {
-    const browser = await playwright.connectOverCDP(await chromium.address, { timeout: 0 }); // the job's limit is the limit
+    const noLimit = { timeout: 0 }; // but the job's
+    const browser = await playwright.connectOverCDP(await chromium.address, noLimit);
     const page = await browser.newPage();
     const broken = new Promise((_, reject) => {
       page.on("console", (message) => console.log(`page ${message.type()}: ${message.text()}`));
@@ -71,7 +77,7 @@ export async function measure(job) {
       browser.on("disconnected", () => reject(new Error("Chromium ended before the page answered")));
     });
     broken.catch(() => {}); // after the answer, the end of Chromium is none
-    await page.goto(`http://127.0.0.1:${server.address().port}/`, { timeout: 0 });
+    await page.goto(`http://127.0.0.1:${server.address().port}/`, noLimit);
     const there = {
       ...job,
       runner: `/validate/runners/${encodeURIComponent(path.basename(job.runner))}`,
@@ -120,7 +126,7 @@ async function serve(job) {
 /** A file, or the part of it that was asked for. */
 function send(file, request, response) {
   const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
-  const type = TYPES[path.extname(file).replace("mjs", "js")] ?? "application/octet-stream";
+  const type = TYPES[path.extname(file)] ?? "application/octet-stream";
   const stream = fs.createReadStream(file, start ? { start: Number(start), end: Number(end) } : {});
   stream.on("open", () => {
     response.writeHead(start ? 206 : 200, { ...HEADERS, "Content-Type": type });
@@ -160,12 +166,9 @@ async function start(flags) {
 /** The browser that $ANYWHERE_CHROMIUM names, or the first found on the PATH. */
 function executable() {
   const places = (process.env.PATH ?? "").split(path.delimiter);
-  const found = NAMES.flatMap((name) => places.map((place) => path.join(place, name))).find((file) => fs.existsSync(file));
-  const chosen = process.env.ANYWHERE_CHROMIUM || found;
-  if (!chosen) {
-    throw new Error(
-      `no Chromium found (${NAMES.join(", ")}). Install one (Debian: apt install chromium), or set ANYWHERE_CHROMIUM to its path.`,
-    );
-  }
-  return chosen;
+  const candidates = NAMES.flatMap((name) => places.map((place) => path.join(place, name)));
+  const chosen = process.env.ANYWHERE_CHROMIUM || candidates.find((file) => fs.existsSync(file));
+  if (chosen) return chosen;
+  const remedy = "Install one (Debian: apt install chromium), or set ANYWHERE_CHROMIUM to its path.";
+  throw new Error(`no Chromium found (${NAMES.join(", ")}). ${remedy}`);
 }

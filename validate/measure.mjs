@@ -3,8 +3,9 @@
 //     worker.call(Path("validate/measure.mjs"), "measure", {runner, path, …}, log, limit_s)      in Node
 //     run(job, read, write)                                                                      anywhere
 //
-// A runner exports `version()` and `activate(path, manifest, threads, backend)`, which gives infer: named arrays in, named
-// arrays out. An array is {data: typed array, shape}. The runner gets what the manifest says the artifact takes.
+// A runner exports `version()` and `activate(path, manifest, threads, backend)`, which gives infer: named arrays in,
+// named arrays out. An array is {data: typed array, shape}. infer is given what the manifest says the artifact takes, and
+// may say by `infer.threads` how many it really uses.
 
 import { encode, open, size } from "./safetensors.mjs";
 

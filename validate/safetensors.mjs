@@ -2,7 +2,8 @@
 //
 //     const golden = await open(read);   await golden.rows("input.image", 8);   encode({logits: {data, shape}})
 //
-// `read(start, end)` gives these bytes of a file, so that nothing else of it comes into memory. An array is {data, shape}.
+// `read(start, end)` gives these bytes of a file, so that nothing else of it comes into memory. An array is
+// {data, shape}.
 
 const BYTES = 4; // of a float32
 const HEADER_AT = 8; // after the header's length

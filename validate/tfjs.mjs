@@ -1,6 +1,8 @@
-// A TensorFlow.js graph model, the same in Node and in a browser: `tf` is the library with its converter and one backend.
+// A TensorFlow.js graph model, the same in Node and in a browser.
 
-/** Load with `source` (an address, or a handler that reads files) → infer. Never on another backend than asked for. */
+/** Load with `tf`, the library with its converter and one backend, from `source`, an address or what reads files → infer.
+
+ Never on another backend than was asked for. */
 export async function activate(tf, source, manifest, backend) {
   const set = await tf.setBackend(backend);
   if (!set || tf.getBackend() !== backend) throw new Error(`tfjs did not start its backend ${backend}`);

@@ -9,6 +9,7 @@ import * as shared from "../tfjs.mjs";
 export const TOOLCHAIN = "web";
 export const BACKENDS = ["wasm", "cpu"];
 export const SAMPLES = {"wasm": 256, "cpu": 16};
+export const LIMIT_S = 600;
 
 let running;
 
@@ -26,8 +27,8 @@ export async function activate(file, manifest, threads, backend) {
 /** What tfjs' loader for addresses does, for files. */
 function fromDisk(file) {
   const weights = async (groups) => {
-    const shards = groups.flatMap((group) => group.paths).map((name) => fs.readFile(path.join(path.dirname(file), name)));
-    const { buffer } = new Uint8Array(Buffer.concat(await Promise.all(shards)));
+    const shards = groups.flatMap((group) => group.paths).map((name) => path.join(path.dirname(file), name));
+    const { buffer } = new Uint8Array(Buffer.concat(await Promise.all(shards.map((shard) => fs.readFile(shard)))));
     return [groups.flatMap((group) => group.weights), buffer];
   };
   const load = async () => core.io.getModelArtifactsForJSON(JSON.parse(await fs.readFile(file, "utf8")), weights);

@@ -1,4 +1,4 @@
-// TFLite in LiteRT.js: XNNPACK as WebAssembly, in Chromium. It knows float32, int32 and uint8 inputs, and refuses int8's.
+// TFLite in LiteRT.js: XNNPACK as WebAssembly, in Chromium. It takes float32, int32 and uint8 inputs, no int8.
 
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
