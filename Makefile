@@ -55,9 +55,9 @@ schema: $(READY) ## Write validate/report.schema.json anew
 
 lock: $(READY) ## Write the lock of every toolchain anew
 	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml -o $(LOCK)
-	@for folder in $(dir $(wildcard toolchains/*/requirements.in)); do \
-	    (cd $$folder && $(COMPILE) --python-version $$(cat .python-version 2>/dev/null || echo 3.11) requirements.in \
-	        -o requirements.txt) || exit 1; \
+	@for folder in $(dir $(wildcard toolchains/*/requirements.in tests/toolchains/*/requirements.in)); do \
+	    (cd $$folder && $(COMPILE) --python-version $$(cat .python-version 2>/dev/null || echo 3.11) \
+	        $$([ ! -f overrides.txt ] || echo --overrides overrides.txt) requirements.in -o requirements.txt) || exit 1; \
 	done
 	@for folder in $(dir $(wildcard toolchains/*/package.json)); do \
 	    (cd $$folder && npm install $(NPM_LOCK)) || exit 1; \

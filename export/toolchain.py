@@ -6,8 +6,8 @@
 
 A folder in `toolchains/` with `requirements.in` and its lock `requirements.txt` is built once into the user's cache,
 under the hash of the lock. One without `requirements.in` is the environment this process runs in. One with
-`package.json` runs JavaScript: export/node.py. A worker that crashes, hangs, needs too much memory or writes rubbish
-raises `WorkerFailed`, and only that.
+`package.json` runs JavaScript: export/node.py. One with `packages.txt` is of another processor: export/emulation.py. A
+worker that crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that.
 """
 
 import fcntl
@@ -93,6 +93,21 @@ class Toolchain:
         return self.lock.read_text() + self.python_version
 
     @property
+    def optional(self) -> bool:
+        """Whether a machine without it is complete."""
+        return False
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """Programs that must be on the machine, each with how to get it: nothing that is built here."""
+        return {}
+
+    @property
+    def missing(self) -> list[str]:
+        """Those of `needs` that are not there."""
+        return [program for program in self.needs if shutil.which(program) is None]
+
+    @property
     def home(self) -> Path:
         """Where the environment is, or will be."""
         return Path(sys.prefix) if self.own else cache_folder() / "toolchains" / f"{self.name}-{self.key[:16]}"
@@ -110,6 +125,8 @@ class Toolchain:
         """Build the environment unless it is there; of several that want it at once, one builds. Raises BadInput."""
         if self.ready:
             return
+        for program in self.missing:
+            raise BadInput(f"toolchain {self.name}: {program} is not on this machine. Get it: {self.needs[program]}.")
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self.home.with_suffix(".lock")), room_for(self.home):
             if not self.ready:
@@ -316,9 +333,11 @@ def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
 
 def _open(folder: Path) -> Toolchain:
     """A toolchain, of the kind that its files tell."""
-    from export.node import Node  # which builds on this file
+    from export.emulation import Emulated  # which build on this file
+    from export.node import Node
 
-    kind = Node if (folder / "package.json").exists() else Toolchain
+    kinds = {"package.json": Node, "packages.txt": Emulated}
+    kind = next((kind for file, kind in kinds.items() if (folder / file).exists()), Toolchain)
     return kind(folder.name, folder)
 
 

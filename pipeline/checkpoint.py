@@ -54,6 +54,9 @@ class Tensor:
     """Least and greatest value an input may have."""
     channels: str = ""
     """Their order: RGB."""
+    scale: float | None = None
+    """Of an integer tensor: (value − zero_point) · scale is the number it stands for. None: the value itself."""
+    zero_point: int = 0
 
 
 @dataclass(frozen=True)

@@ -97,20 +97,24 @@ def test_doctor_says_what_is_missing_and_what_mends_it(
 ) -> None:
     from export import toolchain
 
-    assert command("doctor").status == 0
     folder = tmp_path / "toolchains"
-    shutil.copytree(toolchain.FOLDER, folder)
-    (folder / "foreign").mkdir()
-    for name in ("requirements.in", "requirements.txt"):
-        (folder / "foreign" / name).write_text("")
-    monkeypatch.setattr(toolchain, "FOLDER", folder)
+    shutil.copytree(toolchain.FOLDER / "torch", folder / "torch")
     monkeypatch.setattr(toolchain.find, "__defaults__", (folder,))
     monkeypatch.setenv("ANYWHERE_CACHE", str(tmp_path / "cache"))
+    assert command("doctor").status == 0
+    for name in ("foreign", "emulated"):
+        (folder / name).mkdir()
+        (folder / name / "requirements.in").write_text("")
+        (folder / name / "requirements.txt").write_text("")
+    (folder / "emulated" / "packages.txt").write_text("no-such-package\n")
     said = command("doctor")
     assert said.status == 1
     assert any("missing" in line and "foreign" in line for line in said.out.splitlines())
+    assert any("optional" in line and "emulated" in line for line in said.out.splitlines())
     assert "anywhere doctor --fix" in said.out
-    assert command("doctor", "--fix").status == 0
+    mended = command("doctor", "--fix")
+    assert mended.status == 0, mended.out
+    assert any("optional" in line and "emulated" in line for line in mended.out.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from export.toolchain import Toolchain
@@ -81,30 +82,50 @@ class Finding:
     ok: bool
     fix: str = ""
     """The command that mends it."""
+    optional: bool = False
+    """A machine without it is complete."""
+
+    @property
+    def verdict(self) -> "Text":
+        """ok, missing or optional."""
+        from rich.text import Text
+
+        if self.ok:
+            return Text("ok", "green")
+        return Text("optional", "yellow") if self.optional else Text("missing", "red")
 
 
 def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains that are missing.")] = False) -> None:
     """Say what is missing on this machine, and the command that fixes it."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
-
-    from export import toolchain
 
     console = Console()
     if fix:
-        for chain in toolchain.find().values():
-            if not chain.ready:
-                with console.status(f"building toolchain {chain.name} …"):
-                    chain.build()
+        _build_all(console)
     findings = list(examine())
     rows = Table("", "", "", "fix", box=None, pad_edge=False, show_header=False)
     for finding in findings:
-        rows.add_row(
-            Text("ok", "green") if finding.ok else Text("missing", "red"), finding.what, finding.state, finding.fix
-        )
+        rows.add_row(finding.verdict, finding.what, finding.state, finding.fix)
     console.print(rows)
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+    raise typer.Exit(0 if all(finding.ok or finding.optional for finding in findings) else 1)
+
+
+def _build_all(console: "Console") -> None:
+    """Every toolchain; of the optional ones those for which this machine has what they need. Raises BadInput."""
+    from export import toolchain
+    from export.artifact import BadInput
+
+    for chain in toolchain.find().values():
+        if chain.ready or (chain.optional and chain.missing):
+            continue
+        with console.status(f"building toolchain {chain.name} …"):
+            try:
+                chain.build()
+            except BadInput as error:
+                if not chain.optional:
+                    raise
+                console.print(str(error), style="yellow", markup=False, highlight=False)
 
 
 def examine() -> Iterator[Finding]:
@@ -114,9 +135,12 @@ def examine() -> Iterator[Finding]:
     yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "")
     yield _uv()
     for chain in toolchain.find().values():
-        yield Finding(
-            f"toolchain {chain.name}", str(chain.home), chain.ready, "" if chain.ready else "anywhere doctor --fix"
-        )
+        for program in chain.needs:
+            there = shutil.which(program)
+            fix = "" if there else chain.needs[program]
+            yield Finding(program, there or f"for toolchain {chain.name}", bool(there), fix, chain.optional)
+        fix = "" if chain.ready else "anywhere doctor --fix"
+        yield Finding(f"toolchain {chain.name}", str(chain.home), chain.ready, fix, chain.optional)
     for place in dict.fromkeys([Path.cwd(), _existing(toolchain.cache_folder())]):
         free = shutil.disk_usage(place).free
         yield Finding(

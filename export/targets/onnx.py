@@ -14,16 +14,13 @@ import onnx
 import onnx_ir
 import onnxruntime
 
+from export import check
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
 SOURCES = {"float32": "checkpoint", "float16": "onnx/float32", "int8": "onnx/float32"}
 
 ENTRY = "model.onnx"
-CROSS_CHECKED = 32
-"""Golden inputs on which the two exporters are compared."""
-CROSS_CHECK_DB = 100.0
-"""SQNR below which two float32 graphs of one model do not agree: rounding alone leaves 120 dB and more."""
 CALIBRATION_BATCH = 16
 KEPT_FLOAT32 = ("LayerNormalization", "Transpose")
 """Operators of a float16 model that stay float32. Layer normalisation, as PyTorch's autocast has it. Transposing only
@@ -78,7 +75,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
     other = path.with_name("cross_check.onnx")
     names = [tensor.name for tensor in opened.inputs + opened.outputs]
     golden = opened.golden()
-    inputs = {tensor.name: golden[f"input.{tensor.name}"][:CROSS_CHECKED] for tensor in opened.inputs}
+    inputs = {tensor.name: golden[f"input.{tensor.name}"][: check.SAMPLES] for tensor in opened.inputs}
     first = run(path, inputs)  # ours: where it cannot run, the conversion has failed
     try:
         with warnings.catch_warnings():
@@ -99,17 +96,17 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
     finally:
         for file in path.parent.glob("cross_check*"):
             file.unlink()
-    ratios = {name: sqnr(first[name], second[name]) for name in first}
+    ratios = {name: check.sqnr(first[name], second[name]) for name in first}
     findings = [
-        f"the two PyTorch exporters disagree on {name}: SQNR {ratio:.1f} dB over {CROSS_CHECKED} golden inputs "
-        f"({CROSS_CHECK_DB:.0f} needed). "
+        f"the two PyTorch exporters disagree on {name}: SQNR {ratio:.1f} dB over {check.SAMPLES} golden inputs "
+        f"({check.SAME_DB:.0f} needed). "
         "Compare both with golden: anywhere validate judges the torch.export-based one."
         for name, ratio in ratios.items()
-        if not ratio >= CROSS_CHECK_DB
+        if not ratio >= check.SAME_DB
     ]
     return findings, {
-        "cross_check_sqnr_db": {name: round(min(ratio, 999.0), 1) for name, ratio in ratios.items()},
-        "cross_check_samples": CROSS_CHECKED,
+        "cross_check_sqnr_db": {name: check.rounded(ratio) for name, ratio in ratios.items()},
+        "cross_check_samples": check.SAMPLES,
     }
 
 
@@ -118,12 +115,6 @@ def run(path: Path, inputs: Arrays) -> Arrays:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
-
-
-def sqnr(actual: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
-    """Signal to quantization noise ratio in dB; infinite for equal arrays."""
-    noise = np.square(actual.astype(np.float64) - reference).sum()
-    return float(10 * np.log10(np.square(reference.astype(np.float64)).sum() / noise)) if noise else float("inf")
 
 
 def to_float16(source: Path, path: Path) -> None:
@@ -153,7 +144,7 @@ def to_int8(source: Path, opened: Checkpoint, path: Path) -> dict[str, Any]:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    samples = {tensor.name: opened.calibration()[f"input.{tensor.name}"] for tensor in opened.inputs}
+    samples = check.calibration(opened)
     prepared = path.with_name("prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     try:
@@ -200,9 +191,9 @@ def finish(path: Path, opened: Checkpoint, precision: str) -> None:
     model = onnx.shape_inference.infer_shapes(model, strict_mode=precision == "float32")
     for node in model.graph.node:
         # The exporter records the source line of every operator, with the paths of this machine.
-        kept = [item for item in node.metadata_props if "stack_trace" not in item.key]
-        del node.metadata_props[:]
-        node.metadata_props.extend(kept)
+        kept = {item.key: item.value for item in node.metadata_props if "stack_trace" not in item.key}
+        del node.metadata_props[:]  # and with them the items
+        onnx.helper.set_metadata_props(node, kept)
     onnx.helper.set_model_props(
         model,
         {

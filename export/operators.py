@@ -1,0 +1,32 @@
+"""Operators that a target cannot express, and the PyTorch module they come from.
+
+    raise Inexpressible("TFLite", {"Col2Im": "head.fold"})
+
+Runs inside toolchains: the standard library only; nodes are ONNX's.
+"""
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""What PyTorch's exporter writes beside every ONNX node: the module path, then the ATen node."""
+
+
+class Inexpressible(ValueError):
+    """A format has no such operator. export/convert.py adds the targets that have."""
+
+    def __init__(self, format_name: str, operators: Mapping[str, str]):
+        """operators: name → path of the module it comes from; empty: unknown."""
+        named = ", ".join(f"{one} (in module {where})" if where else one for one, where in operators.items())
+        super().__init__(f"{format_name} cannot express {named}.")
+
+
+def module_of(node: Any) -> str:
+    """`features.4.block.2` for an ONNX node, as the user's model calls it; empty where the exporter did not say."""
+    found = next((item.value for item in node.metadata_props if item.key == SCOPES), "")
+    if not found:
+        return ""
+    scopes = ast.literal_eval(found)[:-1]
+    path: str = scopes[-1] if scopes else ""
+    return path.removeprefix("model").removeprefix(".")  # ours, around the user's: normalisation

@@ -1,0 +1,301 @@
+"""SavedModel, for TensorFlow Serving and plain TensorFlow: onnx2tf's graph, frozen, any batch size, NHWC.
+
+onnx2tf finds the layout of every tensor by rules and trials, and saves through Keras for minutes what takes seconds
+without. So its graph is taken in memory, by the first way whose outputs are ONNX Runtime's on golden inputs.
+"""
+
+import os
+
+# Before TensorFlow is imported: oneDNN would have grappler fuse operators that no other runtime knows.
+os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx2tf
+import onnxruntime
+import tensorflow as tf
+from onnx import helper, numpy_helper
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from export import check
+from export.tensorflow_graph import SERVING, SINGLE, nhwc
+from pipeline.checkpoint import Checkpoint, Tensor
+
+TOOLCHAIN = "tensorflow"
+SOURCES = {"float32": "onnx/float32"}
+
+VERSION = "1"
+"""TensorFlow Serving loads the folder with the greatest number."""
+NEVER_NEGATIVE = {"Relu", "Sigmoid", "HardSigmoid"}
+ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
+Arrays = dict[str, np.ndarray[Any, Any]]
+Graph = Callable[[Any], Any]
+"""A tensor or a list of tensors to a tensor or a list of tensors."""
+
+
+def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
+    """onnx/float32's file → `1/saved_model.pb` with the signature `serving_default`."""
+    opened = Checkpoint.open(Path(checkpoint))
+    inputs, outputs = tuple(map(nhwc, opened.inputs)), tuple(map(nhwc, opened.outputs))
+    prepared = prepare(onnx.load(source))
+    golden = golden_inputs(opened)
+    reference = run_onnx(Path(source), golden)
+    tried: dict[str, str] = {}
+    for way in WAYS:
+        name = way.__name__
+        try:
+            network = way(prepared, inputs)
+            save(freeze(network, inputs), network.batch, inputs, outputs, Path(out) / VERSION)
+            ratio = check.least(run(Path(out) / VERSION, golden, inputs, outputs), reference)
+        except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
+            print(f"{name}: {type(error).__name__}: {error}")
+            tried[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            continue
+        if ratio >= check.SAME_DB:
+            details = {"way": name, "sqnr_db_against_onnx": check.rounded(ratio), "samples": check.SAMPLES}
+            return {
+                "entry": VERSION,
+                "findings": [ONE_BY_ONE] if network.batch else [],
+                "details": details | ({"tried": tried} if tried else {}),
+                "inputs": [asdict(tensor) for tensor in inputs],
+                "outputs": [asdict(tensor) for tensor in outputs],
+            }
+        tried[name] = f"SQNR {ratio:.1f} dB against ONNX ({check.SAME_DB:.0f} needed)"
+    raise ValueError(
+        "no way through onnx2tf gives this model: " + "; ".join(f"{one}: {why}" for one, why in tried.items())
+    )
+
+
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same function in the words onnx2tf reads rightly.
+
+    An elementwise operator with one constant per channel, (C, 1, 1) or (1, C, 1, 1), becomes a depthwise 1×1
+    convolution: of the constant, onnx2tf turns the axes twice where the batch is dynamic. Max pooling of what is never
+    negative is padded with 0: onnx2tf pads with the least float32, which as part of an integer range leaves one step
+    of 10³⁶ (resnet18 in int8: LiteRT aborts the process).
+    """
+    graph = model.graph
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {item.name: len(item.type.tensor_type.shape.dim) for item in [*inferred.input, *inferred.value_info]}
+    positive = {name for node in graph.node if node.op_type in NEVER_NEGATIVE for name in node.output}
+    uses = Counter(name for node in graph.node for name in node.input)
+    nodes: list[onnx.NodeProto] = []
+    affines: dict[str, Affine] = {}
+    for node in graph.node:
+        affine = per_channel(node, constants, ranks)
+        if affine is not None:
+            before = affines.get(affine.tensor)
+            if before and uses[affine.tensor] == 1:  # mean and deviation: one convolution instead of two
+                nodes = [one for one in nodes if one.output[0] != affine.tensor]
+                affine = Affine(before.tensor, before.scale * affine.scale, before.shift * affine.scale + affine.shift)
+            affines[node.output[0]] = affine
+            nodes.append(_depthwise(affine, node, graph))
+        elif node.op_type == "MaxPool" and node.input[0] in positive and any(_attribute(node, "pads", [])):
+            nodes += _padded_with_zero(node, graph)
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(model)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """scale · tensor + shift, per channel of a rank-4 tensor."""
+
+    tensor: str
+    scale: np.ndarray[Any, Any]
+    """(C,)."""
+    shift: np.ndarray[Any, Any]
+    """(C,)."""
+
+
+def _depthwise(affine: Affine, node: onnx.NodeProto, graph: onnx.GraphProto) -> onnx.NodeProto:
+    weight, bias = f"{node.output[0]}.scale", f"{node.output[0]}.shift"
+    graph.initializer.append(numpy_helper.from_array(affine.scale.reshape(-1, 1, 1, 1), weight))
+    graph.initializer.append(numpy_helper.from_array(affine.shift, bias))
+    made = helper.make_node(
+        "Conv",
+        [affine.tensor, weight, bias],
+        list(node.output),
+        node.name,
+        group=len(affine.scale),
+        kernel_shape=[1, 1],
+    )
+    made.metadata_props.extend(node.metadata_props)
+    return made
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+
+
+def _padded_with_zero(node: onnx.NodeProto, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    (top, left, bottom, right), name = _attribute(node, "pads", []), f"{node.output[0]}.padded"
+    pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+    graph.initializer.append(numpy_helper.from_array(pads, f"{name}.pads"))
+    pool = onnx.NodeProto()
+    pool.CopyFrom(node)
+    pool.input[0] = name
+    for attribute in pool.attribute:
+        if attribute.name == "pads":
+            attribute.ints[:] = [0, 0, 0, 0]
+    return [helper.make_node("Pad", [node.input[0], f"{name}.pads"], [name], name), pool]
+
+
+def per_channel(node: onnx.NodeProto, constants: Arrays, ranks: dict[str, int]) -> Affine | None:
+    """What an elementwise operator does with one constant per channel; None for every other operator."""
+    if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
+        return None
+    first, second = node.input
+    flipped = first in constants
+    if flipped and node.op_type in {"Sub", "Div"}:
+        return None
+    name, constant = (second, constants[first]) if flipped else (first, constants.get(second))
+    if constant is None or ranks.get(name) != 4 or constant.dtype != np.float32 or constant.ndim not in {3, 4}:
+        return None
+    channels = constant.size
+    if channels == 1 or constant.shape[-3:] != (channels, 1, 1):
+        return None
+    value, one, zero = constant.ravel(), np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    scale, shift = {"Add": (one, value), "Sub": (one, -value), "Mul": (value, zero), "Div": (one / value, zero)}[
+        node.op_type
+    ]
+    return Affine(name, scale, shift)
+
+
+def onnx2tf_graph(model: onnx.ModelProto, **options: Any) -> Graph:
+    """onnx2tf's network in memory: a callable of one tensor or a list."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        network: Graph = onnx2tf.convert(
+            input_onnx_file_path=str(path),
+            output_folder_path=folder,
+            tflite_backend="tf_converter",
+            disable_model_save=True,
+            not_use_onnxsim=True,
+            disable_strict_mode=True,  # no trying of axis permutations until one fits: the result is checked here
+            **options,
+        )
+    return network
+
+
+@dataclass(frozen=True)
+class Network:
+    """One way's result."""
+
+    call: Graph
+    batch: int | None
+    """The only batch size it takes; None: any."""
+
+
+def any_batch(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
+    """As it is: right for convolutional networks."""
+    return Network(onnx2tf_graph(model), None)
+
+
+def any_batch_nchw(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
+    """Inputs keep ONNX's layout, and we transpose: right for networks that transpose by themselves (ConvNeXt)."""
+    network = onnx2tf_graph(model, keep_shape_absolutely_input_names=[tensor.name for tensor in inputs])
+
+    def call(values: Any) -> Any:
+        given = [values] if len(inputs) == 1 else values
+        turned = [
+            tf.transpose(value, [0, 3, 1, 2]) if tensor.layout == "NHWC" else value
+            for value, tensor in zip(given, inputs, strict=True)
+        ]
+        return network(turned[0] if len(inputs) == 1 else turned)
+
+    return Network(call, None)
+
+
+def one_by_one(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
+    """For a batch of one, with every shape known: right for transformers whose reshapes mix the batch with others."""
+    import onnxsim
+
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
+    for tensor in [*single.graph.input, *single.graph.output]:
+        tensor.type.tensor_type.shape.dim[0].dim_value = 1
+    del single.graph.value_info[:]
+    simplified, _ = onnxsim.simplify(single)
+    return Network(onnx2tf_graph(simplified), 1)
+
+
+WAYS = (any_batch, any_batch_nchw, one_by_one)
+
+
+def freeze(network: Network, inputs: tuple[Tensor, ...]) -> Any:
+    """A concrete function of the inputs in their order, with every variable a constant."""
+    function = tf.function(lambda *values: network.call(values[0] if len(values) == 1 else list(values)))
+    return convert_variables_to_constants_v2(function.get_concrete_function(*specs(inputs, network.batch)))
+
+
+def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
+    """What TensorFlow calls the type of the inputs; batch None: any size."""
+    return [tf.TensorSpec([batch, *one.shape[1:]], one.dtype, one.name) for one in inputs]
+
+
+def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
+    """A SavedModel with `serving_default`, for any batch size and with the checkpoint's names.
+
+    Where the graph takes single samples only, they are mapped, and the signature `single` has the graph itself.
+    """
+
+    def single(*values: Any) -> dict[str, Any]:
+        found = frozen(*values)
+        found = found if isinstance(found, (list, tuple)) else [found]
+        return {tensor.name: tf.identity(value, tensor.name) for tensor, value in zip(outputs, found, strict=True)}
+
+    def mapped(*values: Any) -> dict[str, Any]:
+        kinds = {tensor.name: tf.TensorSpec(tensor.shape[1:], tensor.dtype) for tensor in outputs}
+
+        def row(parts: tuple[Any, ...]) -> dict[str, Any]:
+            return {name: value[0] for name, value in single(*(part[None] for part in parts)).items()}
+
+        found: dict[str, Any] = tf.map_fn(row, values, fn_output_signature=kinds)
+        return found
+
+    module = tf.Module()
+    module.serve = tf.function(mapped if batch else single, input_signature=specs(inputs))
+    signatures = {SERVING: module.serve.get_concrete_function()}
+    if batch:
+        module.single = tf.function(single, input_signature=specs(inputs, batch))
+        signatures[SINGLE] = module.single.get_concrete_function()
+    tf.saved_model.save(module, str(out), signatures=signatures)
+
+
+def golden_inputs(opened: Checkpoint) -> Arrays:
+    """The first golden inputs, as the checkpoint has them."""
+    golden = opened.golden()
+    return {tensor.name: golden[f"input.{tensor.name}"][: check.SAMPLES] for tensor in opened.inputs}
+
+
+def run_onnx(path: Path, inputs: Arrays) -> Arrays:
+    """In ONNX Runtime on the CPU."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def run(folder: Path, arrays: Arrays, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Arrays:
+    """What is on disk, in plain TensorFlow; arrays and results laid out as the checkpoint's."""
+    serve = tf.saved_model.load(str(folder)).signatures[SERVING]
+    given = {
+        one.name: np.moveaxis(arrays[one.name], 1, 3) if one.layout == "NHWC" else arrays[one.name] for one in inputs
+    }
+    found = serve(**{name: tf.constant(value) for name, value in given.items()})
+    return {
+        one.name: np.moveaxis(found[one.name].numpy(), 3, 1) if one.layout == "NHWC" else found[one.name].numpy()
+        for one in outputs
+    }

@@ -1,0 +1,258 @@
+"""TFLite Metadata: labels, names and the scale of the pixels, inside the .tflite, where apps look for them.
+
+    described = with_metadata(model, Description("digits", "…", "1"), [Image("image")], [Tensor("logits")], ["0", …])
+
+MediaPipe's and the Task Library's vision tasks on Android, iOS and the web load such a file without any further code
+and show its outputs as they are (logits stay logits); for an interpreter it is the same model. The labels are a zip at
+the end of the file: `unzip model.tflite` works. The layout is that of tflite-support's metadata_schema.fbs and
+TensorFlow's schema.fbs. Their writer, tflite-support, has no wheel beyond Python 3.11; the object API of the generated
+schema packs the whole model anew and forgets its weights' alignment. Needs flatbuffers only.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import flatbuffers
+from flatbuffers.number_types import Uint32Flags
+from flatbuffers.table import Table
+
+LABELS_FILE = "labels.txt"
+MODEL_IDENTIFIER, METADATA_IDENTIFIER, METADATA_NAME = b"TFL3", b"M001", "TFLITE_METADATA"
+MIN_PARSER_VERSION = "1.0.0"
+"""Of the metadata schema: the first that knows all tables written here."""
+
+# Slots of the tables in schema.fbs that are read …
+VERSION, SUBGRAPHS, BUFFERS, METADATA, MODEL_SLOTS = 0, 2, 4, 6, 10
+TENSORS, INPUTS, OUTPUTS = 0, 1, 2
+SHAPE = 0
+BUFFER_OFFSET = 1
+# … and values of enums and unions in metadata_schema.fbs.
+TENSOR_AXIS_LABELS, RGB, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = 2, 1, 2, 1
+
+ALIGNMENT = 16
+"""Of a buffer's data, in bytes (`force_align` in schema.fbs). XNNPACK reads weights in place."""
+ROOM = 2**16
+"""Bytes for the new tables; the builder makes more if they do not do."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the model says about itself."""
+
+    name: str
+    description: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Image(Tensor):
+    """An input of RGB pixels: an app computes (byte − mean) ÷ std.
+
+    For a uint8 input the same holds, followed by its quantization: with scale 1/255 and zero point 0 the byte comes out
+    as it went in, and MediaPipe passes bytes on without computing.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    """One for all channels, or one a channel; in units of a byte."""
+    std: tuple[float, ...] = (255.0,)
+
+
+def with_metadata(
+    model: bytes,
+    description: Description,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    labels: Sequence[str] = (),
+) -> bytes:
+    """The bytes of a .tflite → the same with metadata. Tensors are in the order of the model's first subgraph.
+
+    `labels` name the last axis of the first output. Raises ValueError where the model is not what is described, has
+    metadata already, or keeps weights outside the flatbuffer (more than 2 GB).
+    """
+    old = _Model(model)
+    old.check(inputs, outputs, labels)
+    found = old.with_buffer(METADATA_NAME, _metadata(description, inputs, outputs, bool(labels)))
+    if not labels:
+        return found
+    file = io.BytesIO(found)
+    with zipfile.ZipFile(file, "a") as archive:  # stored, and at a fixed date: the same labels, the same bytes
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE), "".join(f"{label}\n" for label in labels))
+    return file.getvalue()
+
+
+class _Model:
+    """A .tflite as it lies in memory."""
+
+    def __init__(self, model: bytes):
+        if model[4:8] != MODEL_IDENTIFIER:
+            raise ValueError("these bytes are no .tflite. Give the content of the file the converter wrote.")
+        self.bytes = model + bytes(-len(model) % ALIGNMENT)
+        self.root = Table(self.bytes, Uint32Flags.packer_type.unpack_from(self.bytes)[0])
+
+    def check(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: Sequence[str]) -> None:
+        """Raises ValueError for a description of another model."""
+        graph = _tables(self.root, SUBGRAPHS)[0]
+        tensors = _tables(graph, TENSORS)
+        for slot, said, what in ((INPUTS, inputs, "inputs"), (OUTPUTS, outputs, "outputs")):
+            if _length(graph, slot) != len(said):
+                raise ValueError(f"the model has {_length(graph, slot)} {what}, but {len(said)} are described.")
+        if labels:
+            shape = _numbers(tensors[_numbers(graph, OUTPUTS)[0]], SHAPE)
+            if shape[-1:] != [len(labels)]:
+                raise ValueError(f"there are {len(labels)} labels for an output of shape {shape}: one a class, please.")
+        if any(not label.strip() or label.splitlines() != [label] for label in labels):
+            raise ValueError("a label is empty or has more than one line, and the labels' file has one a line.")
+        names = [_text(table, 0) for table in _tables(self.root, METADATA)]
+        if METADATA_NAME in names:
+            raise ValueError("the model has metadata already. Convert it anew.")
+        if any(_number(table, BUFFER_OFFSET) > 1 for table in _tables(self.root, BUFFERS)):
+            raise ValueError("the model keeps weights outside its flatbuffer (over 2 GB): metadata cannot be added.")
+
+    def with_buffer(self, name: str, data: bytes) -> bytes:
+        """The model with one more buffer, which the `metadata` table lists by name.
+
+        A flatbuffer is built from its end to its start and offsets point forward. So the old file is taken for what
+        the builder has made so far, and a new root is put before it: no byte of graph or weights is touched.
+        """
+        builder = flatbuffers.Builder(0)
+        builder.Bytes = bytearray(ROOM + len(data)) + self.bytes
+        builder.head = ROOM + len(data)
+        builder.minalign = ALIGNMENT  # so that old bytes are moved by a multiple of it
+        end = len(self.bytes)
+        buffers = [end - table.Pos for table in _tables(self.root, BUFFERS)]
+        listed = [end - table.Pos for table in _tables(self.root, METADATA)]
+        label = builder.CreateString(name)
+        builder.StartObject(2)
+        builder.PrependUOffsetTRelativeSlot(0, label, 0)
+        builder.PrependUint32Slot(1, len(buffers), 0)
+        listed = [*listed, builder.EndObject()]
+        buffers = [*buffers, _table(builder, 3, {0: _aligned(builder, data)})]
+        slots = {
+            slot: end - self.root.Indirect(_position(self.root, slot))
+            for slot in range(1, MODEL_SLOTS)
+            if _position(self.root, slot)
+        } | {BUFFERS: _vector(builder, buffers), METADATA: _vector(builder, listed)}
+        version = _number(self.root, VERSION)
+        builder.StartObject(MODEL_SLOTS)
+        builder.PrependUint32Slot(VERSION, version, 0)
+        for slot, offset in slots.items():
+            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        builder.Finish(builder.EndObject(), MODEL_IDENTIFIER)
+        return bytes(builder.Output())
+
+
+def _metadata(description: Description, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labelled: bool) -> bytes:
+    """A flatbuffer of metadata_schema.fbs: the number before each dictionary is how many slots its table has."""
+    builder = flatbuffers.Builder(1024)
+    text = builder.CreateString
+    files = []
+    if labelled:
+        files.append(_table(builder, 5, {0: text(LABELS_FILE)}, {2: TENSOR_AXIS_LABELS}))
+    into = _vector(builder, [_table(builder, 7, _tensor(builder, one)) for one in inputs])
+    out = []
+    for number, one in enumerate(outputs):
+        attached = {6: _vector(builder, files)} if files and number == 0 else {}
+        out.append(_table(builder, 7, _tensor(builder, one) | attached))
+    graph = _table(builder, 10, {2: into, 3: _vector(builder, out)})
+    fields = {
+        0: text(description.name),
+        1: text(description.description),
+        2: text(description.version),
+        3: _vector(builder, [graph]),
+        7: text(MIN_PARSER_VERSION),
+    }
+    builder.Finish(_table(builder, 8, fields), METADATA_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _tensor(builder: flatbuffers.Builder, one: Tensor) -> dict[int, int]:
+    """Slots of a TensorMetadata."""
+    fields = {0: builder.CreateString(one.name), 1: builder.CreateString(one.description)}
+    if not isinstance(one, Image):
+        return fields
+    image = _table(builder, 2, {}, {0: RGB})
+    options = _table(builder, 2, {0: _floats(builder, one.mean), 1: _floats(builder, one.std)})
+    unit = _table(builder, 2, {1: options}, {0: NORMALIZATION_OPTIONS})
+    content = _table(builder, 3, {1: image}, {0: IMAGE_PROPERTIES})
+    return fields | {3: content, 4: _vector(builder, [unit])}
+
+
+def _table(
+    builder: flatbuffers.Builder, slots: int, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
+) -> int:
+    """`numbers` are enums and unions' types: a byte each."""
+    builder.StartObject(slots)
+    for slot, offset in offsets.items():
+        builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+    for slot, number in (numbers or {}).items():
+        builder.PrependUint8Slot(slot, number, 0)
+    return int(builder.EndObject())
+
+
+def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _floats(builder: flatbuffers.Builder, values: Iterable[float]) -> int:
+    values = list(values)
+    builder.StartVector(4, len(values), 4)
+    for value in reversed(values):
+        builder.PrependFloat32(value)
+    return int(builder.EndVector())
+
+
+def _aligned(builder: flatbuffers.Builder, data: bytes) -> int:
+    builder.StartVector(1, len(data), ALIGNMENT)
+    builder.head -= len(data)
+    builder.Bytes[builder.head : builder.head + len(data)] = data
+    return int(builder.EndVector())
+
+
+def _position(table: Table, slot: int) -> int:
+    """Where a field lies; 0: it has its default."""
+    offset = table.Offset(4 + 2 * slot)
+    return int(table.Pos + offset) if offset else 0
+
+
+def _number(table: Table, slot: int) -> int:
+    position = _position(table, slot)
+    return int(Uint32Flags.packer_type.unpack_from(table.Bytes, position)[0]) if position else 0
+
+
+def _text(table: Table, slot: int) -> str:
+    position = _position(table, slot)
+    return str(table.String(position).decode()) if position else ""
+
+
+def _length(table: Table, slot: int) -> int:
+    position = _position(table, slot)
+    return int(table.VectorLen(position - table.Pos)) if position else 0
+
+
+def _tables(table: Table, slot: int) -> list[Table]:
+    """The tables that a vector in `slot` lists."""
+    return [Table(table.Bytes, table.Indirect(at)) for at in _elements(table, slot)]
+
+
+def _numbers(table: Table, slot: int) -> list[int]:
+    """A vector of int32."""
+    return [int.from_bytes(table.Bytes[at : at + 4], "little", signed=True) for at in _elements(table, slot)]
+
+
+def _elements(table: Table, slot: int) -> list[int]:
+    count = _length(table, slot)
+    first = table.Vector(_position(table, slot) - table.Pos) if count else 0
+    return [first + 4 * number for number in range(count)]
