@@ -13,6 +13,7 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
     --no-emit-find-links --custom-compile-command "make lock"
+NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
 .PHONY: help setup train export validate test quick lint types format lock readme schema ci clean
 .NOTPARALLEL:
@@ -55,8 +56,11 @@ schema: $(READY) ## Write validate/report.schema.json anew
 lock: $(READY) ## Write the lock of every toolchain anew
 	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml -o $(LOCK)
 	@for folder in $(dir $(wildcard toolchains/*/requirements.in tests/toolchains/*/requirements.in)); do \
-	    (cd $$folder && $(COMPILE) --python-version $$(head -n 1 .python-version) \
+	    (cd $$folder && $(COMPILE) --python-version $$(cat .python-version 2>/dev/null || echo 3.11) \
 	        $$([ ! -f overrides.txt ] || echo --overrides overrides.txt) requirements.in -o requirements.txt) || exit 1; \
+	done
+	@for folder in $(dir $(wildcard toolchains/*/package.json)); do \
+	    (cd $$folder && npm install $(NPM_LOCK)) || exit 1; \
 	done
 
 ci: lint types test ## What has to pass

@@ -12,7 +12,10 @@ and modules of the project that do the same.
 """
 
 import ast
+import json
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,18 +58,23 @@ class Conversion:
 
 
 def constants(file: Path) -> dict[str, Any]:
-    """The upper-case literals a Python file assigns at its top level, read without running it."""
+    """The upper-case literals a file assigns at its top level, read without running it.
+
+    Of Python, `NAME = literal`; of JavaScript, `export const NAME = JSON;` on one line.
+    """
+    source, read = file.read_text(), json.loads if file.suffix == ".mjs" else ast.literal_eval
+    if file.suffix == ".mjs":
+        values = dict(re.findall(r"^export const ([A-Z_]+) = (.+);$", source, re.MULTILINE))
+    else:
+        values = {
+            one.targets[0].id: one.value
+            for one in ast.parse(source).body
+            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and one.targets[0].id.isupper()
+        }
     found = {}
-    for statement in ast.parse(file.read_text()).body:
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(statement.targets[0], ast.Name)
-            and statement.targets[0].id.isupper()
-        ):
-            try:
-                found[statement.targets[0].id] = ast.literal_eval(statement.value)
-            except ValueError:
-                continue
+    for name, value in values.items():
+        with suppress(ValueError):
+            found[name] = read(value)
     return found
 
 

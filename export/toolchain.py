@@ -5,9 +5,9 @@
     worker.close()
 
 A folder in `toolchains/` with `requirements.in` and its lock `requirements.txt` is built once into the user's cache,
-under the hash of the lock. One without `requirements.in` is the environment this process runs in. A worker that
-crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that. One with `packages.txt`
-is of another processor: export/emulation.py.
+under the hash of the lock. One without `requirements.in` is the environment this process runs in. One with
+`package.json` runs JavaScript: export/node.py. One with `packages.txt` is of another processor: export/emulation.py. A
+worker that crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that.
 """
 
 import fcntl
@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,8 +36,8 @@ from pipeline.errors import BadInput, room_for
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "toolchains"
 MEMORY_LIMIT = 12 * 2**30
-"""Bytes of memory a worker may have in use."""
-TICK_S = 0.1
+"""Bytes of memory a worker may have in use, with all processes it has started."""
+TICK_S = 0.2
 START_LIMIT_S = 180.0
 """Seconds a worker may take to import what its first job needs."""
 
@@ -79,7 +80,7 @@ class Toolchain:
 
     @property
     def python_version(self) -> str:
-        """The Python it is locked for, `3.12`; empty: any."""
+        """The Python it is locked for, `3.12`; empty: any, so ours."""
         file = self.folder / ".python-version"
         return file.read_text().split()[0] if file.exists() else ""
 
@@ -148,8 +149,7 @@ class Toolchain:
     def _fill(self, new: Path) -> None:
         """Make the environment in a folder that does not exist and will be renamed."""
         uv = [uv_path(), "--quiet"]
-        wanted = ["--python", self.python_version] if self.python_version else []
-        self._run([*uv, "venv", "--relocatable", *wanted, str(new)])
+        self._run([*uv, "venv", "--relocatable", "--python", self.python_version or sys.executable, str(new)])
         python = str(new / "bin" / "python")
         self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", python, str(self.lock)])
 
@@ -173,6 +173,11 @@ class Toolchain:
         """A worker, importing `preload` while we go on. Build the toolchain before."""
         return Worker(self, log, preload, environment or {}, memory_limit)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables its worker is started with."""
+        return {}
+
     def command(self, events: int, preload: Sequence[Path]) -> list[str]:
         """The worker's command line. `-I`: no variable and no folder of the user changes what is imported."""
         return [str(self._python), "-I", str(ROOT / "export" / "worker.py"), str(ROOT), str(events), *map(str, preload)]
@@ -194,6 +199,7 @@ class Worker:
         self._ready = False
         self._jobs = 0
         self._events: queue.Queue[str | None] = queue.Queue()
+        self._scratch = tempfile.mkdtemp(prefix="anywhere-")
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = os.pipe()
         try:
@@ -205,7 +211,7 @@ class Worker:
                     stderr=output,
                     pass_fds=(theirs,),
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
-                    env={**os.environ, **environment},
+                    env={**os.environ, "TMPDIR": self._scratch, **toolchain.environment, **environment},
                 )
         finally:
             os.close(theirs)
@@ -251,7 +257,7 @@ class Worker:
             try:
                 line = self._events.get(timeout=TICK_S)
             except queue.Empty:
-                used = memory_of(self._process.pid)
+                used = memory_of_group(self._process.pid)
                 if used > self.memory_limit:
                     raise self._fail(
                         f"used {used / 2**30:.1f} GiB of memory ({self.memory_limit / 2**30:.1f} allowed) and was "
@@ -282,11 +288,12 @@ class Worker:
             return self._process.wait()
 
     def kill(self) -> None:
-        """At once, with all processes it has started."""
+        """At once, with all processes it has started and what they left in the folder for temporary files."""
         self.alive = False
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def close(self) -> None:
         """Let it end. It has done its jobs, so nothing of it is worth waiting for."""
@@ -304,15 +311,18 @@ def _ending(status: int) -> str:
     return f"ended with exit status {status} before it answered"
 
 
-def memory_of(pid: int) -> int:
-    """Bytes of a process in memory now; 0 where /proc does not say."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+def memory_of_group(group: int) -> int:
+    """Bytes of all processes of a group in memory now, what they share counted for each; 0 where /proc does not say.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the group is field 5, the resident pages field 24.
+    """
+    pages = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            after_name = stat.read_text().rpartition(")")[2].split()  # from field 3 on
+            if int(after_name[2]) == group:
+                pages += int(after_name[21])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def cache_folder() -> Path:
@@ -328,9 +338,11 @@ def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
 
 def _open(folder: Path) -> Toolchain:
     """A toolchain, of the kind that its files tell."""
-    from export.emulation import Emulated  # which builds on this file
+    from export.emulation import Emulated  # which build on this file
+    from export.node import Node
 
-    kind = Emulated if (folder / "packages.txt").exists() else Toolchain
+    kinds = {"package.json": Node, "packages.txt": Emulated}
+    kind = next((kind for file, kind in kinds.items() if (folder / file).exists()), Toolchain)
     return kind(folder.name, folder)
 
 

@@ -1,6 +1,7 @@
 """The rules that hold the house up, read from the code."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -87,6 +88,19 @@ def test_what_runs_in_a_toolchain_imports_what_its_lock_lists(file: Path) -> Non
                 assert first.lower() in allowed, f"{current}: {module} is not in the lock of {name}"
 
     follow(file, top_level=False)
+
+
+@pytest.mark.parametrize("file", [*ROOT.glob("*/*.mjs"), *ROOT.glob("*/*/*.mjs")], ids=lambda file: file.name)
+def test_javascript_imports_what_its_lock_lists(file: Path) -> None:
+    text = file.read_text()
+    chain = re.search(r'^export const TOOLCHAIN = "(\w+)"', text, re.M)
+    locked = json.loads((toolchain.FOLDER / (chain[1] if chain else "web") / "package.json").read_text())
+    named = re.findall(r'^import .*"([^"]+)";$', text, re.M) + re.findall(r'import\(["`]([^"`]+)["`]\)', text)
+    for name in named:
+        package = re.match(r"(@[^/]+/)?[^/$]+", name)
+        assert package, name
+        known = any(one.startswith(package[0]) for one in locked["dependencies"])
+        assert name.startswith((".", "node:")) or known, f"{file}: {name}"
 
 
 def test_the_worker_needs_the_standard_library_only() -> None:

@@ -26,6 +26,15 @@ def test_constants_are_read_without_running_the_file(tmp_path: Path) -> None:
     assert constants(file) == {"A": 1, "C": {"x": (1, 2)}}
 
 
+def test_constants_of_a_javascript_file_are_json_on_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file.mjs"
+    file.write_text(
+        'throw "run";\nexport const A = ["wasm", 1.5];\nexport const B = {"webgl": 8};\nexport const C = A[0];\n'
+        "const D = 4;\n  export const E = 5;\n"
+    )
+    assert constants(file) == {"A": ["wasm", 1.5], "B": {"webgl": 8}}
+
+
 def test_a_plan_has_sources_before_what_is_made_from_them() -> None:
     everything = names()
     assert everything.index("onnx/float32") < everything.index("onnx/int8")

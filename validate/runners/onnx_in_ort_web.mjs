@@ -1,0 +1,26 @@
+// ONNX in ONNX Runtime Web: its WebAssembly build in Chromium, with threads.
+
+import * as ort from "onnxruntime-web/wasm";
+
+export const TOOLCHAIN = "web";
+export const NEEDS = ["chromium"];
+export const BACKENDS = ["wasm"];
+export const SAMPLES = 256;
+
+/** Of the runtime. */
+export const version = () => `onnxruntime-web ${ort.env.versions.web} wasm`;
+
+/** Load once; takes and gives arrays by the manifest's names. */
+export async function activate(url, manifest, threads) {
+  ort.env.wasm.numThreads = threads;
+  const session = await ort.InferenceSession.create(url, { executionProviders: ["wasm"] });
+
+  async function infer(inputs) {
+    const feeds = {};
+    for (const [name, { data, shape }] of Object.entries(inputs)) feeds[name] = new ort.Tensor(data, shape);
+    const results = await session.run(feeds);
+    const arrays = Object.entries(results).map(([name, { data, dims }]) => [name, { data, shape: [...dims] }]);
+    return Object.fromEntries(arrays);
+  }
+  return Object.assign(infer, { threads: ort.env.wasm.numThreads }); // 1 where the page may not share memory
+}
