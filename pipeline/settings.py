@@ -5,7 +5,7 @@ load(Config, tomllib.loads(text), "my.toml", keys)
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: not TOML: {error}. Mend that line.") from error
 
 
-def load_settings(kind: type[T], values: Mapping[str, Any], where: str, keys: Iterable[str]) -> T:
+def load_settings(kind: Callable[..., T], values: Mapping[str, Any], where: str, keys: Iterable[str]) -> T:
     """Values as TOML gives them → a dataclass, strictly typed. Raises BadInput; `keys` are those there are."""
     try:
         # Through JSON: pydantic's strict mode then still takes a list for a tuple, but no "3" for a 3.
