@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.checkpoint import Checkpoint
+from pipeline.checkpoint import WEIGHTS, Checkpoint
 
 Array = np.ndarray[Any, Any]
 
@@ -18,6 +18,8 @@ SAMPLES = 32
 SAME_DB = 100.0
 """SQNR of two float32 graphs of one model, at least: rounding alone leaves 115 to 141 dB."""
 
+LIMIT_BYTES = 2**31
+"""What one protobuf or flatbuffer can hold."""
 CALIBRATION = 32
 """Samples that integer ranges need, at least."""
 
@@ -64,3 +66,13 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
             )
         found[tensor.name] = values
     return found
+
+
+def fits(opened: Checkpoint, what: str) -> None:
+    """Whether the weights go into one protobuf or flatbuffer. Raises ValueError."""
+    size = (opened.folder / WEIGHTS).stat().st_size
+    if size >= LIMIT_BYTES:
+        raise ValueError(
+            f"weights of {size / 2**30:.1f} GiB, and {what} holds 2 at most. Targets without this limit: torchscript, "
+            "exported_program."
+        )

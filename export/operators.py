@@ -28,5 +28,9 @@ def module_of(node: Any) -> str:
     if not found:
         return ""
     scopes = ast.literal_eval(found)[:-1]
-    path: str = scopes[-1] if scopes else ""
-    return path.removeprefix("model").removeprefix(".")  # ours, around the user's: normalisation
+    return user_path(scopes[-1] if scopes else "")
+
+
+def user_path(path: str) -> str:
+    """Without our own module around the user's, which normalises."""
+    return path.removeprefix("model").removeprefix(".")

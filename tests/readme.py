@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline import config
-from validate import report
+from validate import report, settings
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -34,7 +34,7 @@ def table(path: Path) -> str:
 def fields() -> str:
     """Every key with its default and meaning."""
     rows = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for key, default, meaning in config.fields():
+    for key, default, meaning in [*config.fields(), *settings.fields()]:
         rows.append(f"| `{key}` | `{json.dumps(default)}` | {' '.join(meaning.split())} |")
     return "\n".join(rows) + "\n"
 

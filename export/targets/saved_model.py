@@ -9,6 +9,7 @@ import os
 # Before TensorFlow is imported: oneDNN would have grappler fuse operators that no other runtime knows.
 os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
 
+import importlib.util
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from onnx import helper, numpy_helper
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export import check
+from export.operators import Inexpressible, module_of
 from export.tensorflow_graph import SERVING, SINGLE, nhwc
 from pipeline.checkpoint import Checkpoint, Tensor
 
@@ -44,7 +46,10 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     """onnx/float32's file → `1/saved_model.pb` with the signature `serving_default`."""
     opened = Checkpoint.open(Path(checkpoint))
     inputs, outputs = tuple(map(nhwc, opened.inputs)), tuple(map(nhwc, opened.outputs))
-    prepared = prepare(onnx.load(source))
+    check.fits(opened, "a SavedModel with frozen weights")
+    model = onnx.load(source)
+    check_operators(model)
+    prepared = prepare(model)
     golden = golden_inputs(opened)
     reference = run_onnx(Path(source), golden)
     tried: dict[str, str] = {}
@@ -71,6 +76,17 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     raise ValueError(
         "no way through onnx2tf gives this model: " + "; ".join(f"{one}: {why}" for one, why in tried.items())
     )
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    """Every one has a file in onnx2tf. Raises Inexpressible."""
+    unknown = {
+        node.op_type: module_of(node)
+        for node in model.graph.node
+        if importlib.util.find_spec(f"onnx2tf.ops.{node.op_type}") is None
+    }
+    if unknown:
+        raise Inexpressible("onnx2tf", unknown)
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -54,6 +54,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     opened = Checkpoint.open(Path(checkpoint))
     inputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.inputs)
     outputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.outputs)
+    check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
     if precision in WHOLE_INTEGER:
         model, details = best(Path(source), samples(opened), precision)

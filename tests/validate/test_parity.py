@@ -24,6 +24,7 @@ from pipeline.errors import BadInput
 from pipeline.train import train
 from validate import parity, runner
 from validate.report import Result
+from validate.settings import ValidateConfig
 
 EVERY = [conversion.name for conversion in plan(find())]
 MEASURED: dict[str, Any] = {
@@ -34,29 +35,44 @@ MEASURED: dict[str, Any] = {
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def check(runners: list[runner.Runner] | None = None) -> dict[str, Result]:
-    report = parity.check(Run.open("tiny"), runner.find() if runners is None else runners, 1, lambda _: None)
-    return {f"{one.target}/{one.precision} in {one.runtime}": one for one in report.results}
+def own() -> list[runner.Runner]:
+    """The runners of this very environment: the fast ones."""
+    return [one for one in runner.find() if one.toolchain == "torch"]
+
+
+def check(runners: list[runner.Runner] | None = None, **settings: Any) -> dict[str, Result]:
+    run, chosen = Run.open("tiny"), own() if runners is None else runners
+    report = parity.check(run, chosen, 1, lambda _: None, settings=ValidateConfig(**settings))
+    assert (report.verdict == "pass") == all(one.settled for one in report.results)
+    return {one.name: one for one in report.results}
 
 
 def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(released: Path) -> None:
-    results = check()
+    """Those that can be on this machine: without qemu, ARM64 is not run; Chromium is here (.ci/run installs it)."""
+    results = check(runner.find())
     assert set(results) == {
-        f"{name} in {one.runtime}" for name in EVERY for one in runner.find() if one.target == name.split("/")[0]
+        f"{name} in {one.runtime} {backend}".rstrip()
+        for name in EVERY
+        for one in runner.find()
+        for backend in one.backends
+        if one.target == name.split("/")[0]
     }
     for name, result in results.items():
+        if result.status == "not_run" and result.runtime == "litert_arm64":
+            assert result.settled
+            assert "doctor --fix" in result.reason or "qemu" in result.reason
+            continue
         assert result.status == "pass", (name, result.reason)
-        assert result.samples == 64
+        assert 0 < result.samples <= 64
         assert result.runtime_version
         assert result.latency_ms
         assert 0 < result.latency_ms.median <= result.latency_ms.p90
-        assert result.latency_ms.calls > 1
+        assert result.latency_ms.calls >= 1
         assert result.outputs[0].sqnr_db is not None
-        assert result.outputs[0].sqnr_db > {"float32": 100, "float16": 55, "int8": 25}[result.precision]
-        written = load_file(
-            Path("runs/tiny/report/actual") / f"{name.replace('/', '-').replace(' in ', '-')}.safetensors"
-        )
-        assert written["logits"].shape == (64, 10)
+        assert result.outputs[0].sqnr_db > {"float32": 100, "float16": 55}.get(result.precision, 25)
+        file = f"{name.replace(' in ', '-').replace('/', '-').replace(' ', '-')}.safetensors"
+        written = load_file(Path("runs/tiny/report/actual") / file)
+        assert written["logits"].shape == (result.samples, 10)
 
 
 @pytest.mark.parametrize("target", list(find()))
@@ -130,7 +146,7 @@ def test_what_was_expected_and_is_not_there_fails(released: Path) -> None:
 
 
 def test_a_target_without_a_runner_is_not_proved(released: Path) -> None:
-    results = check([one for one in runner.find() if one.target != "torchscript"])
+    results = check([one for one in own() if one.target != "torchscript"])
     assert results["torchscript/float32 in none"].status == "not_run"
 
 
@@ -150,11 +166,12 @@ def test_a_runtime_that_fails_is_one_row_and_the_others_go_on(
     released: Path, tmp_path: Path, body: str, said: str
 ) -> None:
     folder = tmp_path / "runners"
-    shutil.copytree(runner.FOLDER, folder, ignore=shutil.ignore_patterns("torch*", "__*", "exported*"))
+    folder.mkdir()
+    shutil.copy(runner.FOLDER / "onnx_in_onnxruntime.py", folder)
     (folder / "torchscript_in_nowhere.py").write_text(
         "TOOLCHAIN = 'torch'\nLIMIT_S = 1\n"
         "def version(): return '0'\n"
-        f"def activate(path, manifest, threads):\n    {body}\n"
+        f"def activate(path, manifest, threads, backend):\n    {body}\n"
     )
     (folder / "exported_program_in_nowhere.py").write_text((folder / "torchscript_in_nowhere.py").read_text())
     results = check(runner.find(folder))
@@ -172,7 +189,7 @@ def test_outputs_that_cannot_be_read_are_one_row(released: Path, tmp_path: Path)
         "def version():\n"
         "    next(Path('runs/tiny/report/actual').glob('*nowhere*')).write_bytes(b'rubbish')\n"
         "    return '0'\n"
-        "def activate(path, manifest, threads):\n"
+        "def activate(path, manifest, threads, backend):\n"
         "    return lambda inputs: {'logits': inputs['image'][:, 0, 0, :10]}\n"
     )
     result = check(runner.find(tmp_path))["torchscript/float32 in nowhere"]
@@ -181,7 +198,7 @@ def test_outputs_that_cannot_be_read_are_one_row(released: Path, tmp_path: Path)
 
 
 def judged(artifact: Artifact, actual: Arrays, golden: Arrays, **changes: Any) -> Result:
-    return parity.judge(artifact, "test", actual, golden, MEASURED | changes, None)
+    return parity.judge(artifact, "test", "", actual, golden, MEASURED | changes, None)
 
 
 @pytest.fixture
