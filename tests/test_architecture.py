@@ -13,7 +13,7 @@ from export import toolchain
 ROOT = Path(__file__).parents[1]
 DOORS = {
     "pipeline": set[str](),
-    "export": {"pipeline.checkpoint", "pipeline.errors"},
+    "export": {"pipeline.checkpoint", "pipeline.errors", "pipeline.settings"},
     "validate": {"export.artifact", "export.toolchain", "export.target"},
 }
 """Room → the modules of other rooms it may import."""

@@ -26,11 +26,12 @@ def test_every_field_of_the_configuration_is_listed() -> None:
 
 
 def test_the_table_shows_every_target_in_every_runtime() -> None:
-    rows = [line.split()[:3] for line in readme.part(TEXT, "table").splitlines()[2:-2]]
+    rows = [line.partition(" pass ")[0].split() for line in readme.part(TEXT, "table").splitlines()[2:-2]]
     expected = [
-        [conversion.name, one.runtime, "pass"]
+        [conversion.name, one.runtime, *backend.split()]
         for conversion in plan(find())
         for one in runner.find()
+        for backend in one.backends
         if one.target == conversion.target.name
     ]
     assert sorted(rows) == sorted(expected)
@@ -75,7 +76,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_every_command_runs(checkout: Path, images: Path, tmp_path: Path) -> None:
     for label in ("digit0", "digit1", "digit2"):
         (checkout / "my_images" / label).mkdir(parents=True)
-        for number in range(5):
+        for number in range(15):
             shutil.copy(images / label / f"{number}.png", checkout / "my_images" / label)
     # Stands in for the download of --pretrained: torchvision takes what lies in its cache.
     weights = torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
@@ -87,8 +88,10 @@ def test_every_command_runs(checkout: Path, images: Path, tmp_path: Path) -> Non
     for line in commands():
         if line == "make test":  # is what runs this
             continue
-        done = subprocess.run(["bash", "-c", line], cwd=checkout, capture_output=True, text=True, env=environment)
-        # Fifteen images are too few to promise that int8 agrees; the verdict is checked against the report instead.
+        # At 224×224, TensorFlow.js' cpu backend and the software GPUs take a quarter of a minute per image.
+        shorter = line.replace("--epochs 20", "--epochs 20 --image-size 64")
+        done = subprocess.run(["bash", "-c", shorter], cwd=checkout, capture_output=True, text=True, env=environment)
+        # 45 images are too few to promise that int8 agrees; the verdict is checked against the report instead.
         allowed = (0, 1) if line == "anywhere validate mine" else (0,)
         assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
         ran[line] = done.returncode

@@ -25,7 +25,7 @@ def made(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     before = Path.cwd()
     os.chdir(place)
     try:
-        only = [one for one in runner.find() if one.target != "torchscript"]
+        only = [one for one in runner.find() if one.toolchain == "torch" and one.target != "torchscript"]
         return parity.check(Run.open("tiny"), only, 1, lambda _: None)
     finally:
         os.chdir(before)
@@ -72,22 +72,28 @@ def test_the_verdict_is_pass_only_if_everything_was_run_and_passed(made: Report)
     passed = [one for one in made.results if one.status == "pass"]
     assert report.verdict(passed) == "pass"
     assert report.verdict([]) == "fail"
-    for status in ("fail", "error", "not_run"):
-        other: Result = dataclasses.replace(passed[0], status=status)
+    for status in ("fail", "error", "refused", "not_run"):
+        other: Result = dataclasses.replace(passed[0], status=status, settled=False)
         assert report.verdict([*passed, other]) == "fail"
+    absent = dataclasses.replace(passed[0], status="not_run", settled=True)
+    assert report.verdict([*passed, absent]) == "pass"
+    assert report.verdict([absent]) == "fail"
     assert (made.verdict, made.exit_status) == ("fail", 1)
 
 
 def test_the_table_fits_100_columns_and_a_failure_says_why(made: Report) -> None:
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(report.render(made), soft_wrap=True)
+    longest = dataclasses.replace(made.results[0], runtime="chromium", backend="webgpu")
+    longer = dataclasses.replace(made, results=[longest, *made.results])
+    console.print(report.render(longer), soft_wrap=True)
     lines = console.export_text().splitlines()
-    table = lines[: len(made.results) + 1]
+    table = lines[: len(longer.results) + 1]
     assert all(len(line.rstrip()) <= 100 for line in table)
     assert not any("…" in line for line in table)
     assert any("exported_program/float32" in line and "pass" in line for line in table)
     assert any(line.startswith("torchscript/float32 in none: no runner for target torchscript") for line in lines)
-    assert lines[-1].startswith("fail: 1 of 5 did not pass")
+    unproved = sum(one.runtime == "none" for one in made.results)
+    assert lines[-1].startswith(f"fail: {unproved} of {len(longer.results)} did not pass")
 
 
 def test_without_room_the_old_report_stays(made: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
