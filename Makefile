@@ -15,7 +15,7 @@ COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes
     --no-emit-find-links --custom-compile-command "make lock"
 NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help setup train export validate test quick lint types format lock readme schema ci clean
+.PHONY: help setup train export validate test quick benchmark lint types format lock readme schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -38,6 +38,9 @@ test: $(READY) ## Run all tests
 quick: $(READY) ## Run the tests that take seconds
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
+benchmark: $(READY) ## Time and memory of export, beside the plain chain of converters
+	@$(BIN)/python -m benchmarks.export $(ARGS)
+
 lint: $(READY) ## Check style
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
@@ -55,7 +58,7 @@ schema: $(READY) ## Write validate/report.schema.json anew
 
 lock: $(READY) ## Write the lock of every toolchain anew
 	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml -o $(LOCK)
-	@for folder in $(dir $(wildcard toolchains/*/requirements.in tests/toolchains/*/requirements.in)); do \
+	@for folder in $(dir $(wildcard $(addsuffix /*/requirements.in,toolchains tests/toolchains benchmarks/toolchains))); do \
 	    (cd $$folder && $(COMPILE) --python-version $$(cat .python-version 2>/dev/null || echo 3.11) \
 	        $$([ ! -f overrides.txt ] || echo --overrides overrides.txt) requirements.in -o requirements.txt) || exit 1; \
 	done

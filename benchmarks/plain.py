@@ -1,0 +1,39 @@
+"""The steps of the plain chain that are Python, as the libraries' own pages have them: run by benchmarks/export.py.
+
+python -m benchmarks.plain onnx runs/RUN/checkpoint model.onnx
+python -m benchmarks.plain litert_torch runs/RUN/checkpoint model.tflite      in the toolchain litert_torch
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from pipeline.checkpoint import Checkpoint
+
+
+def onnx(checkpoint: Checkpoint, path: Path) -> None:
+    """PyTorch's exporter, any batch size."""
+    example = checkpoint.example()
+    torch.onnx.export(
+        checkpoint.model(),
+        example,
+        path,
+        dynamo=True,
+        input_names=[tensor.name for tensor in checkpoint.inputs],
+        output_names=[tensor.name for tensor in checkpoint.outputs],
+        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in example),
+    )
+
+
+def litert_torch(checkpoint: Checkpoint, path: Path) -> None:
+    """PyTorch → TFLite without ONNX, for one image at a time."""
+    import litert_torch
+
+    litert_torch.convert(checkpoint.model(), tuple(one[:1] for one in checkpoint.example())).export(str(path))
+
+
+STEPS = {"onnx": onnx, "litert_torch": litert_torch}
+
+if __name__ == "__main__":
+    STEPS[sys.argv[1]](Checkpoint.open(Path(sys.argv[2])), Path(sys.argv[3]))
