@@ -42,6 +42,11 @@ HERE = Path(__file__).parent
 TICK_S = 0.1
 """Between two samples of memory; a peak shorter than that may be missed."""
 LIMIT_S = 1800.0
+ONNX_WAYS: dict[str, tuple[str, list[list[str]]]] = {
+    "onnx": ("torch.onnx.export", [[], ["-b", "1"]]),
+    "torchscript": ("torch.onnx.export, dynamo=False", [[]]),
+}
+"""plain.py's exporters to ONNX, with the options of onnx2tf to try on their files: the next where the last fails."""
 RUNTIMES = {"onnx": "torch", "saved_model": "tensorflow", "tflite": "litert"}
 """Format → the toolchain that infer.py runs it in."""
 
@@ -84,14 +89,16 @@ def run_step(
         seconds.append(taken)
         peaks.append(peak)
         if status or not (missing or out).exists():
-            said = said_last(log) or f"wrote no {(missing or out).name}"
+            said = said_last(log).replace(f"{cwd}/", "") or f"wrote no {(missing or out).name}"
             return Step(name, statistics.median(seconds), max(peaks), failed=f"exit status {status}: {said}")
     return Step(name, statistics.median(seconds), max(peaks), size_of(out))
 
 
 def watched(command: Sequence[str], log: Path, cwd: Path) -> tuple[float, int, int]:
     """→ seconds, greatest memory of the process and all below it in bytes, exit status."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # As in an activated environment: onnx2tf starts onnxsim by its name.
+    places = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": places}
     peak, start = 0, time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -125,11 +132,16 @@ def memory_of_tree(root: int) -> int:
 
 
 def said_last(log: Path) -> str:
-    """The line of a log that most likely tells what went wrong: the last with an error in it, or else the last."""
+    """What a log most likely has on what went wrong: the last line with an error in it, or else the last.
+
+    And the line after it: Keras first says where.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\w(Error|Exception)\b|ERROR", line)]
-    return (errors or lines or [""])[-1][:300]
+    errors = [number for number, line in enumerate(lines) if re.search(r"\w(Error|Exception)\b|ERROR", line)]
+    start = errors[-1] if errors else len(lines) - 1
+    said = " ".join(lines[max(0, start) : start + 2])
+    return re.sub(r"Exception encountered when calling layer .*?\)\. ", "", said)[:300]
 
 
 def size_of(path: Path) -> int:
@@ -174,9 +186,10 @@ class Comparer:
         ((_, given),), ((_, gives),) = signature["inputs"].items(), signature["outputs"].items()
         shape = [int(one["size"]) for one in given["tensorShape"]["dim"]]
         layout = "NCHW" if shape[1] == self.images.shape[1] else "NHWC"
+        plain = {"dtype": "float32", "shape": [shape[0] if shape[0] > 0 else "batch", *shape[1:]], "scale": None}
         manifest = {
-            "inputs": [{"name": given["name"], "layout": layout, "shape": [shape[0] if shape[0] > 0 else "batch"]}],
-            "outputs": [{"name": gives["name"], "layout": "NK"}],
+            "inputs": [plain | {"name": given["name"], "layout": layout}],
+            "outputs": [plain | {"name": gives["name"], "layout": "NK"}],
         }
         golden, out = self.folder / "golden.safetensors", self.folder / "out.safetensors"
         save_file({f"input.{given['name']}": self.images}, golden)
@@ -237,31 +250,35 @@ def plain(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
     folder.mkdir()
     chains = toolchain.find() | toolchain.find(HERE / "toolchains")
 
-    def step(name: str, chain: Toolchain, command: Sequence[str | Path], out: Path, must: Path, form: str) -> Step:
+    def step(name: str, chain: Toolchain, command: list[str | Path], out: Path, must: Path, form: str) -> Step:
         try:
             chain.build()
         except BadInput as error:
             return Step(name, failed=str(error))
         program = chain.home / "bin" / command[0]
         log = folder / f"{out.name}.log"
-        return comparer.compared(run_step(name, [program, *command[1:]], out, log, repeat, folder, must), form, must)
+        done = run_step(name, [program, *command[1:]], out, log, repeat, folder, must)
+        return comparer.compared(done, form, must.parent if form == "saved_model" else must)
 
-    onnx = folder / "onnx" / "model.onnx"
-    script = ["python", "-m", "benchmarks.plain"]
-    onnx.parent.mkdir()
-    first = step("torch.onnx.export", chains["torch"], [*script, "onnx", checkpoint, onnx], onnx, onnx, "onnx")
-    yield replace(first, size_bytes=size_of(onnx.parent)) if not first.failed else first
+    script: list[str | Path] = ["python", "-m", "benchmarks.plain"]
+    command: list[str | Path]
 
-    saved = folder / "saved_model"
-    for more in ([], ["-b", "1"]):
-        command = ["onnx2tf", "-i", onnx, "-o", saved, "-tb", "tf_converter", *more]
-        name = " ".join(["onnx2tf -tb tf_converter", *more])
-        done = step(name, chains["tensorflow"], command, saved, saved / "saved_model.pb", "saved_model")
-        yield done
-        for file in sorted(saved.glob("*.tflite")):
-            yield comparer.compared(Step(f"  its {file.name}", size_bytes=size_of(file)), "tflite", file)
+    saved, done = folder / "saved_model", Step("")
+    for way, (said, batches) in ONNX_WAYS.items():
         if done.right:
             break
+        onnx = folder / way / "model.onnx"
+        exported = step(said, chains["torch"], [*script, way, checkpoint, onnx], onnx.parent, onnx, "onnx")
+        yield exported
+        for more in batches if exported.right else ():
+            if done.right:
+                break
+            command = ["onnx2tf", "-i", onnx, "-o", saved, "-tb", "tf_converter", *more]
+            name = " ".join(["  onnx2tf -tb tf_converter", *more])
+            done = step(name, chains["tensorflow"], command, saved, saved / "saved_model.pb", "saved_model")
+            yield done
+    for file in sorted(saved.glob("*.tflite")):
+        yield comparer.compared(Step(f"    {file.name}", size_bytes=size_of(file)), "tflite", file)
 
     web = folder / "tfjs"
     command = ["tensorflowjs_converter", "--input_format=tf_saved_model", saved, web]
@@ -281,7 +298,7 @@ def table(title: str, steps: Sequence[Step]) -> Table:
     rows.add_column("step", no_wrap=True)
     for heading in ("seconds", "peak MiB", "size MB", "batch"):
         rows.add_column(heading, justify="right", no_wrap=True)
-    rows.add_column("SQNR against golden", overflow="fold")
+    rows.add_column("SQNR against golden")
     for one in steps:
         rows.add_row(
             one.name,
@@ -289,7 +306,7 @@ def table(title: str, steps: Sequence[Step]) -> Table:
             "" if one.peak_bytes is None else f"{one.peak_bytes / 2**20:.0f}",
             "" if one.size_bytes is None else f"{one.size_bytes / 1e6:.2f}",
             one.batch,
-            f"failed: {one.failed}" if one.failed else "" if one.sqnr_db is None else f"{one.sqnr_db:.1f} dB",
+            f"failed: {one.failed[:140]}" if one.failed else "" if one.sqnr_db is None else f"{one.sqnr_db:.1f} dB",
         )
     return rows
 

@@ -45,7 +45,7 @@ def tflite(path: str, images: str, out: str) -> str:
     interpreter = Interpreter(path)
     (given,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def infer(batch: Array) -> Array:
+    def infer(batch: Array) -> Any:
         interpreter.resize_tensor_input(given["index"], batch.shape)
         interpreter.allocate_tensors()
         interpreter.set_tensor(given["index"], _to_integers(batch, given))
@@ -55,7 +55,7 @@ def tflite(path: str, images: str, out: str) -> str:
     return _collect(infer, list(given["shape_signature"]), images, out)
 
 
-def _to_integers(values: Array, details: Any) -> Array:
+def _to_integers(values: Array, details: Any) -> Any:
     if details["dtype"] == np.float32:
         return values
     scale, zero = details["quantization"]
@@ -63,7 +63,7 @@ def _to_integers(values: Array, details: Any) -> Array:
     return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(details["dtype"])
 
 
-def _from_integers(values: Array, details: Any) -> Array:
+def _from_integers(values: Array, details: Any) -> Any:
     if details["dtype"] == np.float32:
         return values
     scale, zero = details["quantization"]

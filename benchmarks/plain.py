@@ -26,6 +26,18 @@ def onnx(checkpoint: Checkpoint, path: Path) -> None:
     )
 
 
+def torchscript(checkpoint: Checkpoint, path: Path) -> None:
+    """PyTorch's deprecated exporter, one image at a time: what most recipes for onnx2tf were written for."""
+    torch.onnx.export(
+        checkpoint.model(),
+        tuple(one[:1] for one in checkpoint.example()),
+        path,
+        dynamo=False,
+        input_names=[tensor.name for tensor in checkpoint.inputs],
+        output_names=[tensor.name for tensor in checkpoint.outputs],
+    )
+
+
 def litert_torch(checkpoint: Checkpoint, path: Path) -> None:
     """PyTorch → TFLite without ONNX, for one image at a time."""
     import litert_torch
@@ -33,7 +45,8 @@ def litert_torch(checkpoint: Checkpoint, path: Path) -> None:
     litert_torch.convert(checkpoint.model(), tuple(one[:1] for one in checkpoint.example())).export(str(path))
 
 
-STEPS = {"onnx": onnx, "litert_torch": litert_torch}
+STEPS = {"onnx": onnx, "torchscript": torchscript, "litert_torch": litert_torch}
 
 if __name__ == "__main__":
+    Path(sys.argv[3]).parent.mkdir(exist_ok=True)
     STEPS[sys.argv[1]](Checkpoint.open(Path(sys.argv[2])), Path(sys.argv[3]))

@@ -17,12 +17,12 @@ from pipeline.config import Config
 
 TINY = {
     "model.name": "simple_cnn",
-    "train.epochs": 1,
+    "train.epochs": 4,
     "train.learning_rate": 0.002,
     "data.golden": 64,
     "data.calibration": 32,
 }
-"""Digits at 28×28 in the textbooks' network: 0.9 accuracy after a second or two."""
+"""Digits at 28×28 in the textbooks' network, sure enough of its decisions that int8 agrees; some seconds."""
 
 
 @dataclass(frozen=True)

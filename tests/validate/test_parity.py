@@ -62,6 +62,10 @@ def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(rele
             assert result.settled
             assert "doctor --fix" in result.reason or "qemu" in result.reason
             continue
+        if name == "tflite/int8_int16 in tflite_runtime":  # this network sums channels; 2.14 has no SUM of int16
+            assert result.status == "refused"
+            assert "SUM" in result.reason
+            continue
         assert result.status == "pass", (name, result.reason)
         assert 0 < result.samples <= 64
         assert result.runtime_version

@@ -36,6 +36,9 @@ def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str) -
         ) from error
 
     def infer(inputs: Arrays) -> Arrays:
-        return {name: value.copy() for name, value in signature(**inputs).items()}
+        try:
+            return {name: value.copy() for name, value in signature(**inputs).items()}
+        except RuntimeError as error:  # a kernel that has not this type: sums of int16
+            raise Refused(f"tflite-runtime {version()}: {error}; a newer runtime may compute it") from error
 
     return infer
