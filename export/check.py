@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from export.operators import Inexpressible
 from pipeline.checkpoint import WEIGHTS, Checkpoint
 
 Array = np.ndarray[Any, Any]
@@ -69,10 +70,7 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
 
 
 def fits(opened: Checkpoint, what: str) -> None:
-    """Whether the weights go into one protobuf or flatbuffer. Raises ValueError."""
+    """Whether the weights go into one protobuf or flatbuffer. Raises Inexpressible."""
     size = (opened.folder / WEIGHTS).stat().st_size
     if size >= LIMIT_BYTES:
-        raise ValueError(
-            f"weights of {size / 2**30:.1f} GiB, and {what} holds 2 at most. Targets without this limit: torchscript, "
-            "exported_program."
-        )
+        raise Inexpressible(f"weights of {size / 2**30:.1f} GiB, and {what} holds 2 at most.")

@@ -1,6 +1,6 @@
 """Operators that a target cannot express, and the PyTorch module they come from.
 
-    raise Inexpressible("TFLite", {"Col2Im": "head.fold"})
+    raise inexpressible("TFLite", {"Col2Im": "head.fold"})
 
 Runs inside toolchains: the standard library only; nodes are ONNX's.
 """
@@ -14,12 +14,13 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 class Inexpressible(ValueError):
-    """A format has no such operator. export/convert.py adds the targets that have."""
+    """A format cannot hold this model. export/convert.py adds the targets that can."""
 
-    def __init__(self, format_name: str, operators: Mapping[str, str]):
-        """operators: name → path of the module it comes from; empty: unknown."""
-        named = ", ".join(f"{one} (in module {where})" if where else one for one, where in operators.items())
-        super().__init__(f"{format_name} cannot express {named}.")
+
+def inexpressible(format_name: str, operators: Mapping[str, str]) -> Inexpressible:
+    """For operators the format does not have: name → path of the module it comes from; empty: unknown."""
+    named = ", ".join(f"{one} (in module {where})" if where else one for one, where in operators.items())
+    return Inexpressible(f"{format_name} cannot express {named}.")
 
 
 def module_of(node: Any) -> str:

@@ -1,9 +1,15 @@
-"""SavedModels in hand: what the `tensorflow` toolchain's targets share.
+"""SavedModels in hand: what the `tensorflow` toolchain's targets share. Import it before TensorFlow.
 
-function = frozen(Path("…/saved_model/float32/1"), batch=1)
+graph = load_graph(Path("…/saved_model/float32/1"))
 """
 
-from dataclasses import replace
+import os
+
+# TensorFlow reads them when it is imported. oneDNN would have grappler fuse operators that no other runtime knows.
+os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,41 +31,53 @@ def nhwc(tensor: Tensor) -> Tensor:
     return replace(tensor, shape=(batch, height, width, channels), layout="NHWC")
 
 
-def signature(folder: Path) -> tuple[Any, int | None]:
-    """The graph of a SavedModel without a loop over the batch, and the only batch size it takes (None: any)."""
+@dataclass(frozen=True)
+class Graph:
+    """A SavedModel without a loop over the batch."""
+
+    function: Any
+    """Concrete: every variable a constant, every call inlined."""
+    inputs: tuple[Any, ...]
+    """A TensorSpec of each, in the function's order."""
+    outputs: tuple[str, ...]
+    """Their names, in the function's order."""
+    batch: int | None
+    """The only batch size it takes; None: any."""
+
+
+def load_graph(folder: Path, batch: int | None = None) -> Graph:
+    """The graph of a SavedModel, for that batch size only; None: for any, or the one it has."""
     loaded = tf.saved_model.load(str(folder))
-    name = SINGLE if SINGLE in loaded.signatures else SERVING
-    function = loaded.signatures[name]
-    function.keep_alive = loaded  # a signature does not hold its model
-    return function, 1 if name == SINGLE else None
-
-
-def specs(function: Any, batch: int | None) -> dict[str, Any]:
-    """Type and shape of a signature's inputs, by name, with another batch size."""
-    return {
-        name: tf.TensorSpec([batch, *spec.shape[1:]], spec.dtype, name)
+    function = loaded.signatures[SINGLE if SINGLE in loaded.signatures else SERVING]
+    batch = batch or (1 if SINGLE in loaded.signatures else None)
+    inputs = tuple(
+        tf.TensorSpec([batch, *spec.shape[1:]], spec.dtype, name)
         for name, spec in function.structured_input_signature[1].items()
-    }
+    )
+    names = [spec.name for spec in inputs]
+    frozen = freeze(lambda *values: function(**dict(zip(names, values, strict=True))), inputs)
+    return Graph(frozen, inputs, tuple(sorted(function.structured_outputs)), batch)
 
 
-def freeze(function: Any, batch: int | None) -> Any:
-    """A concrete function of the same inputs and outputs, every variable a constant, every call inlined."""
-    wanted = specs(function, batch)
-    names = list(wanted)
-    traced = tf.function(lambda *values: function(**dict(zip(names, values, strict=True))))
-    return convert_variables_to_constants_v2(traced.get_concrete_function(*wanted.values()))
+def freeze(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """A concrete function of inputs of these TensorSpecs, with every variable a constant and every call inlined."""
+    return convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*inputs))
 
 
-def single(source: Path, out: Path) -> None:
-    """A SavedModel → one for a batch of one, with the same names."""
-    function, _ = signature(source)
-    frozen, results = freeze(function, 1), sorted(function.structured_outputs)
+def by_name(frozen: Any, names: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """The same function, whose outputs have these names."""
 
-    def serve(*values: Any) -> dict[str, Any]:
+    def call(*values: Any) -> dict[str, Any]:
         found = frozen(*values)
         found = found if isinstance(found, (list, tuple)) else [found]
-        return {name: tf.identity(value, name) for name, value in zip(results, found, strict=True)}
+        return {name: tf.identity(value, name) for name, value in zip(names, found, strict=True)}
 
+    return call
+
+
+def save_single(source: Path, out: Path) -> None:
+    """A SavedModel → one for a batch of one, with the same names."""
+    graph = load_graph(source, batch=1)
     module = tf.Module()
-    module.serve = tf.function(serve, input_signature=list(specs(function, 1).values()))
+    module.serve = tf.function(by_name(graph.function, graph.outputs), input_signature=graph.inputs)
     tf.saved_model.save(module, str(out), signatures={SERVING: module.serve.get_concrete_function()})

@@ -12,7 +12,6 @@ import importlib.machinery
 import importlib.util
 import json
 import os
-import resource
 import sys
 import time
 import traceback
@@ -59,11 +58,6 @@ def load(file: str) -> ModuleType:
     return sys.modules[name]
 
 
-def peak_memory() -> int:
-    """The most this process has had in memory, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def redirect(log: str) -> None:
     """stdout and stderr of this process and its children → the end of a file."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -74,6 +68,10 @@ def redirect(log: str) -> None:
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """One job → its last event."""
+    from export import memory
+
+    memory.release()
+    memory.reset_peak()
     started = time.monotonic()
     redirect(job["log"])
     try:
@@ -85,7 +83,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         event = {"event": "error", "kind": type(error).__name__, "message": str(error)}
     sys.stdout.flush()
     sys.stderr.flush()
-    return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": peak_memory()}
+    return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": memory.peak()}
 
 
 def main() -> None:

@@ -101,7 +101,11 @@ def test_doctor_says_what_is_missing_and_what_mends_it(
     shutil.copytree(toolchain.FOLDER / "torch", folder / "torch")
     monkeypatch.setattr(toolchain.find, "__defaults__", (folder,))
     monkeypatch.setenv("ANYWHERE_CACHE", str(tmp_path / "cache"))
-    assert command("doctor").status == 0
+    monkeypatch.setenv("ANYWHERE_CHROMIUM", "/no/such")
+    said = command("doctor")
+    assert said.status == 0
+    assert any("optional" in line and "chromium" in line for line in said.out.splitlines())
+    assert "apt-get install chromium" in " ".join(said.out.split())
     for name in ("foreign", "emulated"):
         (folder / name).mkdir()
         (folder / name / "requirements.in").write_text("")

@@ -16,7 +16,6 @@ import readline from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium as playwright } from "playwright-core";
 
-const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const FLAGS = [
   "--headless",
   "--no-sandbox", // a container's root cannot have one; the only page it opens is ours
@@ -141,7 +140,7 @@ function send(file, request, response) {
 /** A browser with a profile of its own: {address: where it can be controlled, end()}. */
 async function start(flags) {
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), "chromium-"));
-  const program = executable();
+  const program = process.env.ANYWHERE_CHROMIUM; // from validate/machine.py
   // Not by playwright's launch, which gives it a process group of its own: it could outlive a kill of ours.
   const child = spawn(program, [...FLAGS, ...flags, `--user-data-dir=${profile}`, "about:blank"], {
     stdio: ["ignore", "inherit", "pipe"],
@@ -161,14 +160,4 @@ async function start(flags) {
     fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   };
   return { address, end };
-}
-
-/** The browser that $ANYWHERE_CHROMIUM names, or the first found on the PATH. */
-function executable() {
-  const places = (process.env.PATH ?? "").split(path.delimiter);
-  const candidates = NAMES.flatMap((name) => places.map((place) => path.join(place, name)));
-  const chosen = process.env.ANYWHERE_CHROMIUM || candidates.find((file) => fs.existsSync(file));
-  if (chosen) return chosen;
-  const remedy = "Install one (Debian: apt install chromium), or set ANYWHERE_CHROMIUM to its path.";
-  throw new Error(`no Chromium found (${NAMES.join(", ")}). ${remedy}`);
 }

@@ -146,6 +146,7 @@ def _build_all(console: "Console") -> None:
 def examine() -> Iterator[Finding]:
     """Everything a run needs, one after the other."""
     from export import toolchain
+    from validate import machine, runner
 
     yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "")
     yield _uv()
@@ -156,6 +157,10 @@ def examine() -> Iterator[Finding]:
             yield Finding(program, there or f"for toolchain {chain.name}", bool(there), fix, chain.optional)
         fix = "" if chain.ready else "anywhere doctor --fix"
         yield Finding(f"toolchain {chain.name}", str(chain.home), chain.ready, fix, chain.optional)
+    for name, known in machine.PROGRAMS.items():
+        there = machine.path(name)
+        runtimes = ", ".join(dict.fromkeys(one.runtime for one in runner.find() if name in one.needs))
+        yield Finding(name, there or f"for runtimes {runtimes}", bool(there), "" if there else known.get, optional=True)
     for place in dict.fromkeys([Path.cwd(), _existing(toolchain.cache_folder())]):
         free = shutil.disk_usage(place).free
         yield Finding(

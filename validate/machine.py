@@ -5,6 +5,7 @@ path("chromium")                       # "/usr/bin/chromium" or None
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -36,3 +37,8 @@ def path(name: str) -> str | None:
     if given:
         return given if os.access(given, os.X_OK) else None
     return next((found for one in program.names if (found := shutil.which(one))), None)
+
+
+def environment(names: Iterable[str]) -> dict[str, str]:
+    """Variables that tell a worker where they are."""
+    return {PROGRAMS[name].variable: there for name in names if (there := path(name))}

@@ -190,7 +190,8 @@ def _run_one(run: Run, artifact: Artifact, place: Place, golden: Arrays, threads
     }
     try:
         chain.build()
-        with chain.start(log, [runner.file], {"OMP_NUM_THREADS": str(threads)}) as worker:
+        environment = {"OMP_NUM_THREADS": str(threads), **machine.environment(runner.needs)}
+        with chain.start(log, [runner.file], environment) as worker:
             measured = worker.call(runner.harness, "measure", job, log, runner.limit_s).value
         outputs: Arrays = load_file(actual)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:

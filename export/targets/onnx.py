@@ -16,7 +16,7 @@ import onnx_ir
 import onnxruntime
 
 from export import check
-from export.operators import Inexpressible, user_path
+from export.operators import inexpressible, user_path
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
@@ -71,7 +71,7 @@ def export(opened: Checkpoint, path: Path) -> None:
         if missing is None:
             raise
         traced = torch.export.export(opened.model(), example, dynamic_shapes=shapes)
-        raise Inexpressible("ONNX", {missing[1]: _module_calling(traced, missing[1])}) from error
+        raise inexpressible("ONNX", {missing[1]: _module_calling(traced, missing[1])}) from error
     assert program is not None
     program.save(str(path))
 

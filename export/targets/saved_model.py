@@ -4,10 +4,7 @@ onnx2tf finds the layout of every tensor by rules and trials, and saves through 
 without. So its graph is taken in memory, by the first way whose outputs are ONNX Runtime's on golden inputs.
 """
 
-import os
-
-# Before TensorFlow is imported: oneDNN would have grappler fuse operators that no other runtime knows.
-os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+from export.tensorflow_graph import SERVING, SINGLE, by_name, freeze, nhwc  # isort: skip  # before TensorFlow
 
 import importlib.util
 import tempfile
@@ -23,11 +20,9 @@ import onnx2tf
 import onnxruntime
 import tensorflow as tf
 from onnx import helper, numpy_helper
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export import check
-from export.operators import Inexpressible, module_of
-from export.tensorflow_graph import SERVING, SINGLE, nhwc
+from export.operators import inexpressible, module_of
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
@@ -35,6 +30,8 @@ SOURCES = {"float32": "onnx/float32"}
 
 VERSION = "1"
 """TensorFlow Serving loads the folder with the greatest number."""
+BATCH = 8
+"""Samples of one call of a check: more than one, and little memory at any image size."""
 NEVER_NEGATIVE = {"Relu", "Sigmoid", "HardSigmoid"}
 ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -57,7 +54,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
         name = way.__name__
         try:
             network = way(prepared, inputs)
-            save(freeze(network, inputs), network.batch, inputs, outputs, Path(out) / VERSION)
+            save(network, inputs, outputs, Path(out) / VERSION)
             ratio = check.least(run(Path(out) / VERSION, golden, inputs, outputs), reference)
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
             print(f"{name}: {type(error).__name__}: {error}")
@@ -86,7 +83,7 @@ def check_operators(model: onnx.ModelProto) -> None:
         if importlib.util.find_spec(f"onnx2tf.ops.{node.op_type}") is None
     }
     if unknown:
-        raise Inexpressible("onnx2tf", unknown)
+        raise inexpressible("onnx2tf", unknown)
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -251,42 +248,35 @@ def one_by_one(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
 WAYS = (any_batch, any_batch_nchw, one_by_one)
 
 
-def freeze(network: Network, inputs: tuple[Tensor, ...]) -> Any:
-    """A concrete function of the inputs in their order, with every variable a constant."""
-    function = tf.function(lambda *values: network.call(values[0] if len(values) == 1 else list(values)))
-    return convert_variables_to_constants_v2(function.get_concrete_function(*specs(inputs, network.batch)))
-
-
 def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
     """What TensorFlow calls the type of the inputs; batch None: any size."""
     return [tf.TensorSpec([batch, *one.shape[1:]], one.dtype, one.name) for one in inputs]
 
 
-def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
+def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
     """A SavedModel with `serving_default`, for any batch size and with the checkpoint's names.
 
-    Where the graph takes single samples only, they are mapped, and the signature `single` has the graph itself.
+    Where the network takes single samples only, they are mapped, and the signature `single` has the graph itself.
     """
-
-    def single(*values: Any) -> dict[str, Any]:
-        found = frozen(*values)
-        found = found if isinstance(found, (list, tuple)) else [found]
-        return {tensor.name: tf.identity(value, tensor.name) for tensor, value in zip(outputs, found, strict=True)}
+    frozen = freeze(
+        lambda *values: network.call(values[0] if len(values) == 1 else list(values)), specs(inputs, network.batch)
+    )
+    direct = by_name(frozen, [tensor.name for tensor in outputs])
 
     def mapped(*values: Any) -> dict[str, Any]:
         kinds = {tensor.name: tf.TensorSpec(tensor.shape[1:], tensor.dtype) for tensor in outputs}
 
         def row(parts: tuple[Any, ...]) -> dict[str, Any]:
-            return {name: value[0] for name, value in single(*(part[None] for part in parts)).items()}
+            return {name: value[0] for name, value in direct(*(part[None] for part in parts)).items()}
 
         found: dict[str, Any] = tf.map_fn(row, values, fn_output_signature=kinds)
         return found
 
     module = tf.Module()
-    module.serve = tf.function(mapped if batch else single, input_signature=specs(inputs))
+    module.serve = tf.function(mapped if network.batch else direct, input_signature=specs(inputs))
     signatures = {SERVING: module.serve.get_concrete_function()}
-    if batch:
-        module.single = tf.function(single, input_signature=specs(inputs, batch))
+    if network.batch:
+        module.single = tf.function(direct, input_signature=specs(inputs, network.batch))
         signatures[SINGLE] = module.single.get_concrete_function()
     tf.saved_model.save(module, str(out), signatures=signatures)
 
@@ -297,21 +287,35 @@ def golden_inputs(opened: Checkpoint) -> Arrays:
     return {tensor.name: golden[f"input.{tensor.name}"][: check.SAMPLES] for tensor in opened.inputs}
 
 
-def run_onnx(path: Path, inputs: Arrays) -> Arrays:
+def in_batches(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Arrays:
+    """A function of some samples, for all of them."""
+    count = len(next(iter(arrays.values())))
+    parts = [
+        call({name: value[start : start + BATCH] for name, value in arrays.items()}) for start in range(0, count, BATCH)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def run_onnx(path: Path, arrays: Arrays) -> Arrays:
     """In ONNX Runtime on the CPU."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs), strict=True))
+    return in_batches(lambda some: dict(zip(names, session.run(names, some), strict=True)), arrays)
 
 
 def run(folder: Path, arrays: Arrays, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Arrays:
     """What is on disk, in plain TensorFlow; arrays and results laid out as the checkpoint's."""
-    serve = tf.saved_model.load(str(folder)).signatures[SERVING]
-    given = {
-        one.name: np.moveaxis(arrays[one.name], 1, 3) if one.layout == "NHWC" else arrays[one.name] for one in inputs
-    }
-    found = serve(**{name: tf.constant(value) for name, value in given.items()})
-    return {
-        one.name: np.moveaxis(found[one.name].numpy(), 3, 1) if one.layout == "NHWC" else found[one.name].numpy()
-        for one in outputs
-    }
+    loaded = tf.saved_model.load(str(folder))
+
+    def call(some: Arrays) -> Arrays:
+        given = {
+            one.name: np.moveaxis(some[one.name], 1, 3) if one.layout == "NHWC" else some[one.name] for one in inputs
+        }
+        serve = loaded.signatures[SERVING]  # which does not hold its model
+        found = serve(**{name: tf.constant(value) for name, value in given.items()})
+        return {
+            one.name: np.moveaxis(found[one.name].numpy(), 3, 1) if one.layout == "NHWC" else found[one.name].numpy()
+            for one in outputs
+        }
+
+    return in_batches(call, arrays)

@@ -4,10 +4,7 @@ Written from the frozen graph that grappler has optimised, without the tensorflo
 backend computes wrongly or refuses. float16 and uint8_weights are smaller downloads: the runtime computes in float32.
 """
 
-import os
-
-# oneDNN would have grappler fuse operators that only TensorFlow knows.
-os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
+from export.tensorflow_graph import load_graph, nhwc  # isort: skip  # before TensorFlow
 
 import json
 from dataclasses import asdict, replace
@@ -20,8 +17,7 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
-from export.operators import Inexpressible
-from export.tensorflow_graph import freeze, nhwc, signature
+from export.operators import inexpressible
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
@@ -44,16 +40,16 @@ Array = np.ndarray[Any, Any]
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
     """saved_model/float32's folder → `model.json` and `weights-<i>-of-<n>.bin`."""
     opened = Checkpoint.open(Path(checkpoint))
-    function, batch = signature(Path(source))
-    inputs, outputs = ([_batched(nhwc(one), batch) for one in tensors] for tensors in (opened.inputs, opened.outputs))
-    frozen = freeze(function, batch)
-    names = sorted(function.structured_outputs)
-    graph = optimised(frozen)
+    loaded = load_graph(Path(source))
+    inputs, outputs = (
+        [_batched(nhwc(one), loaded.batch) for one in tensors] for tensors in (opened.inputs, opened.outputs)
+    )
+    graph = optimised(loaded.function)
     straighten(graph)
     check_operators(graph)
     weights = take_weights(graph)
     manifest = write_weights(weights, precision, Path(out))
-    places = {name: tensor.name for name, tensor in zip(names, frozen.outputs, strict=True)}
+    places = {name: tensor.name for name, tensor in zip(loaded.outputs, loaded.function.outputs, strict=True)}
     model = {
         "format": "graph-model",
         "generatedBy": f"TensorFlow {tf.__version__}",
@@ -147,7 +143,7 @@ def check_operators(graph: Any) -> None:
     known = set(OPERATORS.read_text().split())
     unknown = {node.op for node in graph.node} - known
     if unknown:
-        raise Inexpressible("TensorFlow.js", dict.fromkeys(sorted(unknown), ""))
+        raise inexpressible("TensorFlow.js", dict.fromkeys(sorted(unknown), ""))
 
 
 def take_weights(graph: Any) -> dict[str, Array]:

@@ -24,12 +24,11 @@ def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str) -
     """Load once; infer takes and gives arrays by the signature's names."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    loaded = tf.saved_model.load(str(path))  # kept: a signature does not hold its model
-    serve = loaded.signatures["serving_default"]
+    loaded = tf.saved_model.load(str(path))
 
     def infer(inputs: Arrays) -> Arrays:
+        serve = loaded.signatures["serving_default"]  # which does not hold its model
         found = serve(**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in found.items()}
 
-    infer.__dict__["model"] = loaded
     return infer
