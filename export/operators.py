@@ -6,7 +6,9 @@ Runs inside toolchains: the standard library only; nodes are ONNX's.
 """
 
 import ast
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -30,6 +32,22 @@ def module_of(node: Any) -> str:
         return ""
     scopes = ast.literal_eval(found)[:-1]
     return user_path(scopes[-1] if scopes else "")
+
+
+def first_modules(model: Any) -> dict[str, str]:
+    """For every kind of operator of an ONNX model the first module it comes from; for `details["modules"]`."""
+    found: dict[str, str] = {}
+    for node in model.graph.node:
+        if module := module_of(node):
+            found.setdefault(node.op_type, module)
+    return found
+
+
+def modules(names: Iterable[str], artifact: Path) -> dict[str, str]:
+    """Operators with the modules that the manifest beside an artifact says, where another format calls them alike."""
+    record = json.loads((artifact.parent / "manifest.json").read_text())
+    said = {name.lower(): module for name, module in record["details"].get("modules", {}).items()}
+    return {name: said.get(name.lower(), "") for name in names}
 
 
 def user_path(path: str) -> str:

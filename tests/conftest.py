@@ -83,16 +83,17 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workplace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own with `runs/tiny` trained; the current one."""
-    return _entered(trained, tmp_path / "work", monkeypatch)
+    return entered(trained, tmp_path / "work", monkeypatch)
 
 
 @pytest.fixture
 def released(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own with `runs/tiny` exported; the current one."""
-    return _entered(exported, tmp_path / "work", monkeypatch)
+    return entered(exported, tmp_path / "work", monkeypatch)
 
 
-def _entered(source: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def entered(source: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a folder, and into it."""
     shutil.copytree(source, place)
     monkeypatch.chdir(place)
     return place

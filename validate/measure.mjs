@@ -9,7 +9,7 @@
 
 import { encode, open, size } from "./safetensors.mjs";
 
-const BATCH = 32; // samples per call while outputs are collected, unless the runner has its own BATCH
+const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
 const WARM_UP = 5; // calls with one sample before latency is taken …
 const WARM_UP_MS = 5_000; // … of slow ones fewer
 const TIMED = 50; // calls timed at most …
@@ -41,14 +41,16 @@ export async function run(job, read, write) {
   const fixed = manifest.inputs[0].shape[0];
   const batch = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
   const parts = [];
-  for (let start = 0; start < count; start += batch) {
-    parts.push(float32(await infer(slice(inputs, start, start + batch)), manifest));
+  const end = performance.now() + 1e3 * (job.collect_s ?? Infinity);
+  let done = 0;
+  for (; done < count && (done === 0 || performance.now() < end); done += batch) {
+    parts.push(float32(await infer(slice(inputs, done, done + batch)), manifest));
   }
   await write(encode(concatenate(parts)));
   const times = await latency(infer, slice(inputs, 0, 1));
   return {
     runtime_version: await runner.version(),
-    samples: count,
+    samples: Math.min(done, count),
     latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
   };
 }

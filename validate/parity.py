@@ -187,6 +187,7 @@ def _run_one(run: Run, artifact: Artifact, place: Place, golden: Arrays, threads
         "samples": runner.samples[place.backend],
         "threads": threads,
         "backend": place.backend,
+        "collect_s": runner.collect_s,
     }
     try:
         chain.build()

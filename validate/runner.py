@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
 """Samples per call while outputs are collected."""
+COLLECT_S = 60.0
+"""Seconds after which no further batch is run: a slow runtime takes fewer samples."""
 WARM_UP, TIMED = 5, 50
 """Calls with one sample before and while latency is taken."""
-TIMED_S = 10.0
-"""Seconds after which no further call is timed."""
+WARM_UP_S, TIMED_S = 5.0, 10.0
+"""Seconds after which no further call is made before, and while latency is taken."""
 
 
 class Refused(Exception):
@@ -58,6 +60,8 @@ class Runner:
     """By backend."""
     limit_s: float
     """Seconds one artifact may take, loading and all calls together."""
+    collect_s: float
+    """Seconds after which no further golden input is run."""
     needs: tuple[str, ...]
     """Programs that must be on the machine."""
 
@@ -89,6 +93,7 @@ def _read(file: Path, values: Mapping[str, Any]) -> Runner:
         backends,
         samples if isinstance(samples, dict) else dict.fromkeys(backends, samples),
         float(values.get("LIMIT_S", 300)),
+        float(values.get("COLLECT_S", COLLECT_S)),
         tuple(values.get("NEEDS", [])),
     )
 
@@ -102,6 +107,7 @@ def measure(
     samples: int,
     threads: int,
     backend: str = "",
+    collect_s: float = COLLECT_S,
 ) -> dict[str, Any]:
     """Run golden inputs through an artifact; outputs go to the safetensors file `out`, by name.
 
@@ -121,16 +127,18 @@ def measure(
     infer = module.activate(Path(path), manifest, threads, backend)
     fixed = manifest["inputs"][0]["shape"][0]
     batch = fixed if isinstance(fixed, int) else BATCH
-    parts = [
-        restored(infer({name: value[start : start + batch] for name, value in inputs.items()}), manifest["outputs"])
-        for start in range(0, count, batch)
-    ]
+    parts: list[Arrays] = []
+    done, end = 0, time.perf_counter() + collect_s
+    while done < count and (not parts or time.perf_counter() < end):
+        some = {name: value[done : done + batch] for name, value in inputs.items()}
+        parts.append(restored(infer(some), manifest["outputs"]))
+        done = min(done + batch, count)
     outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
     save_file(outputs, out)
     times = _latency(infer, {name: value[:1] for name, value in inputs.items()})
     return {
         "runtime_version": module.version(),
-        "samples": count,
+        "samples": done,
         "latency_ms": {
             "median": statistics.median(times),
             "p90": times[0] if len(times) == 1 else statistics.quantiles(times, n=10, method="inclusive")[8],
@@ -171,8 +179,10 @@ def restored(values: "Arrays", tensors: Iterable[Mapping[str, Any]]) -> "Arrays"
 
 def _latency(infer: Callable[["Arrays"], "Arrays"], one: "Arrays") -> list[float]:
     """Milliseconds of calls with one sample."""
+    end = time.perf_counter() + WARM_UP_S
     for _ in range(WARM_UP):
-        infer(one)
+        if time.perf_counter() < end:
+            infer(one)
     times: list[float] = []
     end = time.perf_counter() + TIMED_S
     while len(times) < TIMED and (not times or time.perf_counter() < end):

@@ -65,6 +65,7 @@ def export(opened: Checkpoint, path: Path) -> None:
             input_names=[tensor.name for tensor in opened.inputs],
             output_names=[tensor.name for tensor in opened.outputs],
             dynamic_shapes=shapes,
+            custom_translation_table={torch.ops.aten._adaptive_avg_pool2d.default: adaptive_average},
         )
     except torch.onnx.errors.OnnxExporterError as error:
         missing = re.search(r"No ONNX function found for .*?op='([\w.:]+)'", _causes(error))
@@ -74,6 +75,35 @@ def export(opened: Checkpoint, path: Path) -> None:
         raise inexpressible("ONNX", {missing[1]: _module_calling(traced, missing[1])}) from error
     assert program is not None
     program.save(str(path))
+
+
+def adaptive_average(image: Any, output_size: list[int]) -> Any:
+    """Adaptive average pooling (N, C, H, W) → (N, C, *output_size) in ONNX's operators.
+
+    PyTorch's exporter makes windows of uneven size (30 pixels to 4) a GatherND of six axes, which onnx2tf converts
+    wrongly. A mean over windows is a matrix product on each axis.
+    """
+    from onnxscript import opset18 as op
+
+    sizes, wanted = [int(axis) for axis in image.shape[2:]], list(output_size)
+    if wanted == [1, 1]:
+        return op.GlobalAveragePool(image)
+    if all(size % count == 0 for size, count in zip(sizes, wanted, strict=True)):
+        windows = [size // count for size, count in zip(sizes, wanted, strict=True)]
+        return op.AveragePool(image, kernel_shape=windows, strides=windows)
+    rows, columns = (mean_of_windows(size, count) for size, count in zip(sizes, wanted, strict=True))
+    columns = np.ascontiguousarray(columns.T)
+    narrow = op.MatMul(image, op.Constant(value=onnx.numpy_helper.from_array(columns)))
+    return op.MatMul(op.Constant(value=onnx.numpy_helper.from_array(rows)), narrow)
+
+
+def mean_of_windows(size: int, count: int) -> np.ndarray[Any, Any]:
+    """(count, size) float32: row i averages the i-th of `count` windows; where they are uneven, they overlap."""
+    matrix = np.zeros((count, size), np.float32)
+    for index in range(count):
+        start, end = index * size // count, -(-(index + 1) * size // count)
+        matrix[index, start:end] = 1 / (end - start)
+    return matrix
 
 
 def _causes(error: BaseException) -> str:

@@ -22,7 +22,7 @@ import tensorflow as tf
 from onnx import helper, numpy_helper
 
 from export import check
-from export.operators import inexpressible, module_of
+from export.operators import first_modules, inexpressible, module_of
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
@@ -33,6 +33,8 @@ VERSION = "1"
 BATCH = 8
 """Samples of one call of a check: more than one, and little memory at any image size."""
 NEVER_NEGATIVE = {"Relu", "Sigmoid", "HardSigmoid"}
+KEEP_SIGN = {"Add", "AveragePool", "Concat", "GlobalAveragePool", "Identity", "MaxPool", "Mul"}
+"""Never negative where none of their inputs is."""
 ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
 Arrays = dict[str, np.ndarray[Any, Any]]
 Graph = Callable[[Any], Any]
@@ -61,7 +63,12 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
             tried[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
             continue
         if ratio >= check.SAME_DB:
-            details = {"way": name, "sqnr_db_against_onnx": check.rounded(ratio), "samples": check.SAMPLES}
+            details = {
+                "way": name,
+                "sqnr_db_against_onnx": check.rounded(ratio),
+                "samples": check.SAMPLES,
+                "modules": first_modules(model),
+            }
             return {
                 "entry": VERSION,
                 "findings": [ONE_BY_ONE] if network.batch else [],
@@ -90,15 +97,15 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same function in the words onnx2tf reads rightly.
 
     An elementwise operator with one constant per channel, (C, 1, 1) or (1, C, 1, 1), becomes a depthwise 1×1
-    convolution: of the constant, onnx2tf turns the axes twice where the batch is dynamic. Max pooling of what is never
-    negative is padded with 0: onnx2tf pads with the least float32, which as part of an integer range leaves one step
-    of 10³⁶ (resnet18 in int8: LiteRT aborts the process).
+    convolution: of the constant, onnx2tf turns the axes twice where the batch is dynamic. Max pooling is padded by an
+    operator of its own: onnx2tf pads with the least float32, which as part of an integer range leaves one step of 10³⁶
+    (resnet18 in int8: LiteRT aborts the process).
     """
     graph = model.graph
     constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     inferred = onnx.shape_inference.infer_shapes(model).graph
     ranks = {item.name: len(item.type.tensor_type.shape.dim) for item in [*inferred.input, *inferred.value_info]}
-    positive = {name for node in graph.node if node.op_type in NEVER_NEGATIVE for name in node.output}
+    positive = never_negative(graph)
     uses = Counter(name for node in graph.node for name in node.input)
     nodes: list[onnx.NodeProto] = []
     affines: dict[str, Affine] = {}
@@ -111,8 +118,8 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
                 affine = Affine(before.tensor, before.scale * affine.scale, before.shift * affine.scale + affine.shift)
             affines[node.output[0]] = affine
             nodes.append(_depthwise(affine, node, graph))
-        elif node.op_type == "MaxPool" and node.input[0] in positive and any(_attribute(node, "pads", [])):
-            nodes += _padded_with_zero(node, graph)
+        elif node.op_type == "MaxPool" and (mode := padding_mode(node, positive)):
+            nodes += _padded(node, mode, graph)
         else:
             nodes.append(node)
     del graph.node[:]
@@ -152,7 +159,32 @@ def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
 
 
-def _padded_with_zero(node: onnx.NodeProto, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+def never_negative(graph: onnx.GraphProto) -> set[str]:
+    """Tensors without a value below zero, whatever the input."""
+    found: set[str] = set()
+    for node in graph.node:
+        if node.op_type in NEVER_NEGATIVE or (node.op_type in KEEP_SIGN and found.issuperset(node.input)):
+            found |= set(node.output)
+    return found
+
+
+def padding_mode(node: onnx.NodeProto, positive: set[str]) -> str:
+    """What may stand around the input of a max pooling without being its maximum; empty: nothing known.
+
+    Zeros around what is never negative. Else a reflection, where every window that reaches over the edge holds the
+    reflected values themselves, too.
+    """
+    pads, kernel = _attribute(node, "pads", []), _attribute(node, "kernel_shape", [])
+    if not any(pads) or len(pads) != 4:
+        return ""
+    if node.input[0] in positive:
+        return "constant"
+    plain = max(_attribute(node, "dilations", [1])) == 1 and not _attribute(node, "ceil_mode", 0)
+    inside = all(2 * pad < size for pad, size in zip(pads, kernel * 2, strict=True))
+    return "reflect" if plain and inside else ""
+
+
+def _padded(node: onnx.NodeProto, mode: str, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     (top, left, bottom, right), name = _attribute(node, "pads", []), f"{node.output[0]}.padded"
     pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
     graph.initializer.append(numpy_helper.from_array(pads, f"{name}.pads"))
@@ -162,7 +194,7 @@ def _padded_with_zero(node: onnx.NodeProto, graph: onnx.GraphProto) -> list[onnx
     for attribute in pool.attribute:
         if attribute.name == "pads":
             attribute.ints[:] = [0, 0, 0, 0]
-    return [helper.make_node("Pad", [node.input[0], f"{name}.pads"], [name], name), pool]
+    return [helper.make_node("Pad", [node.input[0], f"{name}.pads"], [name], name, mode=mode), pool]
 
 
 def per_channel(node: onnx.NodeProto, constants: Arrays, ranks: dict[str, int]) -> Affine | None:

@@ -7,6 +7,7 @@ backend computes wrongly or refuses. float16 and uint8_weights are smaller downl
 from export.tensorflow_graph import load_graph, nhwc  # isort: skip  # before TensorFlow
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
-from export.operators import inexpressible
+from export.operators import inexpressible, modules
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
@@ -30,7 +31,25 @@ SOURCES = {
 ENTRY = "model.json"
 SHARD = 4 * 2**20
 """Bytes of a file of weights: what browsers keep in their cache."""
-OPTIMIZERS = ["debug_stripper", "remap", "constfold", "arithmetic", "dependency"]
+WITH_BIAS = {"Conv2D", "DepthwiseConv2dNative", "MatMul"}
+ELEMENTWISE = {
+    *(
+        "Add",
+        "AddV2",
+        "Sub",
+        "Mul",
+        "RealDiv",
+        "Maximum",
+        "Minimum",
+        "Neg",
+        "Exp",
+        "Erf",
+        "Tanh",
+        "Sigmoid",
+        "Softplus",
+    ),
+    *("Relu", "Relu6", "LeakyRelu", "Elu", "Sqrt", "Rsqrt", "Square"),
+}
 QUANTIZED = 64
 """Values a weight has at least to be worth fewer bits; biases and scalars stay as they are."""
 OPERATORS = Path(__file__).parents[1] / "tfjs_operators.txt"
@@ -46,7 +65,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     )
     graph = optimised(loaded.function)
     straighten(graph)
-    check_operators(graph)
+    check_operators(graph, Path(source))
     weights = take_weights(graph)
     manifest = write_weights(weights, precision, Path(out))
     places = {name: tensor.name for name, tensor in zip(loaded.outputs, loaded.function.outputs, strict=True)}
@@ -86,18 +105,141 @@ def _described(tensor: Tensor, name: str) -> dict[str, Any]:
 
 
 def optimised(frozen: Any) -> Any:
-    """The graph as grappler leaves it: constants folded, convolutions fused with bias and activation."""
+    """The graph as grappler leaves it: constants folded, convolutions and products fused with bias and activation."""
     graph = frozen.graph.as_graph_def()
+    fetch = [tensor.name for tensor in [*frozen.inputs, *frozen.outputs]]
+    spell_out(graph)
+    graph = grappler(graph, fetch, ["debug_stripper", "constfold", "arithmetic", "dependency"])
+    keep_layout(graph, {name.partition(":")[0] for name in fetch})
+    add_biases(graph)
+    return grappler(graph, fetch, ["remap", "constfold", "dependency"])
+
+
+def spell_out(graph: Any) -> None:
+    """What TF.js does not have, by what it has: erfc(x), of which TensorFlow makes GELU, is 1 − erf(x)."""
+    for node in [node for node in graph.node if node.op == "Erfc"]:
+        inner = graph.node.add(name=f"{node.name}/erf", op="Erf", input=list(node.input))
+        inner.attr["T"].CopyFrom(node.attr["T"])
+        _constant(graph, f"{node.name}/one", np.array(1, np.float32))
+        node.op, node.input[:] = "Sub", [f"{node.name}/one", inner.name]
+
+
+def grappler(graph: Any, fetch: list[str], optimizers: list[str]) -> Any:
+    """TensorFlow's optimizer of graphs; tensors in `fetch` stay."""
     for node in graph.node:
-        node.device = ""
-    meta = tf.compat.v1.train.export_meta_graph(graph_def=graph, graph=frozen.graph)
-    fetch = meta_graph_pb2.CollectionDef()
-    fetch.node_list.value.extend(tensor.name for tensor in [*frozen.inputs, *frozen.outputs])
-    meta.collection_def["train_op"].CopyFrom(fetch)
+        node.device = "/device:CPU:0"  # without one, nothing is fused
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+    meta = tf.compat.v1.train.export_meta_graph(graph_def=whole.as_graph_def(), graph=whole)
+    kept = meta_graph_pb2.CollectionDef()
+    kept.node_list.value.extend(fetch)
+    meta.collection_def["train_op"].CopyFrom(kept)
     config = config_pb2.ConfigProto()
-    config.graph_options.rewrite_options.optimizers[:] = OPTIMIZERS
+    config.graph_options.rewrite_options.optimizers[:] = optimizers
     config.graph_options.rewrite_options.min_graph_nodes = -1
-    return tf_optimizer.OptimizeGraph(config, meta)
+    optimised = tf_optimizer.OptimizeGraph(config, meta)
+    for node in optimised.node:
+        node.device = ""
+    return optimised
+
+
+def add_biases(graph: Any) -> None:
+    """What adds one constant per channel to a convolution or a product is a BiasAdd, which grappler fuses.
+
+    One constant for all channels is none: the wasm backend refuses a bias without an axis.
+    """
+    nodes = {node.name: node for node in graph.node}
+    for node in list(graph.node):
+        if node.op != "AddV2":
+            continue
+        for product, bias in (node.input, reversed(node.input)):
+            before, constant = nodes.get(_name(product)), nodes.get(_name(bias))
+            if before is None or before.op not in WITH_BIAS or constant is None or constant.op != "Const":
+                continue
+            value, channels = tf.make_ndarray(constant.attr["value"].tensor), _channels(before, nodes)
+            if value.size != channels or value.shape[-1:] != (channels,):
+                continue
+            made = f"{node.name}/bias"
+            _constant(graph, made, value.reshape(-1))
+            node.op, node.input[:] = "BiasAdd", [product, made]
+            node.attr["data_format"].s = b"NHWC"
+            break
+
+
+def _channels(node: Any, nodes: Mapping[str, Any]) -> int | None:
+    """Of what a convolution or a product gives, where its weights are constant."""
+    weights = nodes.get(_name(node.input[1]))
+    if weights is None or weights.op != "Const":
+        return None
+    shape = [axis.size for axis in weights.attr["value"].tensor.tensor_shape.dim]
+    if node.op == "DepthwiseConv2dNative":
+        return int(shape[2] * shape[3])
+    turned = node.op == "MatMul" and node.attr["transpose_b"].b
+    return int(shape[0] if turned else shape[-1])
+
+
+def _name(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def keep_layout(graph: Any, fixed: Collection[str]) -> None:
+    """Elementwise operators between a transposition and its inverse do without both.
+
+    onnx2tf adds residuals in ONNX's layout: two transpositions of the activations for each. Here a transposition goes
+    behind an elementwise operator all of whose inputs are transposed alike, until it meets its inverse. Nodes in
+    `fixed` stay.
+    """
+    changed = True
+    while changed:
+        nodes = {node.name: node for node in graph.node}
+        changed = False
+        for node in list(graph.node):
+            axes = _axes(node, nodes)
+            if axes:
+                inner = _axes(nodes[_name(node.input[0])], nodes)
+                if inner and node.name not in fixed and [inner[axis] for axis in axes] == sorted(axes):
+                    changed |= _redirect(graph, node.name, nodes[_name(node.input[0])].input[0])
+            elif node.op in ELEMENTWISE and node.name not in fixed:
+                changed |= _behind(graph, node, nodes)
+
+
+def _behind(graph: Any, node: Any, nodes: dict[str, Any]) -> bool:
+    """Move the transpositions of an operator's inputs behind it."""
+    inputs = [nodes[_name(name)] for name in node.input]
+    found = [axes for one in inputs if (axes := _axes(one, nodes))]
+    if not found or any(axes != found[0] for axes in found):
+        return False
+    others = [one for one in inputs if not _axes(one, nodes)]
+    if any(one.op != "Const" or one.attr["value"].tensor.tensor_shape.dim for one in others):  # but single numbers
+        return False
+    turned = f"{node.name}/transposed"
+    _redirect(graph, node.name, turned)
+    for index, one in enumerate(inputs):
+        if _axes(one, nodes):
+            node.input[index] = one.input[0]
+    _constant(graph, f"{turned}/axes", np.array(found[0], np.int32))
+    _transpose(graph, turned, node.name, f"{turned}/axes")
+    for one in graph.node[-2:]:
+        nodes[one.name] = one
+    return True
+
+
+def _axes(node: Any, nodes: Mapping[str, Any]) -> list[int]:
+    """Of a transposition by constant axes; empty for every other operator."""
+    if node.op != "Transpose" or nodes[_name(node.input[1])].op != "Const":
+        return []
+    axes: list[int] = tf.make_ndarray(nodes[_name(node.input[1])].attr["value"].tensor).tolist()
+    return axes
+
+
+def _redirect(graph: Any, name: str, other: str) -> bool:
+    """What reads the first output of a node reads another tensor; → whether anything did."""
+    found = False
+    for node in graph.node:
+        for index, given in enumerate(node.input):
+            if given in {name, f"{name}:0"}:
+                node.input[index], found = other, True
+    return found
 
 
 def straighten(graph: Any) -> None:
@@ -126,10 +268,14 @@ def _transposed(graph: Any, nodes: dict[str, Any], name: str) -> str:
         _constant(graph, made, np.ascontiguousarray(value.T))
         return made
     _constant(graph, f"{made}/axes", np.array([1, 0], np.int32))
-    node = graph.node.add(name=made, op="Transpose", input=[name, f"{made}/axes"])
+    _transpose(graph, made, name, f"{made}/axes")
+    return made
+
+
+def _transpose(graph: Any, name: str, tensor: str, axes: str) -> None:
+    node = graph.node.add(name=name, op="Transpose", input=[tensor, axes])
     node.attr["T"].type = tf.float32.as_datatype_enum
     node.attr["Tperm"].type = tf.int32.as_datatype_enum
-    return made
 
 
 def _constant(graph: Any, name: str, value: Array) -> None:
@@ -138,12 +284,12 @@ def _constant(graph: Any, name: str, value: Array) -> None:
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
 
 
-def check_operators(graph: Any) -> None:
+def check_operators(graph: Any, source: Path) -> None:
     """Every one is among those TF.js knows. Raises Inexpressible."""
     known = set(OPERATORS.read_text().split())
     unknown = {node.op for node in graph.node} - known
     if unknown:
-        raise inexpressible("TensorFlow.js", dict.fromkeys(sorted(unknown), ""))
+        raise inexpressible("TensorFlow.js", modules(sorted(unknown), source))
 
 
 def take_weights(graph: Any) -> dict[str, Array]:

@@ -26,7 +26,7 @@ from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
 from export import check, memory
-from export.operators import inexpressible
+from export.operators import inexpressible, modules
 from export.tflite_metadata import Description, Image, with_metadata
 from export.tflite_metadata import Tensor as Described
 from pipeline.checkpoint import Checkpoint, Tensor
@@ -114,7 +114,7 @@ def from_saved_model(source: Path, settings: dict[str, Any], calibration: Arrays
         missing = re.search(r"(?:TF Select|Custom) ops: ([\w, ]+)", str(error))
         if missing:
             operators = [name.strip() for name in missing[1].split(",")]
-            raise inexpressible("TFLite", dict.fromkeys(operators, "")) from error
+            raise inexpressible("TFLite", modules(operators, source)) from error
         raise
     return model
 
@@ -225,10 +225,8 @@ def check_scales(model: bytes) -> None:
     for tensor in flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0].tensors:
         scales = tensor.quantization.scale if tensor.quantization is not None else None
         if scales is not None and len(scales) and not np.max(scales) < SANE_SCALE:
-            name = tensor.name.decode()
-            raise ValueError(
-                f"the quantization step of {name} is {np.max(scales):.1e}: its range has an infinite value"
-            )
+            name = tensor.name.decode().rpartition(";")[2]  # of fused operators, the last
+            raise ValueError(f"a quantization step is {np.max(scales):.1e}: an infinite value in the range of {name}")
 
 
 def run(model: bytes, arrays: Arrays) -> Arrays:

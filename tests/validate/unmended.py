@@ -1,26 +1,74 @@
-"""Runs in the `tensorflow` toolchain: conversions without one of their mends, to see what the mend is for."""
+"""Runs in the `tensorflow` toolchain: conversions without one of their mends, to see what the mend is for.
+
+Each call has a process of its own, so nothing is put back.
+"""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 from ai_edge_quantizer import quantizer, recipe
 
-from export.targets import tflite
+from export.targets import saved_model, tfjs, tflite  # isort: skip  # before TensorFlow
+
+import tensorflow as tf
 
 
 def dense_layers_per_row(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """TFLiteConverter's own dynamic range: FULLY_CONNECTED version 12."""
-    before = tflite.PLAIN["int8_dynamic"]
     tflite.PLAIN["int8_dynamic"] = tflite.OPTIMIZED
-    try:
-        return tflite.convert(Path(source), Path(checkpoint), "int8_dynamic", Path(out))
-    finally:
-        tflite.PLAIN["int8_dynamic"] = before
+    return tflite.convert(Path(source), Path(checkpoint), "int8_dynamic", Path(out))
 
 
 def ai_edge_dynamic(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """AI Edge Quantizer's dynamic range."""
-    made = quantizer.Quantizer(tflite.from_saved_model(Path(source), {}), recipe.dynamic_wi8_afp32())
+    made = quantizer.Quantizer(tflite.exact(Path(source)), recipe.dynamic_wi8_afp32())
     content = bytes(made.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model)
     (Path(out) / "model.tflite").write_bytes(content)
     return {"entry": "model.tflite"}
+
+
+def turned_products(source: str, checkpoint: str, out: str, mend: bool) -> dict[str, Any]:
+    """Matrix products whose second factor is stored transposed, as PyTorch and ONNX have it."""
+    optimised = tfjs.optimised
+
+    def turned(frozen: Any) -> Any:
+        graph = optimised(frozen)
+        nodes = {node.name: node for node in graph.node}
+        products = [node for node in graph.node if node.op == "_FusedMatMul"]
+        for node in products:
+            weights = nodes[node.input[1]].attr["value"].tensor
+            weights.CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(tf.make_ndarray(weights).T)))
+            node.attr["transpose_b"].b = True
+        assert products
+        return graph
+
+    tfjs.optimised = turned
+    if not mend:
+        tfjs.straighten = lambda graph: None
+    return tfjs.convert(Path(source), Path(checkpoint), "float32", Path(out))
+
+
+def constants_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
+    """Normalisation not as a depthwise convolution."""
+    saved_model.prepare = lambda model: model
+    return saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
+
+
+def maxima_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
+    """Max pooling with onnx2tf's padding, in int8; `source` is the ONNX file."""
+    saved_model.padding_mode = lambda node, positive: ""
+    saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
+    return tflite.convert(Path(out) / saved_model.VERSION, Path(checkpoint), "int8", Path(out))
+
+
+def prepare(files: dict[str, str]) -> None:
+    """With all mends: ONNX to ONNX."""
+    for source, out in files.items():
+        onnx.save(saved_model.prepare(onnx.load(source)), out)
+
+
+def check_operators(source: str) -> None:
+    """Whether onnx2tf knows them."""
+    saved_model.check_operators(onnx.load(source))
