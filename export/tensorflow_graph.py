@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from export import memory
 from pipeline.checkpoint import Tensor
 
 SERVING = "serving_default"
@@ -55,13 +56,20 @@ def load_graph(folder: Path, batch: int | None = None) -> Graph:
         for name, spec in function.structured_input_signature[1].items()
     )
     names = [spec.name for spec in inputs]
-    frozen = freeze(lambda *values: function(**dict(zip(names, values, strict=True))), inputs)
-    return Graph(frozen, inputs, tuple(sorted(function.structured_outputs)), batch)
+    whole = traced(lambda *values: function(**dict(zip(names, values, strict=True))), inputs)
+    memory.release()
+    return Graph(convert_variables_to_constants_v2(whole), inputs, tuple(sorted(function.structured_outputs)), batch)
+
+
+def traced(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """A concrete function of inputs of these TensorSpecs."""
+    return tf.function(call).get_concrete_function(*inputs)
 
 
 def freeze(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
-    """A concrete function of inputs of these TensorSpecs, with every variable a constant and every call inlined."""
-    return convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*inputs))
+    """A concrete function without a variable. What has none is left as it is: freezing takes ten times its size."""
+    found = traced(call, inputs)
+    return convert_variables_to_constants_v2(found) if found.variables else found
 
 
 def by_name(frozen: Any, names: Sequence[str]) -> Callable[..., dict[str, Any]]:

@@ -86,8 +86,6 @@ def adaptive_average(image: Any, output_size: list[int]) -> Any:
     from onnxscript import opset18 as op
 
     sizes, wanted = [int(axis) for axis in image.shape[2:]], list(output_size)
-    if wanted == [1, 1]:
-        return op.GlobalAveragePool(image)
     if all(size % count == 0 for size, count in zip(sizes, wanted, strict=True)):
         windows = [size // count for size, count in zip(sizes, wanted, strict=True)]
         return op.AveragePool(image, kernel_shape=windows, strides=windows)

@@ -21,7 +21,7 @@ import onnxruntime
 import tensorflow as tf
 from onnx import helper, numpy_helper
 
-from export import check
+from export import check, memory
 from export.operators import first_modules, inexpressible, module_of
 from pipeline.checkpoint import Checkpoint, Tensor
 
@@ -55,8 +55,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     for way in WAYS:
         name = way.__name__
         try:
-            network = way(prepared, inputs)
-            save(network, inputs, outputs, Path(out) / VERSION)
+            batch = build(way, prepared, inputs, outputs, Path(out) / VERSION)
             ratio = check.least(run(Path(out) / VERSION, golden, inputs, outputs), reference)
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
             print(f"{name}: {type(error).__name__}: {error}")
@@ -71,7 +70,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
             }
             return {
                 "entry": VERSION,
-                "findings": [ONE_BY_ONE] if network.batch else [],
+                "findings": [ONE_BY_ONE] if batch else [],
                 "details": details | ({"tried": tried} if tried else {}),
                 "inputs": [asdict(tensor) for tensor in inputs],
                 "outputs": [asdict(tensor) for tensor in outputs],
@@ -285,6 +284,23 @@ def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
     return [tf.TensorSpec([batch, *one.shape[1:]], one.dtype, one.name) for one in inputs]
 
 
+def build(
+    way: Callable[[onnx.ModelProto, tuple[Tensor, ...]], Network],
+    model: onnx.ModelProto,
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    out: Path,
+) -> int | None:
+    """One way's SavedModel; → the only batch size its graph takes. What it left in memory is given back."""
+    try:
+        network = way(model, inputs)
+        memory.release()
+        save(network, inputs, outputs, out)
+        return network.batch
+    finally:
+        memory.release()
+
+
 def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
     """A SavedModel with `serving_default`, for any batch size and with the checkpoint's names.
 
@@ -293,6 +309,7 @@ def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ..
     frozen = freeze(
         lambda *values: network.call(values[0] if len(values) == 1 else list(values)), specs(inputs, network.batch)
     )
+    memory.release()
     direct = by_name(frozen, [tensor.name for tensor in outputs])
 
     def mapped(*values: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
+from export import memory
 from export.operators import inexpressible, modules
 from pipeline.checkpoint import Checkpoint, Tensor
 
@@ -64,6 +65,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
         [_batched(nhwc(one), loaded.batch) for one in tensors] for tensors in (opened.inputs, opened.outputs)
     )
     graph = optimised(loaded.function)
+    memory.release()
     straighten(graph)
     check_operators(graph, Path(source))
     weights = take_weights(graph)
@@ -110,6 +112,7 @@ def optimised(frozen: Any) -> Any:
     fetch = [tensor.name for tensor in [*frozen.inputs, *frozen.outputs]]
     spell_out(graph)
     graph = grappler(graph, fetch, ["debug_stripper", "constfold", "arithmetic", "dependency"])
+    split_groups(graph)
     keep_layout(graph, {name.partition(":")[0] for name in fetch})
     add_biases(graph)
     return grappler(graph, fetch, ["remap", "constfold", "dependency"])
@@ -130,17 +133,49 @@ def grappler(graph: Any, fetch: list[str], optimizers: list[str]) -> Any:
         node.device = "/device:CPU:0"  # without one, nothing is fused
     with tf.Graph().as_default() as whole:
         tf.import_graph_def(graph, name="")
-    meta = tf.compat.v1.train.export_meta_graph(graph_def=whole.as_graph_def(), graph=whole)
+    meta = tf.compat.v1.train.export_meta_graph(graph_def=graph, graph=whole)
     kept = meta_graph_pb2.CollectionDef()
     kept.node_list.value.extend(fetch)
     meta.collection_def["train_op"].CopyFrom(kept)
     config = config_pb2.ConfigProto()
     config.graph_options.rewrite_options.optimizers[:] = optimizers
     config.graph_options.rewrite_options.min_graph_nodes = -1
+    del graph, whole
+    memory.release()
     optimised = tf_optimizer.OptimizeGraph(config, meta)
+    memory.release()
     for node in optimised.node:
         node.device = ""
     return optimised
+
+
+def split_groups(graph: Any) -> None:
+    """A convolution in groups as one for each group, which is all TF.js has."""
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+    nodes = {node.name: node for node in graph.node}
+    for node in [node for node in graph.node if node.op == "Conv2D"]:
+        kernel = nodes[_name(node.input[1])]
+        name, channels = node.name, whole.get_operation_by_name(node.name).inputs[0].shape[3]
+        if kernel.op != "Const" or channels == kernel.attr["value"].tensor.tensor_shape.dim[2].size:
+            continue
+        weights = tf.make_ndarray(kernel.attr["value"].tensor)
+        groups = channels // weights.shape[2]
+        _constant(graph, f"{name}/axis", np.array(3, np.int32))
+        parts = graph.node.add(name=f"{name}/parts", op="Split", input=[f"{name}/axis", node.input[0]])
+        parts.attr["T"].CopyFrom(node.attr["T"])
+        parts.attr["num_split"].i = groups
+        for index, some in enumerate(np.split(weights, groups, axis=3)):
+            _constant(graph, f"{name}/kernel{index}", np.ascontiguousarray(some))
+            part = graph.node.add()
+            part.CopyFrom(node)
+            part.name = f"{name}/group{index}"
+            part.input[:] = [f"{parts.name}:{index}", f"{name}/kernel{index}"]
+        node.op, node.input[:] = "ConcatV2", [*(f"{name}/group{index}" for index in range(groups)), f"{name}/axis"]
+        kept = node.attr["T"].type
+        node.attr.clear()
+        node.attr["T"].type, node.attr["Tidx"].type = kept, tf.int32.as_datatype_enum
+        node.attr["N"].i = groups
 
 
 def add_biases(graph: Any) -> None:

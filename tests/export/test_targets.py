@@ -1,6 +1,7 @@
 """Every target that is found, really converted; and what each promises of its own."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -138,3 +139,38 @@ def test_an_artifact_that_cannot_run_is_not_blamed_on_the_cross_check(run: Run, 
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(Exception, match=r"model\.onnx"):
         target.cross_check(run.checkpoint, tmp_path / "model.onnx")
+
+
+def test_the_operators_of_tensorflow_js_are_those_of_the_runtime() -> None:
+    web = toolchain.find()["web"]
+    web.build()
+    lists = web.home / "node_modules" / "@tensorflow" / "tfjs-converter" / "dist" / "operations" / "op_list"
+    known = {name for file in lists.glob("*.js") for name in re.findall(r"'tfOpName': '(\w+)'", file.read_text())}
+    assert len(known) > 200
+    assert set((toolchain.ROOT / "export" / "tfjs_operators.txt").read_text().split()) == known
+
+
+@pytest.mark.parametrize(
+    ("size", "kinds"),
+    [
+        (1, ["ReduceMean"]),
+        (5, ["AveragePool"]),
+        (4, ["MatMul", "MatMul"]),
+        ((7, 12), ["MatMul", "MatMul"]),
+        ((10, None), ["AveragePool"]),
+    ],
+)
+def test_adaptive_average_pooling_is_exported_without_gathering(
+    tmp_path: Path, size: int | tuple[int, int | None], kinds: list[str]
+) -> None:
+    pool, image = torch.nn.AdaptiveAvgPool2d(size).eval(), torch.rand(3, 2, 10, 15)
+    table = {torch.ops.aten._adaptive_avg_pool2d.default: target.adaptive_average}
+    shapes = ({0: torch.export.Dim("batch")},)
+    options = {"dynamic_shapes": shapes, "custom_translation_table": table, "verbose": False}
+    program = torch.onnx.export(pool, (image,), dynamo=True, **options)
+    assert program
+    program.save(str(tmp_path / "model.onnx"))
+    assert [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node] == kinds
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    assert np.abs(found - pool(image).numpy()).max() < 1e-6

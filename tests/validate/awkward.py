@@ -1,5 +1,5 @@
-"""A small network of what converters have got wrong: hard-swish, depthwise convolutions, padded maxima of what may be
-negative and of what may not, linear layers with a bias.
+"""A small network of what converters have got wrong: hard-swish, GELU, convolutions by channel and in groups, padded
+maxima of what may be negative and of what may not, linear layers with a bias.
 """
 
 from torch import nn
@@ -18,6 +18,8 @@ def awkward(num_classes: int) -> nn.Module:
         nn.Conv2d(16, 32, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(32, 32, 3, padding=1, groups=4),
+        nn.GELU(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(32, 64),
