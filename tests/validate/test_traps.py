@@ -1,6 +1,8 @@
 """What the usual tools get wrong silently, made on purpose: the validator sees each, and says what it is."""
 
+import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,16 @@ def test_an_awkward_network_is_right_everywhere(awkward: Path) -> None:
             assert result.status == "pass", (name, result.reason)
     said = Run.open("tiny").artifact("tflite/int8").details["quantizers_sqnr_db"]
     assert min(map(float, said.values())) > 20
+
+
+@pytest.mark.slow
+def test_tensorflow_js_gets_fused_operators_in_one_layout(awkward: Path) -> None:
+    model = json.loads(Run.open("tiny").artifact("tfjs/float32").path.read_text())
+    kinds = Counter(node["op"] for node in model["modelTopology"]["node"])
+    assert (kinds["_FusedMatMul"], kinds["MatMul"]) == (2, 0)
+    assert kinds["_FusedConv2D"] == 3
+    assert kinds["Conv2D"] == 4  # the groups
+    assert kinds["Transpose"] <= 1
 
 
 @pytest.mark.slow
