@@ -203,7 +203,9 @@ def test_outputs_that_cannot_be_read_are_one_row(released: Path, tmp_path: Path)
 
 def test_a_slow_runtime_takes_fewer_samples_and_the_report_says_how_many(released: Path, tmp_path: Path) -> None:
     source = (runner.FOLDER / "onnx_in_onnxruntime.py").read_text()
-    slow = source.replace("        return dict(", "        __import__('time').sleep(0.3)\n        return dict(")
+    slow = source.replace(
+        "        return dict(", "        __import__('time').sleep(0.01 * len(inputs['image']))\n        return dict("
+    )
     assert slow != source
     (tmp_path / "onnx_in_slow.py").write_text(slow + "\nCOLLECT_S = 0.1\n")
     result = check(runner.find(tmp_path))["onnx/float32 in slow"]
