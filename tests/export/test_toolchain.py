@@ -29,6 +29,7 @@ def hoard():
     while True:
         hoarded.append(bytearray(os.urandom(2**20)) * 20)
         time.sleep(0.01)
+def big(): return len([bytes(bytearray(os.urandom(2**20)) * 200)])
 def rubbish():
     for number in range(3, 30):
         try: os.write(number, b"Segmentation fault (core dumped)\\n")
@@ -65,6 +66,16 @@ def test_a_worker_does_one_job_after_the_other(worker: Worker, jobs: Path) -> No
     assert done.value == "xy"
     assert done.peak_memory > 5 * 2**20
     assert 0 <= done.seconds < 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the peak anew")
+def test_the_peak_of_a_job_is_its_own(worker: Worker, jobs: Path) -> None:
+    peaks = [
+        worker.call(jobs, function, arguments, jobs.with_name("job.log"), 30).peak_memory
+        for function, arguments in (("add", {"a": 1, "b": 2}), ("big", {}), ("add", {"a": 1, "b": 2}))
+    ]
+    assert peaks[1] > peaks[0] + 190 * 2**20
+    assert peaks[2] < peaks[0] + 50 * 2**20
 
 
 def test_what_a_converter_prints_goes_to_its_log_and_is_taken_for_nothing(worker: Worker, jobs: Path) -> None:
