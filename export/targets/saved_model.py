@@ -174,11 +174,11 @@ def padding_mode(node: onnx.NodeProto, positive: set[str]) -> str:
     reflected values themselves, too.
     """
     pads, kernel = _attribute(node, "pads", []), _attribute(node, "kernel_shape", [])
-    if not any(pads) or len(pads) != 4:
+    if not any(pads) or len(pads) != 4 or _attribute(node, "ceil_mode", 0):  # it counts windows by what is padding
         return ""
     if node.input[0] in positive:
         return "constant"
-    plain = max(_attribute(node, "dilations", [1])) == 1 and not _attribute(node, "ceil_mode", 0)
+    plain = max(_attribute(node, "dilations", [1])) == 1
     inside = all(2 * pad < size for pad, size in zip(pads, kernel * 2, strict=True))
     return "reflect" if plain and inside else ""
 
