@@ -57,6 +57,8 @@ def commands() -> list[str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What git would give to a user, with this checkout's environment."""
+    # Brought up to date here: make in the copy would tie it to the copy.
+    subprocess.run(["make", "setup"], cwd=ROOT, capture_output=True, check=True)
     place = tmp_path / "anywhere"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
