@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -85,6 +86,12 @@ class Checkpoint:
     def finished(self) -> bool:
         """False for a checkpoint written in the course of a training."""
         return bool(self.progress["finished"])
+
+    @property
+    def model_name(self) -> str:
+        """As in the configuration it was trained with: `mobilenet_v3_small`."""
+        name: str = tomllib.loads((self.folder / CONFIG).read_text(encoding="utf-8"))["model"]["name"]
+        return name
 
     @classmethod
     def open(cls, folder: Path) -> "Checkpoint":

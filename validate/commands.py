@@ -31,6 +31,9 @@ def validate(
         list[str] | None, typer.Option(help='A row that may be refused: "tflite/int8 in tflite_runtime".')
     ] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help='Rows not to run: "* in chromium webgpu".')] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Rows to run, and no others.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="An earlier report.json: what got worse is said.")] = None,
+    baseline_fails: Annotated[bool, typer.Option("--baseline-fails", help="… and fails.")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with a section [validate].")] = None,
 ) -> None:
     """Run every artifact in every runtime and prove parity: runs/RUN/report."""
@@ -41,7 +44,14 @@ def validate(
     from validate import parity, report, runner, settings
 
     console = Console()
-    wanted = settings.read(config, require, accept or [], leave_out or [])
+    wanted = settings.read(
+        config,
+        require=require,
+        accept=accept or [],
+        leave_out=leave_out or [],
+        only=only or [],
+        baseline_fails=baseline_fails,
+    )
     opened = Run.open(run)
     with console.status("") as status:
         result = parity.check(
@@ -51,10 +61,14 @@ def validate(
             lambda text: status.update(f"running {text} …"),
             toolchain.find(),
             wanted,
+            baseline,
         )
-    report.write(result, opened.folder / "report" / "report.json")
     console.print(report.render(result), soft_wrap=True)
-    console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)
+    if wanted.only:
+        console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
+    else:
+        report.write(result, opened.folder / "report" / "report.json")
+        console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)
     raise typer.Exit(result.exit_status)
 
 

@@ -73,6 +73,25 @@ def _cosine(a: Array, g: Array) -> float:
     return min(1.0, float(a @ g) / lengths) if lengths else float("nan")
 
 
+BINS = 24
+"""Of a histogram, each of one ratio."""
+NEAREST = 1e-3
+"""The first bin's upper end, as a share of the greatest difference."""
+
+
+def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
+    """How many finite values lie how far apart: edges (`BINS` + 1, even on a logarithmic scale) and counts.
+
+    The first bin has everything nearer, too. Equal arrays are in the first.
+    """
+    distance = np.abs(actual.astype(np.float64) - golden).ravel()
+    greatest = float(distance.max()) or 1.0
+    edges = greatest * np.logspace(np.log10(NEAREST), 0, BINS + 1)
+    edges[-1] = greatest
+    counts, _ = np.histogram(np.clip(distance, edges[0], None), edges)
+    return edges.tolist(), counts.tolist()
+
+
 def agreement(actual: Array, golden: Array) -> float:
     """Share of samples whose decision (N,) is golden's."""
     return float((actual == golden).mean())

@@ -10,6 +10,7 @@
 import { encode, open, size } from "./safetensors.mjs";
 
 const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
+const PROBED = 2; // samples that are run once more, and each alone
 const WARM_UP = 5; // calls with one sample before latency is taken …
 const WARM_UP_MS = 5_000; // … of slow ones fewer
 const TIMED = 50; // calls timed at most …
@@ -46,13 +47,27 @@ export async function run(job, read, write) {
   for (; done < count && (done === 0 || performance.now() < end); done += batch) {
     parts.push(float32(await infer(slice(inputs, done, done + batch)), manifest));
   }
-  await write(encode(concatenate(parts)));
+  await write(encode({ ...concatenate(parts), ...(await probed(infer, slice(inputs, 0, PROBED), manifest, batch)) }));
   const times = await latency(infer, slice(inputs, 0, 1));
   return {
     runtime_version: await runner.version(),
     samples: Math.min(done, count),
     latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
   };
+}
+
+/** Outputs of a few inputs in one call, of the same again and, where there are batches, of each alone, by name:
+ what tells whether they depend on anything but the input. */
+async function probed(infer, few, manifest, batch) {
+  const count = Math.min(PROBED, Object.values(few)[0].shape[0]);
+  const ways = { together: batch, again: batch, ...(batch > 1 ? { alone: 1 } : {}) };
+  const found = {};
+  for (const [way, size] of Object.entries(ways)) {
+    const parts = [];
+    for (let at = 0; at < count; at += size) parts.push(float32(await infer(slice(few, at, at + size)), manifest));
+    for (const [name, array] of Object.entries(concatenate(parts))) found[`${way}.${name}`] = array;
+  }
+  return found;
 }
 
 /** Golden's inputs, (N, 3, H, W) float32, in the layout and type that the artifact takes. */

@@ -19,12 +19,11 @@ from safetensors.numpy import load_file
 from export import toolchain
 from export.artifact import Artifact, BadInput, Run
 from export.toolchain import Toolchain, WorkerFailed
-from validate import machine, tasks
-from validate.compare import agreement, compare, varies
-from validate.report import Agreement, Judgement, Latency, Metric, Output, Report, Result, Status, verdict
+from validate import baseline, evidence, machine
+from validate.judge import Row, judge
+from validate.report import Model, Report, Result, verdict
 from validate.runner import Runner
 from validate.settings import ValidateConfig
-from validate.tolerance import FLOOR_MULTIPLE, TABLE, Tolerance
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 LEFT_OUT = "left out by the configuration."
@@ -67,10 +66,11 @@ def check(
     progress: Callable[[str], None],
     toolchains: dict[str, Toolchain] | None = None,
     settings: ValidateConfig | None = None,
+    earlier: Path | None = None,
 ) -> Report:
-    """All that was ever exported in this run, in all that can run it.
+    """All that was ever exported in this run, in all that can run it; compared with an `earlier` report.
 
-    Raises BadInput for artifacts that cannot be trusted.
+    Raises BadInput for artifacts that cannot be trusted, and where nothing could be judged.
     """
     settings = settings or ValidateConfig()
     toolchains = toolchain.find() if toolchains is None else toolchains
@@ -78,23 +78,25 @@ def check(
     if not expected:
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     golden = run.checkpoint.golden()
-    _check_golden(golden, run)
+    warnings = evidence.check(run, golden)
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
-    results: list[Result] = []
-    for name, artifact in artifacts.items():
-        target = name.partition("/")[0]
-        places = [
-            Place(runner, backend, toolchains[runner.toolchain])
-            for runner in runners
-            if runner.target == target
-            for backend in runner.backends
-        ]
-        results += _one_artifact(run, name, artifact, places, golden, threads, progress, settings)
+    places = [
+        (name, place) for name in expected for place in _places(name.partition("/")[0], runners, toolchains, settings)
+    ]
+    model = _model(run)
+    before = baseline.read(earlier, model) if earlier else None
+    if before:
+        wanted = [row for name, place in places if place and not settings.leaves_out(row := f"{name} in {place.name}")]
+        baseline.check_rows(before, str(earlier), wanted)
+    results = [_one(run, name, artifacts[name], place, golden, threads, progress, settings) for name, place in places]
+    if before:
+        results = [baseline.compare(result, before, settings) for result in results]
     return Report(
-        schema_version=2,
+        schema_version=3,
         run=run.name,
         verdict=verdict(results),
         checkpoint_sha256=run.checkpoint.sha256,
+        model=model,
         task=run.checkpoint.task,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine={
@@ -103,73 +105,87 @@ def check(
             "cores": os.cpu_count(),
             "threads": threads,
         },
-        settings={
-            "require": settings.require,
-            "accept": list(settings.accept),
-            "leave_out": list(settings.leave_out),
-        },
+        settings=dataclasses.asdict(settings),
+        warnings=warnings,
+        baseline=baseline.record(before, str(earlier)) if before else None,
         results=results,
+        localisations=[],
     )
 
 
-def _check_golden(golden: Arrays, run: Run) -> None:
-    """Parity with outputs that say nothing would prove nothing."""
-    for tensor in run.checkpoint.outputs:
-        values = golden[f"output.{tensor.name}"]
-        if not np.isfinite(values).all():
-            raise BadInput(
-                f"golden {tensor.name} of run {run.name}: has values that are no numbers. Train again: anywhere "
-                "train --force."
-            )
-        if not varies(values):
-            raise BadInput(
-                f"golden {tensor.name} of run {run.name}: the same for every input, so parity would prove "
-                "nothing. Train longer, or another model."
-            )
+def _model(run: Run) -> Model:
+    checkpoint = run.checkpoint
+    return Model(
+        checkpoint.model_name,
+        list(checkpoint.labels),
+        {tensor.name: list(tensor.shape) for tensor in checkpoint.inputs},
+        {tensor.name: list(tensor.shape) for tensor in checkpoint.outputs},
+    )
 
 
-def _one_artifact(
+def _places(
+    target: str, runners: Sequence[Runner], toolchains: dict[str, Toolchain], settings: ValidateConfig
+) -> list[Place | None]:
+    """Where artifacts of a target are run; None alone: nowhere."""
+    found: list[Place | None] = [
+        Place(runner, backend, toolchains[runner.toolchain])
+        for runner in runners
+        if runner.target == target
+        for backend in runner.backends
+    ]
+    return found or [None]
+
+
+def _one(
     run: Run,
     name: str,
     artifact: Artifact | None,
-    places: Sequence[Place],
+    place: Place | None,
     golden: Arrays,
     threads: int,
     progress: Callable[[str], None],
     settings: ValidateConfig,
-) -> list[Result]:
+) -> Result:
+    """One row: run and judged, or why not."""
     target, _, precision = name.partition("/")
-    if not places:
+    if place is None:
+        row = Row(artifact, target, precision, "none", "", f"anywhere validate {run.name}")
         reason = f"no runner for target {target}. Add validate/runners/{target}_in_<runtime>.py."
-        return [_unmeasured(target, precision, "none", "", "not_run", reason, artifact)]
-    results = []
-    everything = settings.require == "all"
-    for place in places:
-        runtime, row, absent = place.runner.runtime, f"{name} in {place.name}", place.absent(build=everything)
-        if settings.leaves_out(row):
-            result = _unmeasured(target, precision, runtime, place.backend, "not_run", LEFT_OUT, artifact)
-            results.append(dataclasses.replace(result, settled=True))
-        elif artifact is None:
-            log = run.log("export", name)
-            reason = f"it was to be exported, but there is no artifact. See {log}, then: anywhere export {run.name}."
-            results.append(_unmeasured(target, precision, runtime, place.backend, "not_run", reason, None))
-        elif absent:
-            result = _unmeasured(target, precision, runtime, place.backend, "not_run", absent, artifact)
-            results.append(dataclasses.replace(result, settled=place.optional and not everything))
-        else:
-            progress(row)
-            result = _run_one(run, artifact, place, golden, threads)
-            accepted = result.status == "refused" and settings.accepts(row)
-            results.append(dataclasses.replace(result, settled=result.settled or accepted))
-    return results
+        return row.unmeasured("not_run", reason)
+    wanted = f"{name} in {place.name}"
+    row = Row(
+        artifact,
+        target,
+        precision,
+        place.runner.runtime,
+        place.backend,
+        f'anywhere validate {run.name} --only "{wanted}"',
+        run.log("validate", wanted.replace(" in ", "-").replace(" ", "-")).relative_to(run.folder),
+        settings.tolerance,
+    )
+    absent = place.absent(build=settings.require == "all")
+    if settings.leaves_out(wanted):
+        return row.unmeasured("not_run", LEFT_OUT, settled=True)
+    if artifact is None:
+        log = run.log("export", name)
+        return row.unmeasured(
+            "not_run",
+            f"it was to be exported, but there is no artifact. See {log}, then: anywhere export {run.name}.",
+        )
+    if absent:
+        return row.unmeasured("not_run", absent, settled=place.optional and settings.require != "all")
+    progress(wanted)
+    result = _run(run, row, place, golden, threads)
+    accepted = result.status == "refused" and settings.accepts(wanted)
+    return dataclasses.replace(result, settled=result.settled or accepted)
 
 
-def _run_one(run: Run, artifact: Artifact, place: Place, golden: Arrays, threads: int) -> Result:
+def _run(run: Run, row: Row, place: Place, golden: Arrays, threads: int) -> Result:
     """Measure in a process of its own, then judge."""
-    runner, chain = place.runner, place.toolchain
-    name = f"{artifact.name} {place.name}".replace("/", "-").replace(" ", "-")
-    log = run.log("validate", name)
-    actual = run.folder / "report" / "actual" / f"{name}.safetensors"
+    runner, chain, artifact = place.runner, place.toolchain, row.artifact
+    assert artifact and row.log
+    log = run.folder / row.log
+    actual = run.folder / "report" / "actual" / f"{log.stem}.safetensors"
     actual.parent.mkdir(parents=True, exist_ok=True)
     actual.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -198,177 +214,8 @@ def _run_one(run: Run, artifact: Artifact, place: Place, golden: Arrays, threads
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         reason = str(error) if isinstance(error, (WorkerFailed, BadInput)) else f"it left no readable outputs: {error}"
         refused = isinstance(error, WorkerFailed) and error.kind == "Refused"
-        return _unmeasured(
-            artifact.target,
-            artifact.precision,
-            runner.runtime,
-            place.backend,
-            "refused" if refused else "error",
-            reason.removeprefix("Refused: "),
-            artifact,
-            log.relative_to(run.folder),
-        )
-    return judge(artifact, runner.runtime, place.backend, outputs, golden, measured, log.relative_to(run.folder))
-
-
-def judge(
-    artifact: Artifact,
-    runtime: str,
-    backend: str,
-    actual: Arrays,
-    golden: Arrays,
-    measured: dict[str, Any],
-    log: Path | None,
-) -> Result:
-    """Outputs of the first golden inputs against golden, and all differences against the table."""
-    count, task = int(measured["samples"]), tasks.load(artifact.task)
-    table = TABLE[artifact.precision]
-    expected = {tensor.name: golden[f"output.{tensor.name}"][:count] for tensor in artifact.outputs}
-    problems: list[str] = []
-    if count == 0:
-        problems.append("no golden input was run")
-    for name in sorted(set(actual) - set(expected)):
-        problems.append(f"{name}: an output that golden does not have")
-    outputs: list[Output] = []
-    for name, reference in expected.items():
-        if name not in actual:
-            problems.append(f"{name}: missing among the outputs ({', '.join(actual)})")
-            continue
-        try:
-            outputs.append(_output(name, actual[name], reference, golden[f"oracle.{name}"][:count], table))
-        except ValueError as error:
-            problems.append(f"{name}: {error}")
-    whole = len(outputs) == len(expected) and count > 0
-    agreed, metric = _decisions(task, actual, expected, golden["labels"][:count], table) if whole else (None, None)
-    problems += _beyond(outputs, agreed, metric, count)
-    return Result(
-        target=artifact.target,
-        precision=artifact.precision,
-        runtime=runtime,
-        backend=backend,
-        runtime_version=measured["runtime_version"],
-        status="fail" if problems or not whole else "pass",
-        settled=not problems and whole,
-        reason="; ".join(problems),
-        outputs=outputs,
-        agreement=agreed,
-        metric=metric,
-        latency_ms=Latency(**measured["latency_ms"]),
-        size_bytes=artifact.size_bytes,
-        samples=count,
-        artifact_sha256=artifact.sha256,
-        log=str(log) if log else None,
-    )
-
-
-def _output(
-    name: str,
-    actual: np.ndarray[Any, Any],
-    golden: np.ndarray[Any, Any],
-    oracle: np.ndarray[Any, Any],
-    table: Sequence[Tolerance],
-) -> Output:
-    difference = compare(actual, golden)
-    noise_floor = float(np.abs(golden - oracle).max())
-    # Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
-    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps)
-    judgements = [
-        _judge(
-            tolerance,
-            getattr(difference, tolerance.measure),
-            max(noise_floor, resolution) if tolerance.unit == FLOOR_MULTIPLE else 1.0,
-        )
-        for tolerance in table
-        if hasattr(difference, tolerance.measure)
-    ]
-    values = dataclasses.asdict(difference) | {"worst": list(difference.worst)}
-    return Output(name=name, noise_floor=noise_floor, judgements=judgements, **values)
-
-
-def _decisions(
-    task: tasks.Task, actual: Arrays, golden: Arrays, labels: np.ndarray[Any, Any], table: Sequence[Tolerance]
-) -> tuple[Agreement, Metric]:
-    ours, theirs = task.decide(actual), task.decide(golden)
-    limits = {tolerance.measure: tolerance for tolerance in table}
-    share = agreement(ours, theirs)
-    before, after = task.score(theirs, labels), task.score(ours, labels)
-    return (
-        Agreement(share, _judge(limits["agreement"], share)),
-        Metric(task.METRIC, before, after, after - before, _judge(limits["metric_change"], abs(after - before))),
-    )
-
-
-def _judge(tolerance: Tolerance, measured: float, unit: float = 1.0) -> Judgement:
-    """`unit`: what the table's number is a multiple of."""
-    scaled = dataclasses.replace(tolerance, allowed=tolerance.allowed * unit)
-    return Judgement(
-        measure=tolerance.measure,
-        measured=measured,
-        allowed=scaled.allowed,
-        upper=tolerance.upper,
-        headroom=scaled.headroom(measured),
-        within=scaled.within(measured),
-        reason=tolerance.reason,
-    )
-
-
-def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric | None, count: int) -> list[str]:
-    """A sentence for every judgement that is not within tolerance."""
-    found = []
-    for output in outputs:
-        if output.not_finite:
-            found.append(
-                f"{output.name}: {output.not_finite} values are NaN or infinite, the first at {tuple(output.worst)}"
-            )
-            continue
-        found += [
-            f"{output.name}: {_wording(one)}, greatest difference at {tuple(output.worst)}"
-            for one in output.judgements
-            if not one.within
-        ]
-    if agreed and not agreed.judgement.within:
-        found.append(
-            f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: "
-            f"{_wording(agreed.judgement)}"
-        )
-    if metric and not metric.judgement.within:
-        found.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {_wording(metric.judgement)}")
-    return found
-
-
-def _wording(one: Judgement) -> str:
-    measured = "NaN" if one.measured is None else f"{one.measured:.4g}"
-    return f"{one.measure} {measured} ({'at most' if one.upper else 'at least'} {one.allowed:.4g} allowed)"
-
-
-def _unmeasured(
-    target: str,
-    precision: str,
-    runtime: str,
-    backend: str,
-    status: Status,
-    reason: str,
-    artifact: Artifact | None,
-    log: Path | None = None,
-) -> Result:
-    return Result(
-        target=target,
-        precision=precision,
-        runtime=runtime,
-        backend=backend,
-        runtime_version=None,
-        status=status,
-        settled=False,
-        reason=reason,
-        outputs=[],
-        agreement=None,
-        metric=None,
-        latency_ms=None,
-        size_bytes=artifact.size_bytes if artifact else None,
-        samples=0,
-        artifact_sha256=artifact.sha256 if artifact else None,
-        log=str(log) if log else None,
-    )
+        return row.unmeasured("refused" if refused else "error", reason.removeprefix("Refused: "))
+    return judge(row, outputs, golden, measured)
 
 
 def _processor() -> str | None:

@@ -12,15 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from export.artifact import room_for
+from export.artifact import BadInput, room_for
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
+SCHEMA_VERSION = 3
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
 Number = Annotated[float | None, Field(description="null: not a number")]
@@ -43,6 +44,21 @@ class Judgement:
     within: bool
     reason: str
     """Why this much is allowed."""
+    source: str
+    """What `allowed` was measured on, or who asked for it."""
+    by_default: float | None
+    """What the table allows, where the configuration says otherwise."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie how far from golden."""
+
+    __pydantic_config__ = _STRICT
+
+    edges: list[float]
+    """Of the bins, in the output's unit: one more than counts. What is nearer than the first is in the first bin."""
+    counts: list[int]
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,8 @@ class Output:
     """Index of the greatest difference."""
     noise_floor: float
     """Greatest absolute difference between golden (float32) and the oracle (float64)."""
+    histogram: Histogram | None
+    """Of absolute differences; None where a value is no number."""
     judgements: list[Judgement]
 
 
@@ -89,6 +107,9 @@ class Agreement:
     __pydantic_config__ = _STRICT
 
     share: float
+    """Of all samples but those ties that fell otherwise."""
+    ties: int
+    """Samples that golden itself decides by less than its noise floor."""
     judgement: Judgement
 
 
@@ -103,6 +124,131 @@ class Latency:
     calls: int
     batch: int
     threads: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How many samples golden decided so and the artifact so."""
+
+    __pydantic_config__ = _STRICT
+
+    golden: int
+    """Index of the label."""
+    actual: int
+    """Index of the label; -1: none, for a value is no number."""
+    count: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One golden sample and how far its outputs lie apart."""
+
+    __pydantic_config__ = _STRICT
+
+    index: int
+    """Among the golden samples."""
+    difference: Number
+    """The greatest absolute one of all its outputs."""
+    label: int
+    golden: int
+    """What golden decides: the index of a label."""
+    actual: int
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Image files, prepared as the manifest says by an app's own means, against training's preparation."""
+
+    __pydantic_config__ = _STRICT
+
+    language: str
+    """Who decoded, resized and laid out: python, node or chromium."""
+    samples: int
+    input_steps: float
+    """Greatest difference of the inputs, in steps of 1/255."""
+    sqnr_db: Number
+    """Of the outputs against those of the same artifact on training's inputs."""
+    probe_db: Number
+    """SQNR of the outputs on the asymmetric probe against PyTorch's."""
+    judgements: list[Judgement]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One PyTorch module's output in an artifact."""
+
+    __pydantic_config__ = _STRICT
+
+    module: str
+    """Path in the model, such as `features.4.block.2`."""
+    operator: str
+    """What the artifact computes it with."""
+    tensor: str
+    """What the artifact calls it."""
+    sqnr_db: Number
+    """Against PyTorch's; 300 stands for equal arrays."""
+    steps: float | None
+    """Greatest difference in quantization steps; None: no integers."""
+    damage: Number
+    """Noise that came in here: noise ÷ signal at this output less the greatest of those before it, at least 0."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The first layer, in graph order, whose difference jumps."""
+
+    __pydantic_config__ = _STRICT
+
+    module: str
+    operator: str
+    tensor: str
+    before_db: Number
+    """Least SQNR of the layers before it; 300: it is the first."""
+    after_db: Number
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """An artifact, layer by layer."""
+
+    __pydantic_config__ = _STRICT
+
+    artifact: str
+    """`tflite/int8`."""
+    runtime: str
+    """What gave the layers' values, with its version."""
+    samples: int
+    layers: list[Layer]
+    """In graph order."""
+    culprit: Culprit | None
+    """None: nothing jumps."""
+    problem: str
+    """Why there are no layers; empty: there are."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model it is: two reports can be compared where these are equal."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    """As in the configuration: mobilenet_v3_small."""
+    labels: list[str]
+    inputs: dict[str, list[int | str]]
+    """Shapes by name."""
+    outputs: dict[str, list[int | str]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The earlier report that this one was compared with."""
+
+    __pydantic_config__ = _STRICT
+
+    path: str
+    created: str
+    checkpoint_sha256: str
 
 
 @dataclass(frozen=True)
@@ -122,15 +268,25 @@ class Result:
     settled: bool
     """Whether the verdict may be a pass with it: it passed, its refusal is accepted, or it was not run and need not."""
     reason: str
-    """Empty for a pass; else one sentence."""
+    """Empty for a pass; else what is wrong."""
+    flags: list[str]
+    """Red flags: signs of a broken artifact that numbers alone may hide. Each is a failure."""
+    warnings: list[str]
+    """What a pass should not hide: little headroom, worse than the baseline."""
     outputs: list[Output]
     agreement: Agreement | None
     metric: Metric | None
+    from_file: FromFile | None
+    decisions: list[Decided]
+    worst: list[Sample]
+    """The samples with the greatest differences, and those decided otherwise, worst first."""
     latency_ms: Latency | None
     size_bytes: int | None
     samples: int
     """Golden inputs that were compared."""
     artifact_sha256: str | None
+    command: str
+    """Runs this row alone once more."""
     log: str | None
     """What the runtime printed; relative to the run's folder."""
 
@@ -149,6 +305,7 @@ class Result:
         """The least of all its judgements."""
         judgements = [one for output in self.outputs for one in output.judgements]
         judgements += [one.judgement for one in (self.agreement, self.metric) if one]
+        judgements += self.from_file.judgements if self.from_file else []
         known = [one.headroom for one in judgements if one.headroom is not None]
         return min(known) if known else None
 
@@ -159,17 +316,22 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str
+    model: Model
     task: str
     created: str
     """UTC, ISO 8601."""
     machine: dict[str, str | int | None]
-    settings: dict[str, str | list[str]]
-    """What was asked for: `require`, `accept` and `leave_out`."""
+    settings: dict[str, Any]
+    """What was asked for: the section `[validate]`."""
+    warnings: list[str]
+    """Of the whole, such as golden decisions that are all one class."""
+    baseline: Baseline | None
     results: list[Result]
+    localisations: list[Localisation]
 
     @property
     def exit_status(self) -> int:
@@ -204,8 +366,29 @@ def write(report: Report, path: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    """What `write` wrote. Raises pydantic's ValidationError."""
-    return _adapter().validate_python(json.loads(path.read_text()))
+    """What `write` wrote. Raises BadInput for what is no report, or one of another schema version."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise BadInput(
+            f"report {path}: cannot be read ({reason}). Give a report.json of `anywhere validate`."
+        ) from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BadInput(
+            f"report {path}: schema version {version}, this version reads {SCHEMA_VERSION}. Validate that run again: "
+            "anywhere validate."
+        )
+    try:
+        return _adapter().validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise BadInput(
+            f"report {path}: was truncated or altered ({where}: {problem['msg']}). Validate that run again: anywhere "
+            "validate."
+        ) from error
 
 
 STYLES: dict[Status, str] = {

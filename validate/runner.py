@@ -35,6 +35,8 @@ BATCH = 32
 """Samples per call while outputs are collected."""
 COLLECT_S = 60.0
 """Seconds after which no further batch is run: a slow runtime takes fewer samples."""
+PROBED = 2
+"""Samples that are run once more, and each alone."""
 WARM_UP, TIMED = 5, 50
 """Calls with one sample before and while latency is taken."""
 WARM_UP_S, TIMED_S = 5.0, 10.0
@@ -111,6 +113,9 @@ def measure(
 ) -> dict[str, Any]:
     """Run golden inputs through an artifact; outputs go to the safetensors file `out`, by name.
 
+    Beside them those of the first few inputs in one call, `together.<name>`; of the same call again, `again.<name>`;
+    and, where the artifact takes batches, of each by itself, `alone.<name>`.
+
     → runtime_version, samples, latency_ms {median, p90, calls, batch, threads}.
     """
     import numpy as np
@@ -134,7 +139,7 @@ def measure(
         parts.append(restored(infer(some), manifest["outputs"]))
         done = min(done + batch, count)
     outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-    save_file(outputs, out)
+    save_file(outputs | _probed(infer, inputs, manifest["outputs"], batch), out)
     times = _latency(infer, {name: value[:1] for name, value in inputs.items()})
     return {
         "runtime_version": module.version(),
@@ -147,6 +152,26 @@ def measure(
             "threads": threads,
         },
     }
+
+
+def _probed(
+    infer: Callable[["Arrays"], "Arrays"], inputs: "Arrays", tensors: Iterable[Mapping[str, Any]], batch: int
+) -> dict[str, "Array"]:
+    """What tells whether outputs depend on anything but the input: on the call, or on the batch's other rows."""
+    import numpy as np
+
+    few, tensors = {name: value[:PROBED] for name, value in inputs.items()}, list(tensors)
+    count = len(next(iter(few.values())))
+
+    def in_calls_of(size: int) -> dict[str, "Array"]:
+        parts = [
+            restored(infer({name: value[start : start + size] for name, value in few.items()}), tensors)
+            for start in range(0, count, size)
+        ]
+        return {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+    ways = {"together": batch, "again": batch} | ({"alone": 1} if batch > 1 else {})
+    return {f"{way}.{name}": value for way, size in ways.items() for name, value in in_calls_of(size).items()}
 
 
 def adapted(value: "Array", tensor: Mapping[str, Any]) -> "Array":

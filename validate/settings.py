@@ -3,18 +3,21 @@
 [validate]
 require = "all"
 accept = ["tflite/int8_dynamic in tflite_runtime"]
+tolerance.int8.sqnr_db = 20
 """
 
 import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from export.artifact import adapter, load_settings, read_toml
+from export.artifact import BadInput, adapter, load_settings, read_toml, unknown
+from validate.tolerance import TABLE
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ class ValidateConfig:
     Wrong numbers are never accepted."""
     leave_out: tuple[str, ...] = ()
     """Rows that are not run, such as "* in chromium webgpu"."""
+    only: tuple[str, ...] = ()
+    """Rows that are run, and no others. Empty: all."""
+    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What is allowed instead of the table's number: `{ int8 = { sqnr_db = 20 } }`. Every report says so."""
+    baseline_latency: float = 1.5
+    """A median latency this many times the baseline's is worse than it."""
+    baseline_size: float = 1.05
+    """A size this many times the baseline's is worse than it."""
+    baseline_fails: bool = False
+    """Whether a row that is worse than the baseline's fails. Otherwise it is warned of."""
 
     def accepts(self, row: str) -> bool:
         """Whether a refusal is fine with the user."""
@@ -38,25 +51,44 @@ class ValidateConfig:
 
     def leaves_out(self, row: str) -> bool:
         """Whether the user does not want it run."""
-        return any(fnmatchcase(row, pattern) for pattern in self.leave_out)
+        chosen = not self.only or any(fnmatchcase(row, pattern) for pattern in self.only)
+        return not chosen or any(fnmatchcase(row, pattern) for pattern in self.leave_out)
 
 
-def read(path: Path | None, require: str, accept: Iterable[str], leave_out: Iterable[str]) -> ValidateConfig:
-    """Defaults, then the file's section, then options (empty ones say nothing). Raises BadInput."""
+def read(path: Path | None, **options: Any) -> ValidateConfig:
+    """Defaults, then the file's section, then options (empty ones say nothing; lists are added). Raises BadInput."""
     values: dict[str, Any] = dict(read_toml(path).get("validate", {})) if path else {}
-    if require:
-        values["require"] = require
-    for key, given in (("accept", list(accept)), ("leave_out", list(leave_out))):
+    for key, given in options.items():
+        if isinstance(given, list):
+            given = [*values.get(key, []), *given]
         if given:
-            values[key] = [*values.get(key, []), *given]
+            values[key] = given
     names = [field.name for field in dataclasses.fields(ValidateConfig)]
-    return load_settings(ValidateConfig, values, str(path or "options"), names)
+    found = load_settings(ValidateConfig, values, str(path or "options"), names)
+    _check_tolerance(found.tolerance, str(path or "options"))
+    return found
+
+
+def _check_tolerance(wanted: Mapping[str, Mapping[str, float]], where: str) -> None:
+    for precision, measures in wanted.items():
+        if precision not in TABLE:
+            raise unknown("precision", precision, TABLE, f"{where}: validate.tolerance")
+        for measure, value in measures.items():
+            known = [row.measure for row in TABLE[precision]]
+            if measure not in known:
+                raise unknown("measure", measure, known, f"{where}: validate.tolerance.{precision}")
+            if not math.isfinite(value) or value <= 0:
+                raise BadInput(f"{where}: validate.tolerance.{precision}.{measure} is {value}. Give a positive number.")
 
 
 def fields() -> list[tuple[str, Any, str]]:
     """Every field in order: dotted key, default, docstring."""
     properties = adapter(ValidateConfig).json_schema()["properties"]
     return [
-        (f"validate.{field.name}", field.default, properties[field.name]["description"])
+        (f"validate.{field.name}", _default(field), properties[field.name]["description"])
         for field in dataclasses.fields(ValidateConfig)
     ]
+
+
+def _default(one: dataclasses.Field[Any]) -> Any:
+    return one.default if one.default_factory is dataclasses.MISSING else one.default_factory()

@@ -20,6 +20,9 @@ class Task(Protocol):
     def decide(self, outputs: Arrays) -> np.ndarray[Any, Any]:
         """Outputs (N, …) by name → a decision per sample (N,)."""
 
+    def margin(self, outputs: Arrays) -> np.ndarray[Any, Any]:
+        """Outputs (N, …) by name → by how much each decision was made (N,), in the outputs' unit."""
+
     def score(self, decisions: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
         """The metric, in [0, 1], higher is better."""
 

@@ -14,6 +14,12 @@ def decide(outputs: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
 
 
+def margin(outputs: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Logits (N, K) → the greatest less the second greatest (N,)."""
+    two = np.sort(outputs["logits"], axis=1)[:, -2:]
+    return np.asarray(two[:, -1] - two[:, 0])
+
+
 def score(decisions: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
     """Classes (N,), labels (N,) → share that is right."""
     return float((decisions == labels).mean())
