@@ -32,6 +32,7 @@ def validate(
     ] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help='Rows not to run: "* in chromium webgpu".')] = None,
     only: Annotated[list[str] | None, typer.Option(help="Rows to run, and no others.")] = None,
+    localise: Annotated[bool, typer.Option("--localise", help="Find the layer at fault in every artifact.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report.json: what got worse is said.")] = None,
     baseline_fails: Annotated[bool, typer.Option("--baseline-fails", help="… and fails.")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with a section [validate].")] = None,
@@ -62,6 +63,7 @@ def validate(
             toolchain.find(),
             wanted,
             baseline,
+            localise,
         )
     console.print(report.render(result), soft_wrap=True)
     if wanted.only:

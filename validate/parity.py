@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from export import toolchain
 from export.artifact import Artifact, BadInput, Run
 from export.toolchain import Toolchain, WorkerFailed
-from validate import baseline, evidence, machine
+from validate import baseline, evidence, localise, machine
 from validate.judge import Row, judge
 from validate.report import Model, Report, Result, verdict
 from validate.runner import Runner
@@ -67,8 +67,11 @@ def check(
     toolchains: dict[str, Toolchain] | None = None,
     settings: ValidateConfig | None = None,
     earlier: Path | None = None,
+    layers: bool = False,
 ) -> Report:
     """All that was ever exported in this run, in all that can run it; compared with an `earlier` report.
+
+    layers: also look into every artifact that was run for the layer at fault.
 
     Raises BadInput for artifacts that cannot be trusted, and where nothing could be judged.
     """
@@ -89,6 +92,7 @@ def check(
         wanted = [row for name, place in places if place and not settings.leaves_out(row := f"{name} in {place.name}")]
         baseline.check_rows(before, str(earlier), wanted)
     results = [_one(run, name, artifacts[name], place, golden, threads, progress, settings) for name, place in places]
+    ran = list(dict.fromkeys(f"{one.target}/{one.precision}" for one in results if one.status != "not_run"))
     if before:
         results = [baseline.compare(result, before, settings) for result in results]
     return Report(
@@ -109,7 +113,7 @@ def check(
         warnings=warnings,
         baseline=baseline.record(before, str(earlier)) if before else None,
         results=results,
-        localisations=[],
+        localisations=localise.localise_all(run, ran, toolchains, progress) if layers else [],
     )
 
 

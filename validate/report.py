@@ -181,6 +181,9 @@ class Layer:
 
     module: str
     """Path in the model, such as `features.4.block.2`."""
+    modules: list[str]
+    """All it computes since the layer before it: a convolution and the BatchNorm that went into it. The last may be
+    `module` itself."""
     operator: str
     """What the artifact computes it with."""
     tensor: str
@@ -200,6 +203,8 @@ class Culprit:
     __pydantic_config__ = _STRICT
 
     module: str
+    modules: list[str]
+    """All that is computed since the layer before it: it is one of these."""
     operator: str
     tensor: str
     before_db: Number

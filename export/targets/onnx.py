@@ -15,7 +15,7 @@ import onnx
 import onnx_ir
 import onnxruntime
 
-from export import check
+from export import check, layers
 from export.operators import inexpressible, user_path
 from pipeline.checkpoint import Checkpoint
 
@@ -46,6 +46,8 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     else:
         details = to_int8(Path(source), opened, path)
     finish(path, opened, precision)
+    if precision == "float32":
+        details["layers"] = layers.record(layers.of_onnx(onnx.load(path)))
     return {"entry": ENTRY, "findings": findings, "details": details}
 
 
