@@ -7,8 +7,8 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
+from export.artifact import Checkpoint
 from export.layers import NORMALISATION
-from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
 

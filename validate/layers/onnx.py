@@ -35,9 +35,10 @@ def collect(
             continue
         rounded = f"{output}_DequantizeLinear_Output"
         scale = constants.get(f"{output}_scale")
-        steps = scale is not None and (rounded in made or output in outputs)
         fetched.append(rounded if rounded in made else output)
-        said.append({"tensor": output, "operator": node.op_type, "scale": float(np.max(scale)) if steps else None})
+        said.append(
+            {"tensor": output, "operator": node.op_type, "scale": None if scale is None else float(scale.max())}
+        )
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in fetched if name not in outputs)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
