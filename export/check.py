@@ -19,6 +19,11 @@ SAMPLES = 32
 SAME_DB = 100.0
 """SQNR of two float32 graphs of one model, at least: rounding alone leaves 115 to 141 dB."""
 
+INTEGER_DB = 25.0
+"""SQNR of a model in integers, at least: validate/tolerance.py has the reason."""
+AGREEMENT = 0.99
+"""Share of decisions that stay, at least: the same."""
+
 LIMIT_BYTES = 2**31
 """What one protobuf or flatbuffer can hold."""
 CALIBRATION = 32

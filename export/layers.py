@@ -7,9 +7,12 @@ Both go into a manifest as `details["layers"]`. Runs inside toolchains: numpy on
 """
 
 import ast
+import difflib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +56,15 @@ def of_onnx(model: Any) -> dict[str, Place]:
         elif scopes[index] == [""] and "" not in calls and following != [""]:
             calls[""] = 0  # what comes before the user's model is called, and is left
             found[node.output[0]] = Place(NORMALISATION, 0)
+    return found
+
+
+def whole(model: Any) -> dict[str, str]:
+    """Tensor → the deepest module whose node gives it, for every node: also what is inside a module."""
+    found = {}
+    for node in model.graph.node:
+        if paths := _modules(node):
+            found.update(dict.fromkeys(node.output, _label(paths[-1]) if paths[-1] else NORMALISATION))
     return found
 
 
@@ -101,6 +113,41 @@ def _alike(value: Array, expected: Array) -> bool:
     if not np.allclose(value.ravel()[sample], expected.ravel()[sample], rtol=1e-2, atol=1e-3):
         return False
     return bool(np.any(expected)) and sqnr(value, expected) > ALIKE_DB
+
+
+def chosen(modules: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Those of the modules that are meant by a path, its parents' paths included: `features.4` is all within it.
+
+    Raises ValueError for a path that is none, with the nearest.
+    """
+    modules = list(dict.fromkeys(modules))
+    found: list[str] = []
+    for path in wanted:
+        inside = [module for module in modules if module == path or module.startswith(f"{path}.")]
+        if not inside:
+            near = difflib.get_close_matches(path, modules, n=3, cutoff=0.4)
+            raise ValueError(f"unknown layer {path!r}. Nearest: {', '.join(near or modules[:3])}.")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def spread(names: Sequence[str], known: Mapping[str, Place]) -> dict[str, str]:
+    """Tensor → module, for tensors in graph order: what no module returns belongs to the next that one does."""
+    found: dict[str, str] = {}
+    waiting: list[str] = []
+    for name in names:
+        waiting.append(name)
+        place = known.get(canonical(name))
+        if place:
+            found.update(dict.fromkeys(waiting, place.module))
+            waiting = []
+    return found
+
+
+def beside(artifact: Path) -> dict[str, Place]:
+    """What the manifest beside an artifact says."""
+    said = json.loads((artifact.parent / "manifest.json").read_text())["details"].get("layers", {})
+    return {name: Place(*place) for name, place in said.items()}
 
 
 def record(places: Mapping[str, Place]) -> dict[str, list[Any]]:

@@ -14,7 +14,14 @@ ROOT = Path(__file__).parents[1]
 DOORS = {
     "pipeline": set[str](),
     "export": {"pipeline.checkpoint", "pipeline.errors", "pipeline.settings"},
-    "validate": {"export.artifact", "export.layers", "export.target", "export.tensorflow_graph", "export.toolchain"},
+    "validate": {
+        "export.artifact",
+        "export.check",
+        "export.layers",
+        "export.target",
+        "export.tensorflow_graph",
+        "export.toolchain",
+    },
 }
 """Room → the modules of other rooms it may import."""
 

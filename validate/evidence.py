@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from export.artifact import EXPECTED, BadInput, Run
+from export.artifact import EXPECTED, KEPT, BadInput, Run
 from validate import tasks
 from validate.compare import varies
 from validate.judge import floor_of
@@ -86,7 +86,7 @@ def _check_folder(run: Run) -> None:
     """Nothing lies among the artifacts that no conversion of ours was asked for."""
     folder, known = run.folder / "artifacts", set(run.expected())
     for target in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if target.name == EXPECTED or target.name.startswith("."):
+        if target.name in {EXPECTED, KEPT} or target.name.startswith("."):
             continue
         inside = sorted(target.iterdir()) if target.is_dir() else []
         for place in inside or [target]:

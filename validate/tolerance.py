@@ -8,6 +8,8 @@ Loosening a row must be earned in its reason: by a measurement, with what was me
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from export.check import AGREEMENT, INTEGER_DB
+
 FLOOR_MULTIPLE = "noise floors"
 OR_ONE_SAMPLE = "or one sample"
 """A share, and one sample whatever the share: of four samples, one is a quarter."""
@@ -64,7 +66,7 @@ NETWORKS = (
 _SAME_DECISIONS = (
     Tolerance(
         "agreement",
-        0.99,
+        AGREEMENT,
         upper=False,
         unit=OR_ONE_SAMPLE,
         reason="Of 256 samples two decisions may differ: where two scores are all but equal, rounding decides.",
@@ -115,20 +117,20 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
         "11 bits of significand leave 64 to 84 dB; two networks whose training was cut short leave 51.6 to 57.6.",
     ),
     "int8": _rounded(
-        25,
+        INTEGER_DB,
         "Networks that quantize well leave 26 to 42 dB. mnasnet1_0 leaves 20 to 22 with 2 % of the decisions changed, "
         "efficientnet_b0 12 to 13 with 11 to 48 %.",
     ),
     "int8_dynamic": _rounded(
-        25,
+        INTEGER_DB,
         "Weights of 8 bits, activations quantized as they come: 38 to 51 dB, 37 on efficientnet_b0, 30 on mnasnet1_0.",
     ),
     "int8_int16": _rounded(
-        25,
+        INTEGER_DB,
         "Activations of 16 bits leave the 8-bit weights' noise: 32 to 51 dB, 26 on mnasnet1_0, 15 on efficientnet_b0.",
     ),
     "uint8_weights": _rounded(
-        25,
+        INTEGER_DB,
         "One scale for a whole weight, without channels of its own: 29 to 50 dB, 22 on mnasnet1_0.",
     ),
 }
