@@ -355,7 +355,8 @@ def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Te
         for tensor in inputs
     }
     values = inner(graph)([given[spec.name] for spec in graph.inputs])
-    return layers.matched(known, reference, {layers.canonical(name): value for name, value in values.items()})
+    found = layers.matched(known, reference, {layers.canonical(name): value for name, value in values.items()})
+    return found | {name: known[name] for name in graph.outputs if name in known}  # what TFLite calls them
 
 
 def golden_inputs(opened: Checkpoint) -> Arrays:

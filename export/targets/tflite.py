@@ -251,7 +251,14 @@ class Ranges:
         content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
         graph = content.subgraphs[0]
         names = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
-        self.places = layers.spread(names, layers.beside(source))
+        (signature,) = content.signatureDefs
+        known = layers.beside(source)
+        known |= {
+            layers.canonical(graph.tensors[one.tensorIndex].name.decode()): known[one.name.decode()]
+            for one in signature.outputs
+            if one.name.decode() in known
+        }
+        self.places = layers.spread(names, known)
         """Operator, by the name of its output → the module it is part of."""
         self.weights = dict.fromkeys(self.places.values(), 0)
         """Module → bytes of its constants."""
