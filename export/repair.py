@@ -3,7 +3,8 @@
     found = repair(weights, alone, attempt)
     found.kept                                 # ["features.8.2", …], the most harmful a byte first
 
-Chosen on calibration samples, never on golden: `anywhere validate` then proves it on images that had no part in it.
+Chosen on calibration samples, never on golden: one half sets the ranges, the other is measured on, for samples that set
+a range never overrun it. `anywhere validate` then proves it on images that had no part in it.
 Pure: what quantizes and measures is given.
 """
 
@@ -98,6 +99,15 @@ def repair(
         middle = (low + high) // 2
         low, high = (low, middle) if meets(middle) else (middle, high)
     return Repaired(tuple(ranking[:high]), before, tried[high], len(ranking))
+
+
+def divided(calibration: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Named arrays (N, …) → their two halves: one to set ranges, one that has not been seen."""
+    count = len(next(iter(calibration.values()))) // 2
+    return (
+        {name: values[:count] for name, values in calibration.items()},
+        {name: values[count:] for name, values in calibration.items()},
+    )
 
 
 def score(actual: dict[str, Any], reference: dict[str, Any], size_bytes: int) -> Score:

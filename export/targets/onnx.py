@@ -210,7 +210,9 @@ def to_int8(
         ranges = Ranges(source, samples, Path(folder))
         places, found = ranges.places, None
         if list(keep_float) == [repair.AUTO]:
-            found = repair.repair(ranges.weights, ranges.alone, ranges.attempt)
+            first, second = repair.divided(samples)
+            halved = Ranges(source, first, Path(folder) / "halved", unseen=second)
+            found = repair.repair(halved.weights, halved.alone, halved.attempt)
             kept = list(found.kept)
             findings = [found.sentence]
         else:
@@ -224,11 +226,12 @@ def to_int8(
 class Ranges:
     """A float32 model made ready, and the ranges of its tensors, measured once for every way to quantize it."""
 
-    def __init__(self, source: Path, samples: Arrays, folder: Path):
+    def __init__(self, source: Path, samples: Arrays, folder: Path, unseen: Arrays | None = None):
+        """unseen: samples that attempts are measured on; those that set the ranges never overrun them."""
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         folder.mkdir(exist_ok=True)
-        self.source, self.samples, self.folder = source, samples, folder
+        self.source, self.samples, self.folder, self.unseen = source, samples, folder, unseen or samples
         self.count = len(next(iter(samples.values())))
         self.prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
@@ -262,8 +265,8 @@ class Ranges:
         )
 
     def some(self, count: int) -> Arrays:
-        """The first calibration samples."""
-        return {name: values[:count] for name, values in self.samples.items()}
+        """The first samples to measure on."""
+        return {name: values[:count] for name, values in self.unseen.items()}
 
     def alone(self, module: str) -> float:
         """SQNR in dB with only this module in integers."""
@@ -282,11 +285,10 @@ class Ranges:
 
 def halves(source: Path, samples: Arrays, kept: Collection[str], folder: Path) -> dict[str, Any]:
     """How far the models of two halves of the calibration lie apart: whether its samples are enough."""
-    count = len(next(iter(samples.values()))) // 2
     some = {name: values[: repair.SAMPLES] for name, values in samples.items()}
     outputs = []
-    for name, half in (("first", slice(None, count)), ("second", slice(count, None))):
-        ranges = Ranges(source, {key: values[half] for key, values in samples.items()}, folder / name)
+    for name, half in zip(("first", "second"), repair.divided(samples), strict=True):
+        ranges = Ranges(source, half, folder / name)
         ranges.quantize(folder / f"{name}.onnx", kept)
         outputs.append(run(folder / f"{name}.onnx", some))
     return {"calibration_halves_sqnr_db": check.rounded(check.least(*outputs))}
