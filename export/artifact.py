@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.checkpoint import Checkpoint as Checkpoint
 from pipeline.checkpoint import Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
 from pipeline.checkpoint import exclusive as exclusive
+from pipeline.checkpoint import fingerprints as fingerprints
 from pipeline.checkpoint import latest_run as latest_run
 from pipeline.checkpoint import new_folder as new_folder
 from pipeline.checkpoint import recover_folder as recover_folder

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.operators import Inexpressible
-from pipeline.checkpoint import WEIGHTS, Checkpoint
+from pipeline.checkpoint import WEIGHTS, Checkpoint, fingerprints
 
 Array = np.ndarray[Any, Any]
 
@@ -72,6 +72,15 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
             )
         found[tensor.name] = values
     return found
+
+
+def provenance(samples: dict[str, Array]) -> dict[str, Any]:
+    """Which calibration set the ranges, for a manifest."""
+    return {
+        "calibration_samples": len(next(iter(samples.values()))),
+        "calibration_sha256": {name: fingerprints(values) for name, values in samples.items()},
+        "calibration_method": "minmax",
+    }
 
 
 def fits(opened: Checkpoint, what: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from export.artifact import Artifact
+from export.check import INTEGER_DB
 from validate import flags, tasks
 from validate.compare import agreement, compare, histogram, sqnr_db
 from validate.report import (
@@ -24,6 +25,7 @@ from validate.report import (
     Latency,
     Metric,
     Output,
+    Quantization,
     Result,
     Sample,
     Status,
@@ -83,6 +85,7 @@ class Row:
             precision=self.precision,
             runtime=self.runtime,
             backend=self.backend,
+            quantization=quantization(self.artifact) if self.artifact else None,
             size_bytes=self.artifact.size_bytes if self.artifact else None,
             artifact_sha256=self.artifact.sha256 if self.artifact else None,
             command=self.command,
@@ -137,6 +140,12 @@ def judge(row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any])
         for one in [*(one for output in outputs for one in output.judgements), *judged]
         if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
     ]
+    quantized = quantization(artifact)
+    if quantized and quantized.halves_sqnr_db is not None and quantized.halves_sqnr_db < INTEGER_DB:
+        warnings.append(
+            f"little calibration: two halves of it give models {quantized.halves_sqnr_db:.1f} dB apart "
+            f"({INTEGER_DB:g} needed); train with a greater data.calibration"
+        )
     return row.result(
         runtime_version=measured["runtime_version"],
         status="fail" if problems or not whole else "pass",
@@ -148,6 +157,17 @@ def judge(row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any])
         latency_ms=Latency(**measured["latency_ms"]),
         samples=count,
         **found,
+    )
+
+
+def quantization(artifact: Artifact) -> Quantization | None:
+    """What its manifest says; None where no range was calibrated."""
+    said = artifact.details
+    if "calibration_samples" not in said:
+        return None
+    before, _ = said.get("repair", {}).get("size_bytes", (None, None))
+    return Quantization(
+        said["calibration_samples"], said.get("calibration_halves_sqnr_db"), said.get("keep_float", []), before
     )
 
 

@@ -83,6 +83,9 @@ def check(
     golden = run.checkpoint.golden()
     warnings = evidence.check(run, golden)
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
+    for artifact in artifacts.values():
+        if artifact:
+            evidence.check_provenance(run, artifact)
     places = [
         (name, place) for name in expected for place in _places(name.partition("/")[0], runners, toolchains, settings)
     ]

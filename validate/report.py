@@ -174,6 +174,22 @@ class FromFile:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How the integers of an artifact came about, as its manifest says."""
+
+    __pydantic_config__ = _STRICT
+
+    calibration_samples: int
+    """All of this checkpoint's calibration; none of them is golden."""
+    halves_sqnr_db: Number
+    """SQNR between the models of two halves of the calibration: whether its samples are enough."""
+    keep_float: list[str]
+    """Layers that stay in float32."""
+    size_without: int | None
+    """Bytes of the artifact if none did; None: not known."""
+
+
+@dataclass(frozen=True)
 class Layer:
     """One PyTorch module's output in an artifact."""
 
@@ -282,6 +298,7 @@ class Result:
     agreement: Agreement | None
     metric: Metric | None
     from_file: FromFile | None
+    quantization: Quantization | None
     decisions: list[Decided]
     worst: list[Sample]
     """The samples with the greatest differences, and those decided otherwise, worst first."""

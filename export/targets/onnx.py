@@ -218,7 +218,7 @@ def to_int8(
         else:
             kept = layers.chosen(places.values(), keep_float)
         ranges.quantize(path, kept)
-        details = {"calibration_samples": ranges.count, "calibration_method": "minmax", "weight_bits": 7}
+        details = {**check.provenance(samples), "weight_bits": 7}
         details |= halves(source, samples, kept, Path(folder))
     return details | repair.details(kept, found), findings
 
@@ -232,7 +232,6 @@ class Ranges:
 
         folder.mkdir(exist_ok=True)
         self.source, self.samples, self.folder, self.unseen = source, samples, folder, unseen or samples
-        self.count = len(next(iter(samples.values())))
         self.prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
         known, graph = layers.whole(onnx.load(source)), onnx.load(self.prepared).graph

@@ -63,14 +63,18 @@ def convert(
     outputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.outputs)
     check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     findings: list[str] = []
+    if precision in WHOLE_INTEGER:
+        details = check.provenance(check.calibration(opened))
     if precision in WHOLE_INTEGER and keep_float:
-        model, details, findings = partly(Path(source), samples(opened), precision, keep_float)
+        model, said, findings = partly(Path(source), samples(opened), precision, keep_float)
     elif precision in WHOLE_INTEGER:
-        model, details = best(Path(source), samples(opened), precision)
+        model, said = best(Path(source), samples(opened), precision)
     else:
         model = from_saved_model(Path(source), PLAIN[precision]) if PLAIN[precision] else exact(Path(source))
     found = named(model, inputs, outputs)
+    details |= said
     details["min_runtime_version"] = min_runtime_version(found)
     if precision in WHOLE_INTEGER:
         set_interface(found, WHOLE_INTEGER[precision].outside)
@@ -201,8 +205,6 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
         "quantizer": chosen,
         "quantizer_reason": f"the higher SQNR against float32 on {JUDGED} calibration samples, in dB",
         "quantizers_sqnr_db": said,
-        "calibration_samples": len(next(iter(calibration.values()))),
-        "calibration_method": "minmax",
     }
 
 
@@ -305,7 +307,12 @@ def partly(
         kept = layers.chosen(ranges.places.values(), keep_float)
     model = ranges.quantize(kept)
     check_scales(model)
-    return model, {"quantizer": "ai-edge-quantizer", **repair.details(kept, found)}, findings
+    said = {
+        "quantizer": "ai-edge-quantizer",
+        **halves(source, calibration, lambda *half: Ranges(*half).quantize(kept), precision),
+        **repair.details(kept, found),
+    }
+    return model, said, findings
 
 
 QUANTIZERS = {"TFLiteConverter": by_converter, "ai-edge-quantizer": by_ai_edge}
