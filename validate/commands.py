@@ -41,7 +41,7 @@ def validate(
 
     from export import toolchain
     from export.artifact import Run
-    from validate import parity, report, runner, settings
+    from validate import parity, report, runner, screen, settings
 
     console = Console()
     wanted = settings.read(
@@ -63,7 +63,7 @@ def validate(
             wanted,
             baseline,
         )
-    console.print(report.render(result), soft_wrap=True)
+    console.print(screen.render(result), soft_wrap=True)
     if wanted.only:
         console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
     else:
