@@ -27,11 +27,13 @@ def proved(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(proved: Path) -> Report:
+def made(proved: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """ONNX passes; TorchScript has no runner."""
+    place = tmp_path_factory.mktemp("made")
+    shutil.copytree(proved, place, dirs_exist_ok=True)
     only = [one for one in runner.find() if one.toolchain == "torch" and one.target != "torchscript"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(proved)
+        patch.chdir(place)
         return parity.check(Run.open("tiny"), only, 1, lambda _: None)
 
 
