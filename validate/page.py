@@ -302,7 +302,7 @@ def _sample(report: Report, index: int, image: bytes | None) -> Element:
     rows = [(one, sample) for one in wording.ordered(report.results) for sample in one.worst if sample.index == index]
     sample = rows[0][1]
     label, golden = _decision(report, sample.label), _decision(report, sample.golden)
-    others = [f"{_decision(report, one.actual)} in {row.name}" for row, one in rows if one.actual != one.golden]
+    others = [f"{_decision(report, one.actual)} by {row.name}" for row, one in rows if one.actual != one.golden]
     said = f"label {label}, PyTorch {golden}"
     caption: list[Inside] = [tag("strong", f"#{index}"), f" {said}"]
     if others:
@@ -407,7 +407,7 @@ def _detail(report: Report, result: Result) -> Element:
         tag("strong", f" {result.name}"),
         tag("span", numbers, class_="quiet"),
     )
-    notes = [*result.flags, *result.warnings]
+    notes = [*(f"Red flag: {one}" for one in result.flags), *result.warnings]
     return tag(
         "details",
         summary,

@@ -144,7 +144,7 @@ def histogram(output: Output) -> Element | None:
     marks = [(output.noise_floor, "noise floor", "floor"), (limit or 0.0, "allowed", "limit")]
     marks = [mark for mark in marks if mark[0] > 0]
     known = [found.edges[0], found.edges[-1], *(value for value, _, _ in marks)]
-    x = decades(min(known), max(known), 38, 352)
+    x = decades(min(known), max(known), 38, 340)
     y = Scale(0, max(found.counts), 132, 26)
     drawn: list[Inside] = [*_axes(x, y, f"|difference| of {output.name}", "values")]
     drawn.append(tag("path", d=_steps(found, x, y), class_="bars"))

@@ -111,7 +111,7 @@ def test_the_samples_decided_otherwise_are_shown_first(made: Report) -> None:
     found = read(report)
     first = found.all("img")[0]
     assert first["alt"] == f"golden input 3: label {made.model.labels[1]}, PyTorch {made.model.labels[1]}"
-    assert f"{made.model.labels[2]} in tflite/int8 in litert xnnpack" in found.text
+    assert f"{made.model.labels[2]} by tflite/int8 in litert xnnpack" in found.text
     assert len(found.all("img")) <= page.SAMPLES
 
 
