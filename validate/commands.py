@@ -42,7 +42,7 @@ def validate(
 
     from export import toolchain
     from export.artifact import Run
-    from validate import parity, report, runner, settings
+    from validate import parity, publish, runner, screen, settings
 
     console = Console()
     wanted = settings.read(
@@ -65,13 +65,29 @@ def validate(
             baseline,
             localise,
         )
-    console.print(report.render(result), soft_wrap=True)
+    console.print(screen.render(result), soft_wrap=True)
     if wanted.only:
         console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
     else:
-        report.write(result, opened.folder / "report" / "report.json")
-        console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)
+        tell(console, publish.publish(result, opened))
     raise typer.Exit(result.exit_status)
+
+
+def report(run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "") -> None:
+    """Write report.html, report.md and junit.xml anew from report.json; nothing is run."""
+    from rich.console import Console
+
+    from export.artifact import Run
+    from validate import publish
+
+    opened = Run.open(run)
+    tell(Console(), publish.publish(publish.read(opened), opened))
+
+
+def tell(console: "Console", written: "list[Path]") -> None:
+    """Where a report's files are, on one line."""
+    names = ", ".join(f"{path.name}/" if path.is_dir() else path.name for path in written)
+    console.print(f"{written[0].parent}: {names}", highlight=False, soft_wrap=True)
 
 
 def targets() -> None:

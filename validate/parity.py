@@ -112,7 +112,10 @@ def check(
             "cores": os.cpu_count(),
             "threads": threads,
         },
-        settings=dataclasses.asdict(settings),
+        settings={
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(settings).items()
+        },
         warnings=warnings,
         baseline=baseline.record(before, str(earlier)) if before else None,
         results=results,
