@@ -22,8 +22,8 @@ SAMPLES = 16
 """Golden inputs that parity needs at least: one changed decision of fewer says nothing about a hundredth."""
 NEAR_ZERO = 1e-6
 """Outputs below this vanish in float16, whose least normal number is 6e-5."""
-SIGNAL = 1e3
-"""Noise floors that outputs vary by from input to input, at least: less is noise itself."""
+SIGNAL = 1e4
+"""Noise floors that outputs vary by from input to input, at least: less is noise. On thirteen networks 10⁵ to 10⁷."""
 
 
 def check(run: Run, golden: Arrays) -> list[str]:

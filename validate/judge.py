@@ -183,9 +183,9 @@ def floor_of(golden: Array, oracle: Array) -> float:
 def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:
     difference = compare(actual, golden)
     judgements = [
-        judgement(tolerance.of(floor_of(golden, oracle), len(golden)), getattr(difference, tolerance.measure))
-        for tolerance in table
-        if hasattr(difference, tolerance.measure)
+        judgement(limit, getattr(difference, limit.measure))
+        for limit in (row.of(len(golden), floor_of(golden, oracle), sqnr_db(golden, oracle)) for row in table)
+        if hasattr(difference, limit.measure)
     ]
     return Output(
         name=name,
@@ -226,7 +226,7 @@ class _Decisions:
         return Metric(task.METRIC, before, after, after - before, judgement(self._limit(table, "metric_fall"), fall))
 
     def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
-        return next(one for one in table if one.measure == measure).of(1.0, len(self.golden))
+        return next(one for one in table if one.measure == measure).of(len(self.golden))
 
     def pairs(self) -> list[Decided]:
         """How often each pair of decisions occurs."""
@@ -257,7 +257,8 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
     found = []
     for output in outputs:
         name = output.name
-        floor = floor_of(golden[f"output.{name}"], golden[f"oracle.{name}"])
+        expected, oracle = golden[f"output.{name}"], golden[f"oracle.{name}"]
+        floor, oracle_db = floor_of(expected, oracle), sqnr_db(expected, oracle)
         first, again, alone = (beside.get(f"{kind}{name}") for kind in (TOGETHER, AGAIN, ALONE))
         if first is None or again is None:
             found.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
@@ -265,7 +266,7 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
         found += flags.repeats(name, first, again, floor)
         if alone is not None and not np.isnan(alone).any():
             gap, ratio = float(np.abs(alone - first).max()), sqnr_db(first, alone)
-            limits = {one.measure: one.of(floor, len(alone)) for one in table}
+            limits = {one.measure: one.of(len(alone), floor, oracle_db) for one in table}
             within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
             if not within:
                 found.append(
@@ -286,7 +287,7 @@ def judgement(tolerance: Tolerance, measured: float) -> Judgement:
         within=tolerance.within(measured),
         reason=tolerance.reason,
         source=tolerance.source,
-        by_default=tolerance.by_default,
+        by_default=tolerance.instead_of.allowed if tolerance.instead_of else None,
     )
 
 
