@@ -62,17 +62,13 @@ def export(
 def keep(run: "Run", conversions: "list[Conversion]", wanted: list[str]) -> None:
     """Remember which layers are to stay in float32. Raises BadInput for what is no layer of this model."""
     from export.artifact import BadInput
-    from export.layers import Place, chosen
+    from export.layers import chosen, modules
 
     able = [one for one in conversions if one.precision in one.target.keeps_float]
     if not able:
         raise BadInput("nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16.")
-    known = {
-        Place(*place).module
-        for one in able
-        if run.place(one.source).exists()
-        for place in run.artifact(one.source).details.get("layers", {}).values()
-    }
+    sources = [run.artifact(one.source).details for one in able if run.place(one.source).exists()]
+    known = set().union(*(modules(details) for details in sources))
     layers = [] if wanted == ["none"] else wanted
     if known and layers != ["auto"]:
         try:

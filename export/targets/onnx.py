@@ -234,8 +234,10 @@ class Ranges:
         self.source, self.samples, self.folder, self.unseen = source, samples, folder, unseen or samples
         self.prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
-        known, graph = layers.whole(onnx.load(source)), onnx.load(self.prepared).graph
-        self.places = {node.name: known[output] for node in graph.node for output in node.output if output in known}
+        known, graph = layers.of_onnx(onnx.load(source)), onnx.load(self.prepared).graph
+        self.places = {
+            node.name: known[output].module for node in graph.node for output in node.output if output in known
+        }
         """Node → the module it is part of."""
         constants = {item.name: onnx.numpy_helper.to_array(item).nbytes for item in graph.initializer}
         self.weights = dict.fromkeys(self.places.values(), 0)

@@ -339,11 +339,15 @@ def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ..
     tf.saved_model.save(module, str(out), signatures=signatures)
 
 
-def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Tensor, ...]) -> dict[str, layers.Place]:
-    """TensorFlow's name of each tensor that a PyTorch module returns: it has the ONNX tensor's values on one sample."""
+def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Tensor, ...]) -> dict[str, layers.Twin]:
+    """TensorFlow's name of each ONNX tensor: it has the same values on one sample."""
     model = onnx.load(source)
     known = layers.of_onnx(model)
     names = {name for name in known if name not in {one.name for one in model.graph.output}}
+    kinds = {
+        one.name: one.type.tensor_type.elem_type for one in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    names = {name for name in names if kinds.get(name) == onnx.TensorProto.FLOAT}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
     one = {tensor.name: opened.calibration()[f"input.{tensor.name}"][:1] for tensor in opened.inputs}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -356,7 +360,8 @@ def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Te
     }
     values = inner(graph)([given[spec.name] for spec in graph.inputs])
     found = layers.matched(known, reference, {layers.canonical(name): value for name, value in values.items()})
-    return found | {name: known[name] for name in graph.outputs if name in known}  # what TFLite calls them
+    ends = {name: layers.Twin(name, False, known[name].module) for name in graph.outputs if name in known}
+    return found | ends  # what TFLite calls them
 
 
 def golden_inputs(opened: Checkpoint) -> Arrays:

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from export.artifact import Checkpoint
-from export.layers import NORMALISATION
+from export.layers import NORMALISATION, ROOT
 
 TOOLCHAIN = "torch"
 
@@ -39,7 +39,7 @@ def collect(path: str, samples: int, out: str) -> list[dict[str, Any]]:
 
     inner.register_forward_pre_hook(lambda _, given: keep(NORMALISATION, "", True, given[0]))
     for name, module in inner.named_modules():
-        watch(name or "the model", module)
+        watch(name or ROOT, module)
     with torch.no_grad():
         whole(*inputs)
     save_file(values, out)

@@ -12,7 +12,6 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 TOOLCHAIN = "torch"
-NAMES_FROM = "onnx/float32"
 
 
 def version() -> str:

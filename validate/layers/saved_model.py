@@ -14,7 +14,6 @@ from export.layers import canonical
 from validate.runner import adapted
 
 TOOLCHAIN = "tensorflow"
-NAMES_FROM = "saved_model/float32"
 
 
 def version() -> str:

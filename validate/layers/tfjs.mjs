@@ -9,7 +9,6 @@ import { fromDisk } from "../runners/tfjs_in_node.mjs";
 import { encode, open } from "../safetensors.mjs";
 
 export const TOOLCHAIN = "web";
-export const NAMES_FROM = "saved_model/float32";
 
 /** Of the runtime. */
 export const version = () => `tfjs ${core.version_core} wasm, Node ${process.versions.node}`;

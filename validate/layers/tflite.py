@@ -8,11 +8,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from export.layers import canonical
+from export.layers import latest
 from validate.runner import adapted
 
 TOOLCHAIN = "litert"
-NAMES_FROM = "saved_model/float32"
 
 
 def version() -> str:
@@ -34,7 +33,7 @@ def collect(
     wanted: dict[str, tuple[str, int]] = {}
     for operator in interpreter._get_ops_details():  # the only way to the operators' order
         for index in operator["outputs"]:
-            if index in tensors and (name := canonical(tensors[index]["name"]).removesuffix("_inner")) in names:
+            if index in tensors and (name := latest(tensors[index]["name"], names)):
                 wanted.setdefault(name, (operator["op_name"], index))
     inputs = dict(_inputs(interpreter, manifest, golden, samples))
     parts: dict[str, list[Any]] = {name: [] for name in wanted}
