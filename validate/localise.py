@@ -260,8 +260,3 @@ def culprit(layers: Sequence[Layer], precision: str) -> Culprit | None:
             return Culprit(layer.module, layer.modules, layer.operator, layer.tensor, least, layer.sqnr_db)
         least = min(least, now)
     return None
-
-
-def ranked(layers: Sequence[Layer]) -> list[Layer]:
-    """By damage, the greatest first."""
-    return sorted(layers, key=lambda one: -(one.damage if one.damage is not None else math.inf))

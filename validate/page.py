@@ -75,6 +75,7 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("samples", "Worst samples", _samples(report, images)),
         Section("decisions", "Decisions that changed", _changes(report)),
         Section("prepared", "Preparation from image files", _prepared(report)),
+        Section("integers", "How the integers came about", _integers(report)),
         Section("details", "Each row", [_detail(report, one) for one in wording.ordered(report.results)]),
         Section("tolerances", "Tolerances, their reasons and sources", _tolerances(report)),
         Section("versions", "Versions, hashes, settings", _versions(report)),
@@ -200,7 +201,7 @@ def _depth(localisation: Localisation) -> list[Inside]:
     said = wording.culprit(localisation)
     layers = [
         (
-            one.module,
+            " + ".join(one.modules),
             one.operator,
             one.tensor,
             wording.number(one.sqnr_db, ".1f"),
@@ -382,6 +383,27 @@ def _prepared(report: Report) -> list[Inside]:
     head = ("row", "status", "language", "samples", "input, steps of 1/255", "SQNR, dB", "probe, dB")
     note = "Image files, prepared by an app's own means as the manifest says, against training's preparation."
     return [tag("p", note, class_="quiet"), _table("Preparation", head, rows)] if rows else []
+
+
+def _integers(report: Report) -> list[Inside]:
+    rows = [
+        (
+            name,
+            f"{one.calibration_samples}",
+            "" if one.halves_sqnr_db is None else f"{one.halves_sqnr_db:.1f}",
+            f"{len(one.keep_float)}",
+            "" if one.size_without is None else f"{one.size_without / 1e6:.2f} MB",
+        )
+        for name, one in wording.quantized(report)
+    ]
+    head = ("artifact", "calibration samples", "two halves, dB apart", "layers in float32", "size without")
+    note = (
+        "Ranges were set by training images that are neither golden nor in the test split. Models quantized with "
+        "either half of them lie this far apart: little, if there are enough."
+    )
+    kept = [(name, ", ".join(one.keep_float)) for name, one in wording.quantized(report) if one.keep_float]
+    table = _table("Layers in float32", ("artifact", "layers in float32"), kept) if kept else None
+    return [tag("p", note, class_="quiet"), _table("Integers", head, rows), table] if rows else []
 
 
 def _from_file(one: FromFile) -> tuple[str, ...]:

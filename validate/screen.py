@@ -30,11 +30,11 @@ BARS = " ▁▂▃▄▅▆▇█"
 def render(report: Report) -> RenderableType:
     """All of it, the verdict last: where the eye is when it stops scrolling."""
     tie = wording.ties(report)
-    notes = [*wording.warnings(report), *wording.overrides(report), *([tie] if tie else [])]
+    notes = [*wording.warnings(report), *wording.kept(report), *wording.overrides(report), *([tie] if tie else [])]
     return Group(
         _table(report),
         *(_said(one, "bold") for one in [*wording.failures(report), *wording.unproved(report)]),
-        *(line for one in report.localisations for line in _localised(one)),
+        *(line for one in report.localisations for line in _localised(report, one)),
         *(_said(one, "bold yellow") for one in notes),
         Text(wording.verdict(report), "green" if report.verdict == "pass" else "bold red"),
     )
@@ -70,8 +70,11 @@ def _said(one: wording.Said, style: str) -> Text:
     return text
 
 
-def _localised(one: Localisation) -> list[Text]:
-    return [_said(wording.culprit(one), "bold"), *map(Text, depth(one))]
+def _localised(report: Report, one: Localisation) -> list[Text]:
+    """The picture only of what went wrong."""
+    failed = any(not row.settled for row in report.results if wording.artifact(row) == one.artifact)
+    lines = depth(one) if one.culprit or failed else []
+    return [_said(wording.culprit(one), "bold"), *map(Text, lines)]
 
 
 def depth(localisation: Localisation) -> list[str]:

@@ -5,15 +5,18 @@
 The worst comes first everywhere, and what is the same for many rows is said once.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from validate.report import FromFile, Judgement, Localisation, Report, Result
+from validate.report import FromFile, Judgement, Layer, Localisation, Quantization, Report, Result
 
 EQUAL_DB = 300
 """What stands for equal arrays."""
+HARMFUL = 3
+"""Layers of integers that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -303,18 +306,45 @@ def _least(values: Iterable[float | None]) -> float | None:
 
 
 def culprit(localisation: Localisation) -> Said:
-    """Where an artifact's numbers go wrong."""
+    """Where an artifact's numbers go wrong, and of integers which layers do most harm."""
     found = localisation.culprit
     by = f"{len(localisation.layers)} layers, {localisation.samples} samples in {localisation.runtime}"
     if localisation.problem:
         return Said(localisation.artifact, _sentence(localisation.problem))
+    worst = [one for one in ranked(localisation.layers)[:HARMFUL] if one.steps is not None]
+    most = "; ".join(f"{' + '.join(one.modules)} {number(one.sqnr_db, '.1f')} dB" for one in worst)
+    harm = f" Most noise comes in at {most}." if most else ""
     if not found:
-        return Said(localisation.artifact, f"no layer's SQNR jumps ({by}).")
+        return Said(localisation.artifact, f"no layer's SQNR jumps ({by}).{harm}")
     before = (
         f"{number(found.before_db, '.1f')} dB before it" if found.before_db != EQUAL_DB else "it is the first layer"
     )
     return Said(
         localisation.artifact,
-        f"goes wrong at {found.module} ({found.operator}, tensor {found.tensor}): SQNR {number(found.after_db, '.1f')} "
-        f"dB, {before} ({by}).",
+        f"goes wrong at {' + '.join(found.modules)} ({found.operator}, tensor {found.tensor}): SQNR "
+        f"{number(found.after_db, '.1f')} dB, {before} ({by}).{harm}",
     )
+
+
+def ranked(layers: Iterable[Layer]) -> list[Layer]:
+    """By the noise that comes in there, the most first; what is no number before all."""
+    return sorted(layers, key=lambda one: -one.damage if one.damage is not None else -math.inf)
+
+
+def quantized(report: Report) -> list[tuple[str, Quantization]]:
+    """How the integers of each artifact came about, by artifact."""
+    return list({artifact(one): one.quantization for one in report.results if one.quantization}.items())
+
+
+def kept(report: Report) -> list[Said]:
+    """Layers that stay in float32, and what they cost in size."""
+    found = []
+    sizes = {artifact(one): one.size_bytes for one in report.results}
+    for name, one in quantized(report):
+        size, count = sizes[name], len(one.keep_float)
+        cost = f", size {one.size_without / 1e6:.2f} → {size / 1e6:.2f} MB" if one.size_without and size else ""
+        if count:
+            more = f" and {count - HARMFUL} more" if count > HARMFUL else ""
+            layers = ", ".join(one.keep_float[:HARMFUL])
+            found.append(Said(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
+    return found

@@ -82,10 +82,18 @@ def prepared(language: str, headroom: float = 0.5, sqnr_db: float = 60.0) -> Fro
 def localisation(artifact: str = "tflite/int8", layers: int = 200, at: int = 120) -> Localisation:
     """Layers of 60 dB, from one on of 20."""
     found = [
-        Layer(f"features.{number}", "CONV_2D", f"tensor{number}", 60.0 if number < at else 20.0, 0.5, 0.1)
+        Layer(
+            f"features.{number}",
+            [f"features.{number}"],
+            "CONV_2D",
+            f"tensor{number}",
+            60.0 if number < at else 20.0,
+            0.5,
+            0.1,
+        )
         for number in range(layers)
     ]
-    culprit = Culprit(f"features.{at}", "CONV_2D", f"tensor{at}", 60.0, 20.0)
+    culprit = Culprit(f"features.{at}", [f"features.{at}"], "CONV_2D", f"tensor{at}", 60.0, 20.0)
     return Localisation(artifact, "LiteRT 2.3.0", 16, found, culprit, "")
 
 

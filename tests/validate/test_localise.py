@@ -13,7 +13,7 @@ from export.layers import Place, Twin
 from export.target import find
 from tests.conftest import Said
 from tests.validate.test_parity import reseal, rewrite, scale
-from validate import localise, report
+from validate import localise, report, wording
 from validate.localise import Call, Point, Reference
 from validate.report import Layer, Localisation
 
@@ -56,7 +56,7 @@ def test_layers_are_ranked_by_the_noise_that_comes_in() -> None:
     said = [{"tensor": name, "operator": "Conv", "scale": 0.05} for name in noise]
     arrays = {str(index): np.ones((1, 8)) + value for index, value in enumerate(noise.values())}
     found = localise.compare(said, arrays, {name: Twin(name, False, "") for name in noise}, network(*noise))
-    assert [one.module for one in localise.ranked(found)] == ["bn", "b", "a", "c"]
+    assert [one.module for one in wording.ranked(found)] == ["bn", "b", "a", "c"]
     assert found[1].sqnr_db == pytest.approx(20)
     assert found[1].steps == pytest.approx(2)
     assert found[2].damage == 0
