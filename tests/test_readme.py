@@ -26,7 +26,8 @@ def test_every_field_of_the_configuration_is_listed() -> None:
 
 
 def test_the_table_shows_every_target_in_every_runtime() -> None:
-    rows = [line.partition(" pass ")[0].split() for line in readme.part(TEXT, "table").splitlines()[2:-2]]
+    lines = [line for line in readme.part(TEXT, "table").splitlines()[2:-2] if not line.startswith("image files")]
+    rows = [line.partition(" pass ")[0].split() for line in lines]
     expected = [
         [conversion.name, one.runtime, *backend.split()]
         for conversion in plan(find())

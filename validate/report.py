@@ -7,10 +7,11 @@
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
@@ -24,6 +25,7 @@ SCHEMA = Path(__file__).with_name("report.schema.json")
 SCHEMA_VERSION = 3
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
+Language = Literal["python", "node", "chromium"]
 Number = Annotated[float | None, Field(description="null: not a number")]
 
 
@@ -161,10 +163,10 @@ class FromFile:
 
     __pydantic_config__ = _STRICT
 
-    language: str
-    """Who decoded, resized and laid out: python, node or chromium."""
+    language: Language
+    """In which it was decoded, resized and laid out."""
     samples: int
-    input_steps: float
+    input_steps: Number
     """Greatest difference of the inputs, in steps of 1/255."""
     sqnr_db: Number
     """Of the outputs against those of the same artifact on training's inputs."""
@@ -302,12 +304,10 @@ class Result:
 
     @property
     def headroom(self) -> float | None:
-        """The least of all its judgements."""
+        """The least of all its judgements but those on image files, which are a row of their own."""
         judgements = [one for output in self.outputs for one in output.judgements]
         judgements += [one.judgement for one in (self.agreement, self.metric) if one]
-        judgements += self.from_file.judgements if self.from_file else []
-        known = [one.headroom for one in judgements if one.headroom is not None]
-        return min(known) if known else None
+        return _least_headroom(judgements)
 
 
 @dataclass(frozen=True)
@@ -337,6 +337,11 @@ class Report:
     def exit_status(self) -> int:
         """0: pass. 1: fail."""
         return 0 if self.verdict == "pass" else 1
+
+
+def _least_headroom(judgements: list[Judgement]) -> float | None:
+    known = [one.headroom for one in judgements if one.headroom is not None]
+    return min(known) if known else None
 
 
 def verdict(results: list[Result]) -> Literal["pass", "fail"]:
@@ -410,6 +415,10 @@ def render(report: Report) -> RenderableType:
         rows.add_column(name, justify="right", no_wrap=True)
     for result in report.results:
         rows.add_row(*_cells(result))
+    for language in get_args(Language):
+        prepared = [one.from_file for one in report.results if one.from_file and one.from_file.language == language]
+        if prepared:
+            rows.add_row(*_file_cells(language, prepared))
     return Group(rows, *_sentences(report), _verdict(report))
 
 
@@ -445,6 +454,27 @@ def _cells(result: Result) -> list[str | Text]:
         f"{result.size_bytes / 1e6:.2f}" if result.size_bytes is not None else "",
         "" if result.headroom is None else f"{result.headroom:.0%}",
     ]
+
+
+def _file_cells(language: str, prepared: list[FromFile]) -> list[str | Text]:
+    """Of all artifacts that were fed from image files in a language the worst: the outputs' SQNR, the inputs' steps."""
+    judgements = [judgement for one in prepared for judgement in one.judgements]
+    status: Status = "pass" if all(one.within for one in judgements) else "fail"
+    room = _least_headroom(judgements)
+    return [
+        "image files",
+        f"in {language}",
+        Text(status, STYLES[status]),
+        _worst([one.sqnr_db for one in prepared], min, ".1f"),
+        _worst([one.input_steps for one in prepared], max, ".0f") + "/255",
+        *[""] * 4,
+        "" if room is None else f"{room:.0%}",
+    ]
+
+
+def _worst(values: list[float | None], choose: Callable[[list[float]], float], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return _number(choose(known) if len(known) == len(values) else None, form)
 
 
 def _number(value: float | None, form: str) -> str:
