@@ -34,6 +34,8 @@ WEIGHTS = "weights.safetensors"
 CONFIG = "config.toml"
 GOLDEN = "golden.safetensors"
 CALIBRATION = "calibration.safetensors"
+PROBES = "probes.safetensors"
+"""Image files as they are stored, and what training makes of them."""
 TRAINING = "training.safetensors"
 """Optimizer, average, random state: there while a training is unfinished, for `--resume`."""
 
@@ -159,6 +161,12 @@ class Checkpoint:
     def calibration(self) -> dict[str, Any]:
         """`input.<name>` (N, …) float32: training samples, to set integer ranges."""
         return self.arrays(CALIBRATION)
+
+    def probes(self) -> dict[str, Any]:
+        """`file.<i>` (bytes,) uint8: K image files, the first an asymmetric drawing; `input.<name>` (K, …) float32 as
+        training prepares them; `output.<name>` and `oracle.<name>` as in golden. Empty: a checkpoint from before they
+        were kept."""
+        return self.arrays(PROBES) if PROBES in self.files else {}
 
     def example(self) -> "tuple[Tensor_, ...]":
         """Two calibration samples per input, in order, for a tracer to run: (2, …) float32.

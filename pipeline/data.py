@@ -40,7 +40,7 @@ class Preparation:
     interpolation: str = "bilinear"
     antialias: bool = True
     channels: str = "RGB"
-    """Gray images are repeated on all three."""
+    """Gray images are repeated on all three; transparency is dropped."""
     scale: float = 1 / 255
     """Multiplies the uint8 values that resizing gives."""
 
@@ -50,11 +50,19 @@ class Preparation:
         steps: list[Any] = [v2.Resize(size, v2.InterpolationMode(self.interpolation), antialias=self.antialias)]
         if self.crop:
             steps.append(v2.CenterCrop(list(self.crop)))
-        return v2.Compose([v2.ToImage(), *steps, v2.RGB()])
+        return v2.Compose([v2.Lambda(opaque), *steps, v2.RGB()])
 
     def record(self) -> dict[str, Any]:
         """As the checkpoint keeps it."""
         return asdict(self)
+
+
+def opaque(picture: Any) -> tv_tensors.Image:
+    """A PIL image of any mode or a (C, H, W) uint8 tensor → gray (1, H, W) or RGB (3, H, W) uint8."""
+    if isinstance(picture, Image.Image) and picture.mode not in {"L", "RGB"}:
+        picture = picture.convert("L" if picture.mode in {"1", "LA"} else "RGB")
+    image = v2.functional.to_image(picture)
+    return tv_tensors.Image(image[: 1 if len(image) < 3 else 3])
 
 
 def _affine(size: int) -> list[Any]:
@@ -96,6 +104,10 @@ class Split(Dataset[tuple[torch.Tensor, int]]):
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def picture(self, place: int) -> Any:
+        """A sample's image as it is stored: a PIL image or a (C, H, W) uint8 tensor."""
+        return self.raw[self.numbers[place]][0]
 
     def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
         """→ image (3, H, W) float32 in [0, 1], label."""
@@ -329,7 +341,7 @@ def load(config: Config) -> Data:
     larger = round(size / 0.875)
     preparation = Preparation((larger, larger), (size, size)) if dataset.crop else Preparation((size, size), None)
     steps = AUGMENTATIONS[config.data.augmentation](size) if config.data.augmentation != "none" else []
-    augment = v2.Compose([v2.ToImage(), *steps, v2.RGB()]) if steps else None
+    augment = v2.Compose([v2.Lambda(opaque), *steps, v2.RGB()]) if steps else None
     train_numbers, test_raw, test_numbers = _divide(found)
     prepare = preparation.transform()
     return Data(

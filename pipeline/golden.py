@@ -1,4 +1,4 @@
-"""The checkpoint's proof: held-out inputs, labels, PyTorch's outputs and the oracle; and calibration samples."""
+"""The checkpoint's proof: held-out inputs, labels, PyTorch's outputs and the oracle; probes; calibration samples."""
 
 import copy
 from typing import Any
@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline import checkpoint
 from pipeline.checkpoint import Tensor, fingerprints
 from pipeline.config import Config
 from pipeline.data import Data, Split
 from pipeline.errors import BadInput
+from pipeline.probes import Probes
 from pipeline.tasks import Task, Tensors
 
 BATCH = 32
@@ -64,25 +66,35 @@ class Golden:
 
     def __init__(self, data: Data, config: Config, task: Task):
         self.task = task
-        self.image, self.labels = data.test.stack(choose(data.test, config.data.golden))
+        chosen = choose(data.test, config.data.golden)
+        self.image, self.labels = data.test.stack(chosen)
+        self.probes = Probes(data, chosen)
         self.calibration = calibration(data, config.data.calibration)
 
-    def record(self, model: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The arrays of golden.safetensors and calibration.safetensors (see Checkpoint).
+    def record(self, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """The arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).
 
         model: any device, eval mode; it is copied to the CPU. Raises BadInput for outputs without signal.
         """
         # In the layout `Checkpoint.model` loads it in: another one sums in another order.
         local = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
-        names = self.task.OUTPUTS
-        outputs = predict(local, self.image, names)
-        oracle = predict(local.double(), self.image.double(), names)
+        double = copy.deepcopy(local).double()
         (name,) = self.task.INPUTS
-        arrays = {f"input.{name}": self.image, "labels": self.labels}
-        arrays |= {f"output.{key}": value for key, value in outputs.items()}
-        arrays |= {f"oracle.{key}": value for key, value in oracle.items()}
-        _check_signal(outputs)
-        return to_numpy(arrays), to_numpy({f"input.{name}": self.calibration})
+
+        def run(image: torch.Tensor) -> Tensors:
+            """With what is PyTorch's on it."""
+            outputs = predict(local, image, self.task.OUTPUTS)
+            oracle = predict(double, image.double(), self.task.OUTPUTS)
+            arrays = {f"input.{name}": image} | {f"output.{key}": value for key, value in outputs.items()}
+            return arrays | {f"oracle.{key}": value for key, value in oracle.items()}
+
+        golden = run(self.image)
+        _check_signal({key: golden[f"output.{key}"] for key in self.task.OUTPUTS})
+        return {
+            checkpoint.GOLDEN: to_numpy(golden | {"labels": self.labels}),
+            checkpoint.PROBES: to_numpy(run(self.probes.image) | self.probes.arrays()),
+            checkpoint.CALIBRATION: to_numpy({f"input.{name}": self.calibration}),
+        }
 
     def tensors(self, model: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Inputs and outputs of the model as the checkpoint describes them."""

@@ -80,12 +80,10 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     def save(epoch: int, step: int, finished: bool, metrics: dict[str, float]) -> Checkpoint:
         """`epoch`, `step`: where to go on."""
         averaged = average.module.eval()
-        arrays_golden, arrays_calibration = golden.record(averaged)
         inputs, outputs = golden.tensors(averaged)
         arrays: dict[str, Any] = {
             checkpoint.WEIGHTS: to_numpy(averaged.state_dict()),
-            checkpoint.GOLDEN: arrays_golden,
-            checkpoint.CALIBRATION: arrays_calibration,
+            **golden.record(averaged),
         }
         if not finished:
             arrays[checkpoint.TRAINING] = to_numpy(remember(model, average, optimizer))

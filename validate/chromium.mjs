@@ -52,10 +52,11 @@ const PAGE = `<!doctype html><link rel="icon" href="data:,">
 <script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>
 <script type="module">
   import { run } from "/validate/measure.mjs";
-  const read = async (start, end) =>
-    (await fetch("/golden", { headers: { Range: \`bytes=\${start}-\${end - 1}\` } })).arrayBuffer();
+  const reader = (file) => async (start, end) =>
+    (await fetch(file, { headers: { Range: \`bytes=\${start}-\${end - 1}\` } })).arrayBuffer();
   const write = (body) => fetch("/out", { method: "POST", body });
-  window.measure = (job) => run(job, read, write).then(
+  const read = (job) => ({ golden: reader("/golden"), probes: job.probes && reader("/probes") });
+  window.measure = (job) => run(job, read(job), write).then(
     (value) => ({ value }),
     (error) => ({ name: error?.name, message: String(error?.message ?? error), stack: String(error?.stack) }),
   );
@@ -109,8 +110,8 @@ async function serve(job) {
       response.writeHead(204, HEADERS).end();
     } else if (name === "/") {
       response.writeHead(200, { ...HEADERS, "Content-Type": "text/html" }).end(PAGE);
-    } else if (name === "/golden") {
-      send(job.golden, request, response);
+    } else if (name === "/golden" || name === "/probes") {
+      send(job[name.slice(1)], request, response);
     } else if (prefix) {
       send(path.join(places[prefix], name.slice(prefix.length)), request, response);
     } else {

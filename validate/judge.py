@@ -20,8 +20,10 @@ from validate.compare import agreement, compare, histogram, sqnr_db
 from validate.report import (
     Agreement,
     Decided,
+    FromFile,
     Histogram,
     Judgement,
+    Language,
     Latency,
     Metric,
     Output,
@@ -30,12 +32,15 @@ from validate.report import (
     Sample,
     Status,
 )
-from validate.tolerance import LITTLE_HEADROOM, Tolerance, allowed
+from validate.tolerance import LITTLE_HEADROOM, Tolerance, allowed, allowed_from_file
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 TOGETHER, AGAIN, ALONE = "together.", "again.", "alone."
 """What `measure` puts before an output's name: of a few inputs in one call, of the same again, of each by itself."""
+FILE, TRAINING = "file.", "training."
+"""And: of image files an app's way, of the same images as training prepared them."""
+BESIDE = (TOGETHER, AGAIN, ALONE, FILE, TRAINING)
 WORST = 6
 """Samples that a result names."""
 
@@ -55,6 +60,8 @@ class Row:
     """Relative to the run's folder."""
     overrides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The configuration's tolerances."""
+    language: Language = "python"
+    """In which image files are prepared for it."""
 
     @property
     def name(self) -> str:
@@ -94,15 +101,20 @@ class Row:
         )
 
 
-def judge(row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any]) -> Result:
-    """Outputs of the first golden inputs against golden, and all differences against the table."""
+def judge(
+    row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any], probes: Arrays | None = None
+) -> Result:
+    """Outputs of the first golden inputs against golden, those of image files, and all differences against the table.
+
+    probes: of the checkpoint; none: nothing is said about image files.
+    """
     artifact = row.artifact
     assert artifact
     count, task = int(measured["samples"]), tasks.load(artifact.task)
     table = allowed(artifact.precision, row.overrides)
     expected = {tensor.name: golden[f"output.{tensor.name}"][:count] for tensor in artifact.outputs}
     oracle = {tensor.name: golden[f"oracle.{tensor.name}"][:count] for tensor in artifact.outputs}
-    beside = {name: value for name, value in actual.items() if name.startswith((TOGETHER, AGAIN, ALONE))}
+    beside = {name: value for name, value in actual.items() if name.startswith(BESIDE)}
     actual = {name: value for name, value in actual.items() if name not in beside}
     problems: list[str] = []
     if count == 0:
@@ -133,8 +145,10 @@ def judge(row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any])
         red = [flag for name in finite for flag in flags.values(name, actual[name], expected[name])]
         red += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
         red += _steady(outputs, beside, golden, table)
+    from_file, unfed = _from_file(row, beside, probes, measured) if probes else (None, [])
     judged = [one.judgement for one in (found.get("agreement"), found.get("metric")) if one]
-    problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red
+    judged += from_file.judgements if from_file else []
+    problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + unfed
     warnings = [
         f"little headroom: {_wording(one)}"
         for one in [*(one for output in outputs for one in output.judgements), *judged]
@@ -154,6 +168,7 @@ def judge(row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any])
         flags=red,
         warnings=warnings,
         outputs=outputs,
+        from_file=from_file,
         latency_ms=Latency(**measured["latency_ms"]),
         samples=count,
         **found,
@@ -276,6 +291,37 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
     return found
 
 
+def _from_file(
+    row: Row, beside: Arrays, probes: Arrays, measured: Mapping[str, Any]
+) -> tuple[FromFile | None, list[str]]:
+    """What an app gets that starts from an image file, and a sentence for all of it that is beyond tolerance."""
+    assert row.artifact
+    names = [tensor.name for tensor in row.artifact.outputs]
+    said = measured.get("from_file")
+    if not said or any(f"{way}{name}" not in beside for name in names for way in (FILE, TRAINING)):
+        return None, [f"image files prepared in {row.language}: none was run"]
+    steps = said["input_steps"]
+    measures = {
+        "input_steps": float("nan") if steps is None else float(steps),  # JavaScript's NaN is null in JSON
+        "sqnr_db": least_db([(beside[f"{FILE}{name}"], beside[f"{TRAINING}{name}"]) for name in names]),
+        "probe_db": least_db([(beside[f"{FILE}{name}"][:1], probes[f"output.{name}"][:1]) for name in names]),
+    }
+    table = allowed_from_file(row.artifact.precision, row.artifact.inputs[0].scale, row.overrides)
+    judgements = [judgement(one, measures[one.measure]) for one in table]
+    beyond = ", ".join(_wording(one) for one in judgements if not one.within)
+    return FromFile(row.language, int(said["samples"]), **measures, judgements=judgements), (
+        [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
+    )
+
+
+def least_db(pairs: Sequence[tuple[Array, Array]]) -> float:
+    """The least SQNR of (actual, reference) pairs; NaN where they differ in shape or a value is no number."""
+    for actual, reference in pairs:
+        if actual.shape != reference.shape or not (np.isfinite(actual).all() and np.isfinite(reference).all()):
+            return float("nan")
+    return float(np.min([sqnr_db(actual.astype(np.float64), reference) for actual, reference in pairs]))
+
+
 def judgement(tolerance: Tolerance, measured: float) -> Judgement:
     """One number against one limit, which is in the number's own unit."""
     return Judgement(
@@ -316,5 +362,5 @@ def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric 
 
 
 def _wording(one: Judgement) -> str:
-    measured = "NaN" if one.measured is None else f"{one.measured:.4g}"
+    measured = "NaN" if one.measured is None or np.isnan(one.measured) else f"{one.measured:.4g}"
     return f"{one.measure} {measured} ({'at most' if one.upper else 'at least'} {one.allowed:.4g} allowed)"

@@ -7,6 +7,7 @@
 // named arrays out. An array is {data: typed array, shape}. infer is given what the manifest says the artifact takes, and
 // may say by `infer.threads` how many it really uses.
 
+import { decode, prepare, quantized } from "./prepare.mjs";
 import { encode, open, size } from "./safetensors.mjs";
 
 const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
@@ -15,29 +16,36 @@ const WARM_UP = 5; // calls with one sample before latency is taken …
 const WARM_UP_MS = 5_000; // … of slow ones fewer
 const TIMED = 50; // calls timed at most …
 const TIMED_MS = 10_000; // … none after this
+const FILES_MS = 5_000; // after which no further image file is run
 
 /** In Node; files by their paths. */
 export async function measure(job) {
   const files = await import("node:fs/promises");
   const { pathToFileURL } = await import("node:url");
-  const golden = await files.open(job.golden);
-  const read = async (start, end) => (await golden.read(new Uint8Array(end - start), 0, end - start, start)).buffer;
+  const opened = [];
+  const reader = async (path) => {
+    const file = await files.open(path);
+    opened.push(file);
+    return async (start, end) => (await file.read(new Uint8Array(end - start), 0, end - start, start)).buffer;
+  };
   try {
+    const read = { golden: await reader(job.golden), probes: job.probes && (await reader(job.probes)) };
     const write = (bytes) => files.writeFile(job.out, bytes);
     return await run({ ...job, runner: pathToFileURL(job.runner).href }, read, write);
   } finally {
-    await golden.close();
+    for (const file of opened) await file.close();
   }
 }
 
-/** With `read(start, end)` bytes of golden, and `write(bytes)` of the outputs: a safetensors file, by name.
+/** With `read.golden(start, end)` bytes of golden, `read.probes` those of the probes (or none), and `write(bytes)` of the
+ outputs: a safetensors file, by name.
 
- → runtime_version, samples, latency_ms {median, p90, calls, batch, threads}. */
+ → runtime_version, samples, from_file, latency_ms {median, p90, calls, batch, threads}. */
 export async function run(job, read, write) {
   const runner = await import(job.runner);
   const { manifest } = job;
   const infer = await runner.activate(job.path, manifest, job.threads, job.backend);
-  const inputs = await goldenInputs(await open(read), manifest, job.samples);
+  const inputs = await inputsOf(await open(read.golden), manifest, job.samples);
   const count = Object.values(inputs)[0].shape[0];
   const fixed = manifest.inputs[0].shape[0];
   const batch = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
@@ -47,13 +55,48 @@ export async function run(job, read, write) {
   for (; done < count && (done === 0 || performance.now() < end); done += batch) {
     parts.push(float32(await infer(slice(inputs, done, done + batch)), manifest));
   }
-  await write(encode({ ...concatenate(parts), ...(await probed(infer, slice(inputs, 0, PROBED), manifest, batch)) }));
+  const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);
+  const files = read.probes ? await fromFiles(infer, await open(read.probes), manifest) : {};
+  await write(encode({ ...concatenate(parts), ...beside, ...files.outputs }));
   const times = await latency(infer, slice(inputs, 0, 1));
   return {
     runtime_version: await runner.version(),
     samples: Math.min(done, count),
+    from_file: files.measured ?? null,
     latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
   };
+}
+
+/** Image files, decoded and prepared as an app does it and run one by one, and training's inputs of the same images.
+
+ → {outputs: `file.` and `training.` before their names, measured: {samples, input_steps: greatest difference of the
+ inputs in 1/255}}. */
+async function fromFiles(infer, probes, manifest) {
+  const [tensor] = manifest.inputs;
+  const count = probes.names.filter((name) => name.startsWith("file.")).length;
+  const trained = await inputsOf(probes, manifest, count);
+  const parts = { file: [], training: [] };
+  const end = performance.now() + FILES_MS;
+  let steps = 0;
+  for (let n = 0; n < count && (n === 0 || performance.now() < end); n++) {
+    const image = prepare(await decode(await probes.bytes(`file.${n}`)), manifest.preparation, tensor);
+    const theirs = slice(trained, n, n + 1);
+    steps = Math.max(steps, distance(image, theirs[tensor.name], tensor));
+    parts.file.push(float32(await infer({ ...theirs, [tensor.name]: image }), manifest));
+    parts.training.push(float32(await infer(theirs), manifest));
+  }
+  const outputs = {};
+  for (const [way, each] of Object.entries(parts))
+    for (const [name, array] of Object.entries(concatenate(each))) outputs[`${way}.${name}`] = array;
+  return { outputs, measured: { samples: parts.file.length, input_steps: steps } };
+}
+
+/** The greatest difference of two inputs, in 1/255 of what they stand for. */
+function distance(one, other, { name, scale }) {
+  if (String(one.shape) !== String(other.shape)) {
+    throw new RangeError(`${name} from a file has shape [${one.shape}], training's [${other.shape}]`);
+  }
+  return 255 * (scale ?? 1) * one.data.reduce((most, value, n) => Math.max(most, Math.abs(value - other.data[n])), 0);
 }
 
 /** Outputs of a few inputs in one call, of the same again and, where there are batches, of each alone, by name:
@@ -70,11 +113,11 @@ async function probed(infer, few, manifest, batch) {
   return found;
 }
 
-/** Golden's inputs, (N, 3, H, W) float32, in the layout and type that the artifact takes. */
-export async function goldenInputs(golden, manifest, samples) {
+/** The inputs in a file, (N, 3, H, W) float32, in the layout and type that the artifact takes. */
+export async function inputsOf(file, manifest, samples) {
   const inputs = {};
   for (const tensor of manifest.inputs) {
-    const array = await golden.rows(`input.${tensor.name}`, samples);
+    const array = await file.rows(`input.${tensor.name}`, samples);
     inputs[tensor.name] = quantized(tensor.layout === "NHWC" ? channelsLast(array) : array, tensor);
   }
   return inputs;
@@ -89,27 +132,6 @@ export function channelsLast({ data, shape: [count, channels, height, width] }) 
       for (let p = 0; p < pixels; p++)
         turned[(n * pixels + p) * channels + c] = data[(n * channels + c) * pixels + p];
   return { data: turned, shape: [count, height, width, channels] };
-}
-
-const INTEGERS = {
-  uint8: [Uint8Array, 0, 255],
-  int8: [Int8Array, -128, 127],
-  int16: [Int16Array, -32768, 32767],
-};
-
-/** Integers, where the tensor has a scale: round(x / scale) + zero point, within the type's range. */
-export function quantized({ data, shape }, { name, dtype, scale, zero_point: zero }) {
-  if (dtype === "float32") return { data, shape };
-  if (!(dtype in INTEGERS) || scale == null) throw new TypeError(`input ${name}: ${dtype} with scale ${scale}`);
-  const [Type, least, greatest] = INTEGERS[dtype];
-  const step = Math.fround(scale);
-  const convert = (x) => Math.min(Math.max(roundHalfEven(Math.fround(x / step)) + zero, least), greatest);
-  return { data: Type.from(data, convert), shape };
-}
-
-/** As numpy rounds. */
-function roundHalfEven(x) {
-  return Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x);
 }
 
 /** Outputs as float32, integers that have a scale in the numbers they stand for. */

@@ -412,7 +412,7 @@ def _from_file(one: FromFile) -> tuple[str, ...]:
         f"{MARKS['pass']} pass" if within else f"{MARKS['fail']} fail",
         one.language,
         f"{one.samples}",
-        f"{one.input_steps:.3g}",
+        wording.number(one.input_steps, ".3g"),
         wording.number(one.sqnr_db, ".1f"),
         wording.number(one.probe_db, ".1f"),
     )

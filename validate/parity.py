@@ -14,19 +14,24 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from export import toolchain
 from export.artifact import Artifact, BadInput, Run
 from export.toolchain import Toolchain, WorkerFailed
 from validate import baseline, evidence, localise, machine
 from validate.judge import Row, judge
+from validate.preparation import prepare_probes
 from validate.report import Model, Report, Result, verdict
 from validate.runner import Runner
 from validate.settings import ValidateConfig
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 LEFT_OUT = "left out by the configuration."
+UNPREPARED = (
+    "the checkpoint is from before image files were kept in it: that an app prepares one as training does is not "
+    "proved. Train again: anywhere train --force."
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,9 @@ def check(
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     golden = run.checkpoint.golden()
     warnings = evidence.check(run, golden)
+    probes = run.checkpoint.probes()
+    if not probes:
+        warnings.append(UNPREPARED)
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
     for artifact in artifacts.values():
         if artifact:
@@ -94,7 +102,9 @@ def check(
     if before:
         wanted = [row for name, place in places if place and not settings.leaves_out(row := f"{name} in {place.name}")]
         baseline.check_rows(before, str(earlier), wanted)
-    results = [_one(run, name, artifacts[name], place, golden, threads, progress, settings) for name, place in places]
+    results = [
+        _one(run, name, artifacts[name], place, golden, probes, threads, progress, settings) for name, place in places
+    ]
     ran = list(dict.fromkeys(f"{one.target}/{one.precision}" for one in results if one.status != "not_run"))
     if before:
         results = [baseline.compare(result, before, settings) for result in results]
@@ -152,6 +162,7 @@ def _one(
     artifact: Artifact | None,
     place: Place | None,
     golden: Arrays,
+    probes: Arrays,
     threads: int,
     progress: Callable[[str], None],
     settings: ValidateConfig,
@@ -172,6 +183,7 @@ def _one(
         f'anywhere validate {run.name} --only "{wanted}"',
         run.log("validate", wanted.replace(" in ", "-").replace(" ", "-")).relative_to(run.folder),
         settings.tolerance,
+        place.runner.language,
     )
     absent = place.absent(build=settings.require == "all")
     if settings.leaves_out(wanted):
@@ -185,17 +197,18 @@ def _one(
     if absent:
         return row.unmeasured("not_run", absent, settled=place.optional and settings.require != "all")
     progress(wanted)
-    result = _run(run, row, place, golden, threads)
+    result = _run(run, row, place, golden, probes, threads)
     accepted = result.status == "refused" and settings.accepts(wanted)
     return dataclasses.replace(result, settled=result.settled or accepted)
 
 
-def _run(run: Run, row: Row, place: Place, golden: Arrays, threads: int) -> Result:
+def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threads: int) -> Result:
     """Measure in a process of its own, then judge."""
     runner, chain, artifact = place.runner, place.toolchain, row.artifact
     assert artifact and row.log
     log = run.folder / row.log
     actual = run.folder / "report" / "actual" / f"{log.stem}.safetensors"
+    prepared = actual.with_suffix(".probes")
     actual.parent.mkdir(parents=True, exist_ok=True)
     actual.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +219,7 @@ def _run(run: Run, row: Row, place: Place, golden: Arrays, threads: int) -> Resu
         "manifest": {
             "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
             "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
+            "preparation": dict(artifact.preparation),
             "min_runtime_version": artifact.details.get("min_runtime_version"),
         },
         "golden": str((run.checkpoint.folder / "golden.safetensors").absolute()),
@@ -216,6 +230,7 @@ def _run(run: Run, row: Row, place: Place, golden: Arrays, threads: int) -> Resu
         "collect_s": runner.collect_s,
     }
     try:
+        job["probes"] = _write_probes(probes, artifact, prepared)
         chain.build()
         environment = {"OMP_NUM_THREADS": str(threads), **machine.environment(runner.needs)}
         with chain.start(log, [runner.file], environment) as worker:
@@ -225,7 +240,20 @@ def _run(run: Run, row: Row, place: Place, golden: Arrays, threads: int) -> Resu
         reason = str(error) if isinstance(error, (WorkerFailed, BadInput)) else f"it left no readable outputs: {error}"
         refused = isinstance(error, WorkerFailed) and error.kind == "Refused"
         return row.unmeasured("refused" if refused else "error", reason.removeprefix("Refused: "))
-    return judge(row, outputs, golden, measured)
+    finally:
+        prepared.unlink(missing_ok=True)
+    return judge(row, outputs, golden, measured, probes)
+
+
+def _write_probes(probes: Arrays, artifact: Artifact, place: Path) -> str:
+    """The path of the probes for a runner; empty: there are none. Raises BadInput for a manifest that is wrong."""
+    if not probes:
+        return ""
+    try:
+        save_file(prepare_probes(probes, artifact.preparation, artifact.inputs[0].name), place)
+    except ValueError as error:
+        raise BadInput(f"its manifest's preparation cannot be followed: {error}") from error
+    return str(place.absolute())
 
 
 def _processor() -> str | None:

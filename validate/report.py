@@ -21,6 +21,7 @@ SCHEMA = Path(__file__).with_name("report.schema.json")
 SCHEMA_VERSION = 3
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
+Language = Literal["python", "node", "chromium"]
 Number = Annotated[float | None, Field(description="null: not a number")]
 
 
@@ -158,10 +159,10 @@ class FromFile:
 
     __pydantic_config__ = _STRICT
 
-    language: str
-    """Who decoded, resized and laid out: python, node or chromium."""
+    language: Language
+    """In which it was decoded, resized and laid out."""
     samples: int
-    input_steps: float
+    input_steps: Number
     """Greatest difference of the inputs, in steps of 1/255."""
     sqnr_db: Number
     """Of the outputs against those of the same artifact on training's inputs."""
@@ -321,12 +322,10 @@ class Result:
 
     @property
     def headroom(self) -> float | None:
-        """The least of all its judgements."""
+        """The least of all its judgements but those on image files, which are a row of their own."""
         judgements = [one for output in self.outputs for one in output.judgements]
         judgements += [one.judgement for one in (self.agreement, self.metric) if one]
-        judgements += self.from_file.judgements if self.from_file else []
-        known = [one.headroom for one in judgements if one.headroom is not None]
-        return min(known) if known else None
+        return _least_headroom(judgements)
 
 
 @dataclass(frozen=True)
@@ -356,6 +355,11 @@ class Report:
     def exit_status(self) -> int:
         """0: pass. 1: fail."""
         return 0 if self.verdict == "pass" else 1
+
+
+def _least_headroom(judgements: list[Judgement]) -> float | None:
+    known = [one.headroom for one in judgements if one.headroom is not None]
+    return min(known) if known else None
 
 
 def verdict(results: list[Result]) -> Literal["pass", "fail"]:

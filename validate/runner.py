@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from export.target import constants
 
@@ -37,6 +37,8 @@ COLLECT_S = 60.0
 """Seconds after which no further batch is run: a slow runtime takes fewer samples."""
 PROBED = 2
 """Samples that are run once more, and each alone."""
+FILES_S = 5.0
+"""Seconds after which no further image file is run."""
 WARM_UP, TIMED = 5, 50
 """Calls with one sample before and while latency is taken."""
 WARM_UP_S, TIMED_S = 5.0, 10.0
@@ -75,6 +77,11 @@ class Runner:
             return here
         return here.with_name("chromium.mjs" if "chromium" in self.needs else "measure.mjs")
 
+    @property
+    def language(self) -> Literal["python", "node", "chromium"]:
+        """In which an app for this runtime prepares an image file."""
+        return "python" if self.file.suffix == ".py" else "chromium" if "chromium" in self.needs else "node"
+
 
 def find(folder: Path = FOLDER) -> list[Runner]:
     """Every runner, by name."""
@@ -110,13 +117,15 @@ def measure(
     threads: int,
     backend: str = "",
     collect_s: float = COLLECT_S,
+    probes: str = "",
 ) -> dict[str, Any]:
     """Run golden inputs through an artifact; outputs go to the safetensors file `out`, by name.
 
     Beside them those of the first few inputs in one call, `together.<name>`; of the same call again, `again.<name>`;
-    and, where the artifact takes batches, of each by itself, `alone.<name>`.
+    and, where the artifact takes batches, of each by itself, `alone.<name>`. With `probes`, those of image files,
+    `file.<name>`, and of training's inputs of the same images, `training.<name>`.
 
-    → runtime_version, samples, latency_ms {median, p90, calls, batch, threads}.
+    → runtime_version, samples, from_file {samples, input_steps}, latency_ms {median, p90, calls, batch, threads}.
     """
     import numpy as np
     from safetensors import safe_open
@@ -139,11 +148,14 @@ def measure(
         parts.append(restored(infer(some), manifest["outputs"]))
         done = min(done + batch, count)
     outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-    save_file(outputs | _probed(infer, inputs, manifest["outputs"], batch), out)
+    beside = _probed(infer, inputs, manifest["outputs"], batch)
+    files, from_file = _from_files(infer, probes, manifest) if probes else ({}, None)
+    save_file(outputs | beside | files, out)
     times = _latency(infer, {name: value[:1] for name, value in inputs.items()})
     return {
         "runtime_version": module.version(),
         "samples": done,
+        "from_file": from_file,
         "latency_ms": {
             "median": statistics.median(times),
             "p90": times[0] if len(times) == 1 else statistics.quantiles(times, n=10, method="inclusive")[8],
@@ -172,6 +184,42 @@ def _probed(
 
     ways = {"together": batch, "again": batch} | ({"alone": 1} if batch > 1 else {})
     return {f"{way}.{name}": value for way, size in ways.items() for name, value in in_calls_of(size).items()}
+
+
+def _from_files(
+    infer: Callable[["Arrays"], "Arrays"], probes: str, manifest: Mapping[str, Any]
+) -> tuple[dict[str, "Array"], dict[str, Any]]:
+    """Image files as an app prepares them, run one by one, and training's inputs of the same images.
+
+    → outputs; samples and input_steps: the greatest difference of the inputs in 1/255.
+    """
+    import numpy as np
+    from safetensors import safe_open
+
+    tensors = {tensor["name"]: tensor for tensor in manifest["inputs"]}
+    with safe_open(probes, framework="numpy") as file:
+        ways = {
+            way: {name: adapted(file.get_tensor(f"{kind}.{name}"), tensor) for name, tensor in tensors.items()}
+            for way, kind in {"file": "prepared", "training": "input"}.items()
+        }
+    count = len(next(iter(ways["file"].values())))
+    parts: dict[str, list[Arrays]] = {way: [] for way in ways}
+    end = time.perf_counter() + FILES_S
+    while (done := len(parts["file"])) < count and (not done or time.perf_counter() < end):
+        for way, inputs in ways.items():
+            one = {name: value[done : done + 1] for name, value in inputs.items()}
+            parts[way].append(restored(infer(one), manifest["outputs"]))
+    outputs = {
+        f"{way}.{name}": np.ascontiguousarray(np.concatenate([one[name] for one in each]))
+        for way, each in parts.items()
+        for name in each[0]
+    }
+    apart = [
+        np.abs(ways["file"][name][:done].astype(np.float64) - ways["training"][name][:done]).max()
+        * (tensor.get("scale") or 1)
+        for name, tensor in tensors.items()
+    ]
+    return outputs, {"samples": done, "input_steps": 255 * float(np.max(apart))}
 
 
 def adapted(value: "Array", tensor: Mapping[str, Any]) -> "Array":

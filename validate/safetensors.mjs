@@ -1,6 +1,7 @@
-// The safetensors file format, as far as golden inputs and outputs need it: https://github.com/huggingface/safetensors
+// The safetensors file format, as far as golden inputs, probes and outputs need it: https://github.com/huggingface/safetensors
 //
 //     const golden = await open(read);   await golden.rows("input.image", 8);   encode({logits: {data, shape}})
+//     const probes = await open(read);   await probes.bytes("file.0");
 //
 // `read(start, end)` gives these bytes of a file, so that nothing else of it comes into memory. An array is
 // {data, shape}.
@@ -8,7 +9,7 @@
 const BYTES = 4; // of a float32
 const HEADER_AT = 8; // after the header's length
 
-/** What is in a file: {names, rows}. */
+/** What is in a file: {names, rows, bytes}. */
 export async function open(read) {
   const length = Number(new DataView(toBuffer(await read(0, HEADER_AT))).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(await read(HEADER_AT, HEADER_AT + length)));
@@ -21,7 +22,14 @@ export async function open(read) {
     const start = HEADER_AT + length + offsets[0];
     return { data: new Float32Array(toBuffer(await read(start, start + size(cut) * BYTES))), shape: cut };
   }
-  return { names: Object.keys(header).filter((name) => name !== "__metadata__"), rows };
+
+  /** A uint8 tensor. */
+  async function bytes(name) {
+    const { dtype, data_offsets: offsets } = header[name];
+    if (dtype !== "U8") throw new TypeError(`${name} is ${dtype}, not U8`);
+    return new Uint8Array(await read(...offsets.map((offset) => HEADER_AT + length + offset)));
+  }
+  return { names: Object.keys(header).filter((name) => name !== "__metadata__"), rows, bytes };
 }
 
 /** The bytes of a file with these float32 arrays. */

@@ -57,7 +57,8 @@ class Prepared:
     language: str
     rows: int
     samples: int
-    input_steps: float
+    input_steps: float | None
+    """Of 1/255."""
     sqnr_db: float | None
     probe_db: float | None
     headroom: float | None
@@ -71,7 +72,7 @@ class Prepared:
             f"in {self.language}",
             "pass" if self.within else "fail",
             number(self.sqnr_db, ".1f"),
-            f"{self.input_steps / 255:.1e}",
+            f"{number(self.input_steps, '.0f')}/255",
             headroom=percent(self.headroom),
         )
 
@@ -291,7 +292,7 @@ def _worst(language: str, rows: list[FromFile]) -> Prepared:
         language,
         len(rows),
         min(row.samples for row in rows),
-        max(row.input_steps for row in rows),
+        _greatest(row.input_steps for row in rows),
         _least(row.sqnr_db for row in rows),
         _least(row.probe_db for row in rows),
         _least(one.headroom for one in judged),
@@ -303,6 +304,12 @@ def _least(values: Iterable[float | None]) -> float | None:
     """None, that is NaN, is less than all."""
     found = list(values)
     return None if None in found else min((one for one in found if one is not None), default=None)
+
+
+def _greatest(values: Iterable[float | None]) -> float | None:
+    """None, that is NaN, is more than all."""
+    found = list(values)
+    return None if None in found else max((one for one in found if one is not None), default=None)
 
 
 def culprit(localisation: Localisation) -> Said:

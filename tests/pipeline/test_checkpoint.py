@@ -16,6 +16,8 @@ from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint, exclusive, latest_run, new_folder, run_folder
 from pipeline.errors import BadInput, NoRoom
 
+NAMES = ["weights.safetensors", "golden.safetensors", "probes.safetensors", "config.toml", "checkpoint.json"]
+
 
 @pytest.fixture
 def opened(workplace: Path) -> Checkpoint:
@@ -58,7 +60,7 @@ def test_environment_says_what_made_it(opened: Checkpoint) -> None:
     assert opened.metrics["test_accuracy"] > 0.5
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "golden.safetensors", "config.toml", "checkpoint.json"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
 def test_a_damaged_checkpoint_is_refused(opened: Checkpoint, name: str, damage: str) -> None:
     path = opened.folder / name

@@ -45,7 +45,8 @@ def test_one_seed_gives_the_same_weights_and_another_seed_others(small: Config, 
     other = train(small.with_values("train", seed=8), tmp_path / "c", None, QUIET)
     assert weights(first) == weights(again)
     assert weights(first) != weights(other)
-    assert first.files["golden.safetensors"] == again.files["golden.safetensors"]
+    for name in ("golden.safetensors", "probes.safetensors"):
+        assert first.files[name] == again.files[name]
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(1, 2), (1, 5), (0, 0)])

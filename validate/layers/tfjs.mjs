@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import * as core from "@tensorflow/tfjs-core";
 import * as converter from "@tensorflow/tfjs-converter";
 import "@tensorflow/tfjs-backend-wasm";
-import { goldenInputs, slice } from "../measure.mjs";
+import { inputsOf, slice } from "../measure.mjs";
 import { fromDisk } from "../runners/tfjs_in_node.mjs";
 import { encode, open } from "../safetensors.mjs";
 
@@ -22,7 +22,7 @@ export async function collect({ path, manifest, names, golden, samples, out }) {
   const model = await converter.loadGraphModel(fromDisk(path));
   const file = await fs.open(golden);
   const read = async (start, end) => (await file.read(new Uint8Array(end - start), 0, end - start, start)).buffer;
-  const inputs = await goldenInputs(await open(read), manifest, samples);
+  const inputs = await inputsOf(await open(read), manifest, samples);
   await file.close();
   const fixed = manifest.inputs[0].shape[0];
   const step = Number.isInteger(fixed) ? fixed : samples;

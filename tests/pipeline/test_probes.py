@@ -1,0 +1,99 @@
+"""The image files of a checkpoint are the ones training saw, and nothing can be done to the first unnoticed."""
+
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from pipeline import config as configs
+from pipeline import data
+from pipeline.checkpoint import PROBES, Checkpoint
+from pipeline.data import Preparation, opaque
+from pipeline.golden import choose
+from pipeline.probes import PICTURES, as_png, asymmetric
+
+
+@pytest.fixture(scope="module")
+def opened(trained: Path) -> Checkpoint:
+    return Checkpoint.open(trained / "runs" / "tiny" / "checkpoint")
+
+
+def decoded(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file))
+
+
+def test_a_checkpoint_has_files_and_what_training_and_pytorch_make_of_them(opened: Checkpoint) -> None:
+    probes, model = opened.probes(), opened.model()
+    files = [probes[f"file.{index}"].tobytes() for index in range(PICTURES + 1)]
+    images = data.load(configs.read(opened.folder / "config.toml"))
+    prepare = images.preparation.transform()
+    prepared = torch.stack([prepare(decoded(file)).as_subclass(torch.Tensor) for file in files]).float() / 255
+    assert np.array_equal(probes["input.image"], prepared.numpy())
+    for file, number in zip(files[1:], choose(images.test, 64), strict=False):
+        assert np.array_equal(np.asarray(decoded(file)), images.test.picture(number)[0].numpy())
+    assert np.array_equal(probes["input.image"][1:], opened.golden()["input.image"][:PICTURES])
+    image = torch.from_numpy(probes["input.image"])
+    with torch.no_grad():
+        assert np.allclose(model(image).numpy(), probes["output.logits"], rtol=0, atol=1e-5)
+        assert np.allclose(model.double()(image.double()).numpy(), probes["oracle.logits"], rtol=0, atol=1e-12)
+
+
+def test_a_checkpoint_from_before_has_none(opened: Checkpoint) -> None:
+    files = {name: sha256 for name, sha256 in opened.files.items() if name != PROBES}
+    object.__setattr__(older := Checkpoint.open(opened.folder), "files", files)
+    assert older.probes() == {}
+
+
+@pytest.mark.parametrize("preparation", [Preparation((64, 64), None), Preparation((37, 37), (32, 32))])
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_the_first_is_another_when_turned_mirrored_swapped_or_resized_otherwise(
+    preparation: Preparation, level: int
+) -> None:
+    """Even where the picture it is made of is all alike."""
+    picture = asymmetric(torch.full((1, 8, 8), level, dtype=torch.uint8), preparation)
+    height, width = picture.shape[1:]
+    assert height / preparation.resize[0] != pytest.approx(width / preparation.resize[1], rel=0.2)
+    prepared = preparation.transform()(picture).float()  # (3, S, S)
+    seen = [
+        view[list(order)]
+        for order in itertools.permutations(range(3))
+        for turned in (torch.rot90(prepared, quarter, (1, 2)) for quarter in range(4))
+        for view in (turned, turned.flip(2))
+    ]
+    assert len(seen) == 48
+    for one, other in itertools.combinations(seen, 2):
+        assert (one - other).abs().max() > 20
+    size = [min(preparation.resize)] if preparation.crop else list(preparation.resize)
+    rough = functional.resize(picture, size, antialias=False)
+    rough = functional.center_crop(rough, list(preparation.crop)) if preparation.crop else rough
+    assert (rough - prepared).abs().max() > 15
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_a_picture_of_any_mode_is_a_file_of_what_training_sees(mode: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (40, 30, 4), np.uint8)
+    picture: Any = Image.fromarray(colours, "RGBA" if mode == "RGBA" else None)
+    picture = picture if mode == "RGBA" else picture.convert("RGB").convert(mode)
+    prepare = Preparation((16, 16), None).transform()
+    assert torch.equal(prepare(decoded(as_png(picture))), prepare(picture))
+    assert torch.equal(prepare(picture), prepare(picture.convert("RGB")))
+    assert decoded(as_png(picture)).mode == ("L" if mode in {"1", "L", "LA"} else "RGB")
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(1, 1), (2, 1), (3, 3), (4, 3)])
+def test_a_tensor_is_stored_without_its_transparency(channels: int, kept: int) -> None:
+    pixels = torch.randint(256, (channels, 5, 7), dtype=torch.uint8)
+    assert torch.equal(opaque(pixels), pixels[:kept])
+    assert decoded(as_png(pixels)).size == (7, 5)
+
+
+def test_a_file_holds_nothing_but_pixels() -> None:
+    picture = Image.new("RGB", (4, 4))
+    picture.info = {"icc_profile": b"x" * 100, "exif": b"Exif\0\0" + b"y" * 100, "comment": "taken in a private place"}
+    assert decoded(as_png(picture)).info == {}
