@@ -233,4 +233,10 @@ class Run:
                 f"than {self.checkpoint.folder} "
                 f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
             )
+        for field in ("task", "labels", "preparation", "normalisation"):
+            if getattr(artifact, field) != getattr(self.checkpoint, field):
+                raise BadInput(
+                    f"artifact {artifact.folder}: its manifest has other {field} than {self.checkpoint.folder}. "
+                    f"{_remedy(artifact.folder)}"
+                )
         return artifact

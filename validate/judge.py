@@ -141,8 +141,9 @@ def judge(
             "decisions": decided.pairs(),
             "worst": decided.worst(actual, expected),
         }
-        finite = [output.name for output in outputs if not output.not_finite]
-        red = [flag for name in finite for flag in flags.values(name, actual[name], expected[name])]
+        finite = [output for output in outputs if not output.not_finite]
+        red = [flag for one in finite for flag in flags.values(one.name, actual[one.name], expected[one.name])]
+        red += [flag for one in finite for flag in flags.precision(one.name, artifact.precision, one.sqnr_db or 0)]
         red += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
         red += _steady(outputs, beside, golden, table)
     from_file, unfed = _from_file(row, beside, probes, measured) if probes else (None, [])
