@@ -20,6 +20,7 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from export.artifact import Artifact, BadInput, Run
+from export.check import INTEGER_DB
 from export.layers import Place, Twin, places, twins
 from export.target import constants
-from export.toolchain import Toolchain, WorkerFailed
+from export.toolchain import Toolchain, Worker, WorkerFailed
 from validate.compare import CEILING_DB, sqnr_db
 from validate.report import Culprit, Layer, Localisation
 
@@ -42,9 +44,9 @@ LIMIT_S = 300.0
 JUMP_DB = 6.0
 """A layer with four times the noise of all before it is where the fault came in …"""
 SOUND_DB = {"float32": 90.0, "float16": 45.0}
-INTEGERS_SOUND_DB = 20.0
 """… unless its SQNR is that of a sound artifact's inside: 120 to 300 dB in float32, 57 to 80 in float16, 22 and more
-where integers do well (mobilenet_v3_small). The first layer's rounding is a jump, too, and no fault."""
+where integers do well (mobilenet_v3_small). The first layer's rounding is a jump, too, and no fault. What integers
+must reach at the end is where it begins to matter for them."""
 
 Array = np.ndarray[Any, Any]
 
@@ -89,8 +91,22 @@ def readable(folder: Path = FOLDER) -> dict[str, Path]:
     return {file.stem: file for file in sorted(files) if file.stem not in {"__init__", "checkpoint"}}
 
 
+Start = Callable[[Toolchain, Path, Path], AbstractContextManager[Worker]]
+"""Of a toolchain, a file and a log: the worker that runs the file."""
+
+
+def in_its_own_process(chain: Toolchain, file: Path, log: Path) -> AbstractContextManager[Worker]:
+    """A worker for one artifact only. Raises BadInput."""
+    chain.build()
+    return chain.start(log, [file])
+
+
 def localise_all(
-    run: Run, names: Sequence[str], toolchains: Mapping[str, Toolchain], progress: Callable[[str], None]
+    run: Run,
+    names: Sequence[str],
+    toolchains: Mapping[str, Toolchain],
+    progress: Callable[[str], None],
+    start: Start = in_its_own_process,
 ) -> list[Localisation]:
     """Every one of these artifacts whose inside can be read."""
     wanted = [name for name in names if name.partition("/")[0] in readable() and run.place(name).exists()]
@@ -98,21 +114,21 @@ def localise_all(
         return []
     progress("PyTorch, layer by layer")
     try:
-        known = reference(run, toolchains)
+        known = reference(run, toolchains, start)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         return [Localisation(name, "", 0, [], None, f"PyTorch's layers cannot be had: {error}") for name in wanted]
     found = []
     for name in wanted:
         progress(f"{name}, layer by layer")
-        found.append(localise(run, run.artifact(name), known, toolchains))
+        found.append(localise(run, run.artifact(name), known, toolchains, start))
     return found
 
 
-def reference(run: Run, toolchains: Mapping[str, Toolchain]) -> Reference:
+def reference(run: Run, toolchains: Mapping[str, Toolchain], start: Start = in_its_own_process) -> Reference:
     """PyTorch's modules; between them, ONNX's tensors. Raises WorkerFailed, BadInput."""
     job = {"path": str(run.checkpoint.folder.absolute()), "samples": SAMPLES}
     chain = toolchains["torch"]
-    said, values = _collect(FOLDER / "checkpoint.py", chain, run.log("localise", "checkpoint"), job)
+    said, values = _collect(FOLDER / "checkpoint.py", chain, run.log("localise", "checkpoint"), job, start)
     calls = [
         Call(one["module"], one["call"], one["leaf"], values[str(index)]) for index, one in enumerate(said["layers"])
     ]
@@ -125,7 +141,7 @@ def reference(run: Run, toolchains: Mapping[str, Toolchain]) -> Reference:
         )
     try:
         log = run.log("localise", f"{ONNX}-reference")
-        read, arrays = _collect(readable()["onnx"], chain, log, _job(run, artifact, list(known)))
+        read, arrays = _collect(readable()["onnx"], chain, log, _job(run, artifact, list(known)), start)
         inner = {one["tensor"]: arrays[str(index)] for index, one in enumerate(read["layers"])}
     except WorkerFailed:
         inner = {}  # it is its own row that says why
@@ -152,7 +168,13 @@ def points(known: Mapping[str, Place], calls: Sequence[Call], inner: Mapping[str
     return found
 
 
-def localise(run: Run, artifact: Artifact, known: Reference, toolchains: Mapping[str, Toolchain]) -> Localisation:
+def localise(
+    run: Run,
+    artifact: Artifact,
+    known: Reference,
+    toolchains: Mapping[str, Toolchain],
+    start: Start = in_its_own_process,
+) -> Localisation:
     """One artifact's layers and the culprit among them."""
     file, log = readable()[artifact.target], run.log("localise", artifact.name)
     own = artifact.target == "onnx"
@@ -164,7 +186,7 @@ def localise(run: Run, artifact: Artifact, known: Reference, toolchains: Mapping
         return Localisation(artifact.name, "", 0, [], None, problem)
     try:
         job = _job(run, artifact, list(names))
-        said, arrays = _collect(file, toolchains[constants(file)["TOOLCHAIN"]], log, job)
+        said, arrays = _collect(file, toolchains[constants(file)["TOOLCHAIN"]], log, job, start)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         return Localisation(artifact.name, "", 0, [], None, f"{error} Log: {log}")
     layers = compare(said["layers"], arrays, names, known)
@@ -184,12 +206,11 @@ def _job(run: Run, artifact: Artifact, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _collect(
-    file: Path, chain: Toolchain, log: Path, job: Mapping[str, Any]
+    file: Path, chain: Toolchain, log: Path, job: Mapping[str, Any], start: Start
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    chain.build()
-    with tempfile.TemporaryDirectory() as folder, chain.start(log, [file]) as worker:
+    with tempfile.TemporaryDirectory() as folder, start(chain, file, log) as worker:
         out = Path(folder) / "layers.safetensors"
         layers = worker.call(file, "collect", {**job, "out": str(out)}, log, LIMIT_S).value
         version = worker.call(file, "version", {}, log, LIMIT_S).value if file.stem != "checkpoint" else ""
@@ -253,7 +274,7 @@ def noise_of(layer: Layer) -> float:
 
 def culprit(layers: Sequence[Layer], precision: str) -> Culprit | None:
     """The first layer whose noise is a jump; None: noise builds up from layer to layer, or there is little."""
-    sound, least = SOUND_DB.get(precision, INTEGERS_SOUND_DB), CEILING_DB
+    sound, least = SOUND_DB.get(precision, INTEGER_DB), CEILING_DB
     for layer in layers:
         now = -math.inf if layer.sqnr_db is None or math.isnan(layer.sqnr_db) else layer.sqnr_db
         if now < sound and least - now >= JUMP_DB:

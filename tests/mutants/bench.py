@@ -10,7 +10,7 @@ A worker that a mutant kills takes nobody along: the next job has a new one. To 
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from export.artifact import Artifact, BadInput, Run
 from export.target import constants as constants_of
 from export.toolchain import Toolchain, Worker, WorkerFailed
 from pipeline.checkpoint import Checkpoint
-from validate import machine, parity, runner
+from validate import localise, machine, parity, runner
 from validate.compare import sqnr_db
-from validate.report import Report, Result
+from validate.report import Localisation, Report, Result
 from validate.settings import ValidateConfig
 
 FORMATS = Path(__file__).with_name("formats")
@@ -143,6 +143,11 @@ class Mutant:
     """Whether the manifest was written afterwards, as a conversion would have."""
 
     @property
+    def localisable(self) -> bool:
+        """Whether one layer is at fault, and the inside can be read."""
+        return bool(self.layer) and self.artifact.partition("/")[0] in localise.readable()
+
+    @property
     def row(self) -> str:
         """`tflite/int8 in litert xnnpack`."""
         return f"{self.artifact} in {self.where}"
@@ -219,13 +224,32 @@ class Bench:
 
     def examine(self, mutant: Mutant) -> Outcome:
         """Break the artifact, have it judged, put it back."""
+        with self.broken(mutant):
+            return self._judged(mutant)
+
+    def localise(self, mutant: Mutant) -> Localisation:
+        """Break the artifact, look for the layer at fault, put it back."""
+        chains = self.workers.toolchains
+        with self.broken(mutant):
+            (found,) = localise.localise_all(
+                self.run,
+                [mutant.artifact],
+                chains,
+                lambda _: None,
+                lambda chain, *_: nullcontext(self.workers.take(chain)),
+            )
+        return found
+
+    @contextmanager
+    def broken(self, mutant: Mutant) -> Iterator[None]:
+        """With the artifact broken."""
         place = self.run.place(mutant.artifact)
         try:
             opened = Opened(self.run, self.run.artifact(mutant.artifact), self.workers, self.scratch)
             mutant.change(opened)
             if mutant.sealed:
                 seal(place, **opened.manifest)
-            return self._judged(mutant)
+            yield
         finally:
             shutil.rmtree(place)
             shutil.copytree(self.scratch / "good" / mutant.artifact, place)

@@ -56,6 +56,17 @@ def test_a_mutant_is_caught_for_its_reason(bench: Bench, mutant: Mutant) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.localisable and one.title not in UNCAUGHT], ids=title)
+def test_the_layer_at_fault_is_found(bench: Bench, mutant: Mutant) -> None:
+    found = bench.localise(mutant)
+    if found.problem:  # what no runtime can load has no layers
+        assert bench.examine(mutant).effect is None
+        return
+    assert found.culprit
+    assert mutant.layer in found.culprit.modules
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.title in UNCAUGHT], ids=title)
 def test_what_is_said_to_pass_does_pass_and_is_another_artifact(bench: Bench, mutant: Mutant) -> None:
     """One that is caught by now is to be taken out of UNCAUGHT."""
