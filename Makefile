@@ -15,7 +15,7 @@ COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes
     --no-emit-find-links --custom-compile-command "make lock"
 NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help setup train export validate test quick benchmark lint types format lock readme schema ci clean
+.PHONY: help setup train export validate test quick mutants benchmark lint types format lock readme schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -37,6 +37,9 @@ test: $(READY) ## Run all tests
 
 quick: $(READY) ## Run the tests that take seconds
 	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+mutants: $(READY) ## Examine the validator: artifacts broken on purpose, and good ones; takes long
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 benchmark: $(READY) ## Time and memory of export, beside the plain chain of converters
 	@$(BIN)/python -m benchmarks.export $(ARGS)

@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command()(pipeline.commands.train)
 app.command()(export.commands.export)
 app.command()(validate.commands.validate)
+app.command()(validate.commands.report)
 app.command()(validate.commands.targets)
 app.command()(validate.commands.doctor)
 

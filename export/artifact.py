@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoint import Checkpoint, Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
+from pipeline.checkpoint import Checkpoint as Checkpoint
+from pipeline.checkpoint import Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
 from pipeline.checkpoint import exclusive as exclusive
+from pipeline.checkpoint import fingerprints as fingerprints
 from pipeline.checkpoint import latest_run as latest_run
 from pipeline.checkpoint import new_folder as new_folder
 from pipeline.checkpoint import recover_folder as recover_folder
@@ -29,6 +31,8 @@ from pipeline.settings import read_toml as read_toml
 MANIFEST = "manifest.json"
 EXPECTED = "expected.json"
 """In `artifacts/`: every conversion that was ever asked for, so that one that failed is missed."""
+KEPT = "keep_float.json"
+"""In `artifacts/`: the layers that are to stay in float32, by conversion."""
 FORMAT = 1
 
 
@@ -151,9 +155,9 @@ def _remedy(folder: Path) -> str:
     return f"Convert it again: anywhere export --force {_run_of(folder)}."
 
 
-def recipe(file: Path, toolchain_key: str) -> str:
-    """Changes when the code or the environment of a conversion does."""
-    return hashlib.sha256(file.read_bytes() + toolchain_key.encode()).hexdigest()
+def recipe(file: Path, toolchain_key: str, keep_float: Iterable[str] = ()) -> str:
+    """Changes when the code, the environment or the layers to keep of a conversion do."""
+    return hashlib.sha256(file.read_bytes() + toolchain_key.encode() + "".join(keep_float).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -184,23 +188,38 @@ class Run:
 
     def expected(self) -> list[str]:
         """The conversions asked for so far."""
-        path = self.folder / "artifacts" / EXPECTED
-        try:
-            names: list[str] = json.loads(path.read_text()) if path.is_file() else []
-        except ValueError as error:
-            raise BadInput(
-                f"{path}: was truncated or altered ({error}). Remove it and run: anywhere export {self.name}."
-            ) from error
+        names: list[str] = self._remembered(EXPECTED, [])
         return names
 
     def expect(self, names: Iterable[str]) -> None:
         """Remember that these were asked for."""
-        path = self.folder / "artifacts" / EXPECTED
-        merged = list(dict.fromkeys([*self.expected(), *names]))
+        self._remember(EXPECTED, list(dict.fromkeys([*self.expected(), *names])))
+
+    def kept(self, conversion: str) -> list[str]:
+        """Layers that are to stay in float32: paths of modules, or `auto`."""
+        found: list[str] = self._remembered(KEPT, {}).get(conversion, [])
+        return found
+
+    def keep(self, conversions: Iterable[str], modules: Iterable[str]) -> None:
+        """Remember that these are to stay in float32; none: that all are integers again."""
+        modules = list(modules)
+        self._remember(KEPT, {**self._remembered(KEPT, {}), **dict.fromkeys(conversions, modules)})
+
+    def _remembered(self, name: str, empty: Any) -> Any:
+        path = self.folder / "artifacts" / name
+        try:
+            return json.loads(path.read_text()) if path.is_file() else empty
+        except ValueError as error:
+            raise BadInput(
+                f"{path}: was truncated or altered ({error}). Remove it and run: anywhere export {self.name}."
+            ) from error
+
+    def _remember(self, name: str, value: Any) -> None:
+        path = self.folder / "artifacts" / name
         with room_for(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_suffix(".new")
-            new.write_text(json.dumps(merged))
+            new.write_text(json.dumps(value))
             new.rename(path)
 
     def artifact(self, conversion: str) -> Artifact:
@@ -214,4 +233,10 @@ class Run:
                 f"than {self.checkpoint.folder} "
                 f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
             )
+        for field in ("task", "labels", "preparation", "normalisation"):
+            if getattr(artifact, field) != getattr(self.checkpoint, field):
+                raise BadInput(
+                    f"artifact {artifact.folder}: its manifest has other {field} than {self.checkpoint.folder}. "
+                    f"{_remedy(artifact.folder)}"
+                )
         return artifact

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.operators import Inexpressible
-from pipeline.checkpoint import WEIGHTS, Checkpoint
+from pipeline.checkpoint import WEIGHTS, Checkpoint, fingerprints
 
 Array = np.ndarray[Any, Any]
 
@@ -18,6 +18,11 @@ SAMPLES = 32
 """Golden inputs a conversion is checked on."""
 SAME_DB = 100.0
 """SQNR of two float32 graphs of one model, at least: rounding alone leaves 115 to 141 dB."""
+
+INTEGER_DB = 25.0
+"""SQNR of a model in integers, at least: validate/tolerance.py has the reason."""
+AGREEMENT = 0.99
+"""Share of decisions that stay, at least: the same."""
 
 LIMIT_BYTES = 2**31
 """What one protobuf or flatbuffer can hold."""
@@ -67,6 +72,15 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
             )
         found[tensor.name] = values
     return found
+
+
+def provenance(samples: dict[str, Array]) -> dict[str, Any]:
+    """Which calibration set the ranges, for a manifest."""
+    return {
+        "calibration_samples": len(next(iter(samples.values()))),
+        "calibration_sha256": {name: fingerprints(values) for name, values in samples.items()},
+        "calibration_method": "minmax",
+    }
 
 
 def fits(opened: Checkpoint, what: str) -> None:

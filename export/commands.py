@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from export.artifact import Run
     from export.convert import Outcome
+    from export.target import Conversion
 
 STYLES = {"built": "green", "unchanged": "dim", "failed": "red", "not_run": "red"}
 
@@ -18,6 +20,10 @@ def export(
     to: Annotated[str, typer.Option(help="Targets, with commas: onnx,torchscript. Default: all.")] = "",
     precision: Annotated[str, typer.Option(help="Precisions, with commas: float32,int8. Default: all.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    keep_float: Annotated[
+        str, typer.Option(help="Layers that stay in float32 in int8 and int8_int16, with commas; none: no longer.")
+    ] = "",
+    auto: Annotated[bool, typer.Option("--auto", help="Keep as few layers in float32 as meet the tolerance.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Build again what is unchanged.")] = False,
 ) -> None:
     """Convert a run's checkpoint: runs/RUN/artifacts/TARGET/PRECISION."""
@@ -38,6 +44,8 @@ def export(
         f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True
     )
     with exclusive(opened.folder), console.status("converting …") as status:
+        if keep_float or auto:
+            keep(opened, conversions, ["auto"] if auto else _list(keep_float))
 
         def report(outcome: "Outcome") -> None:
             if console.is_terminal:
@@ -49,6 +57,25 @@ def export(
         tell(console, outcome)
     if any(outcome.artifact is None for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def keep(run: "Run", conversions: "list[Conversion]", wanted: list[str]) -> None:
+    """Remember which layers are to stay in float32. Raises BadInput for what is no layer of this model."""
+    from export.artifact import BadInput
+    from export.layers import chosen, modules
+
+    able = [one for one in conversions if one.precision in one.target.keeps_float]
+    if not able:
+        raise BadInput("nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16.")
+    sources = [run.artifact(one.source).details for one in able if run.place(one.source).exists()]
+    known = set().union(*(modules(details) for details in sources))
+    layers = [] if wanted == ["none"] else wanted
+    if known and layers != ["auto"]:
+        try:
+            chosen(sorted(known), layers)
+        except ValueError as error:
+            raise BadInput(f"--keep-float: {error}") from error
+    run.keep([one.name for one in able], layers)
 
 
 def _list(text: str) -> list[str]:

@@ -137,7 +137,8 @@ def convert(
                         )
                         continue
                     made_from = source.artifact if source else None
-                    key = recipe(conversion.target.file, keys[conversion.target.toolchain])
+                    kept = run.kept(conversion.name)
+                    key = recipe(conversion.target.file, keys[conversion.target.toolchain], kept)
                     if not force and (existing := unchanged(run, conversion, made_from, key)):
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))
@@ -199,6 +200,7 @@ def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key:
                         "checkpoint": str(run.checkpoint.folder),
                         "precision": conversion.precision,
                         "out": str(new),
+                        **({"keep_float": kept} if (kept := run.kept(conversion.name)) else {}),
                     },
                     log,
                     target.limit_s,

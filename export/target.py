@@ -37,6 +37,8 @@ class Target:
     """Precision → "checkpoint" or the name of another conversion."""
     limit_s: float
     """Seconds one conversion may take."""
+    keeps_float: tuple[str, ...]
+    """Precisions of which single layers can stay in float32."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,14 @@ def find(folder: Path = FOLDER) -> dict[str, Target]:
 
 def _read(file: Path) -> Target:
     values = constants(file)
-    return Target(file.stem, file, values["TOOLCHAIN"], values["SOURCES"], float(values.get("LIMIT_S", 900)))
+    return Target(
+        file.stem,
+        file,
+        values["TOOLCHAIN"],
+        values["SOURCES"],
+        float(values.get("LIMIT_S", 900)),
+        tuple(values.get("KEEPS_FLOAT", [])),
+    )
 
 
 def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iterable[str] = ()) -> list[Conversion]:

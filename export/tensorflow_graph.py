@@ -61,6 +61,29 @@ def load_graph(folder: Path, batch: int | None = None) -> Graph:
     return Graph(convert_variables_to_constants_v2(whole), inputs, tuple(sorted(function.structured_outputs)), batch)
 
 
+def inner(graph: Graph, names: Sequence[str] = ()) -> Callable[[Sequence[Any]], dict[str, Any]]:
+    """What gives the float tensors inside, by the names of their operators; all of them, or those named.
+
+    Takes the inputs in the graph's order, and gives arrays.
+    """
+    wanted = [
+        operator
+        for operator in graph.function.graph.get_operations()
+        if operator.type not in {"Const", "Placeholder", "NoOp"}
+        and operator.outputs
+        and operator.outputs[0].dtype == tf.float32
+        and (not names or operator.name in names)
+    ]
+    feeds = [tensor for tensor in graph.function.inputs if tensor.dtype != tf.resource]
+    function = graph.function.prune(feeds, [operator.outputs[0] for operator in wanted])
+
+    def call(values: Sequence[Any]) -> dict[str, Any]:
+        found = function(*(tf.constant(value) for value in values))
+        return {operator.name: value.numpy() for operator, value in zip(wanted, found, strict=True)}
+
+    return call
+
+
 def traced(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
     """A concrete function of inputs of these TensorSpecs."""
     return tf.function(call).get_concrete_function(*inputs)

@@ -233,6 +233,11 @@ def is_sealed(record: Any) -> bool:
     return isinstance(record, dict) and record.get("sha256") == seal(record)["sha256"]
 
 
+def fingerprints(samples: Any) -> list[str]:
+    """A hash of each sample of (N, …), by its values alone: 16 hexadecimal digits."""
+    return [hashlib.sha256(sample.tobytes()).hexdigest()[:16] for sample in samples]
+
+
 def sha256_of_file(path: Path) -> str:
     """In hexadecimal."""
     with path.open("rb") as file:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline import checkpoint
-from pipeline.checkpoint import Tensor
+from pipeline.checkpoint import Tensor, fingerprints
 from pipeline.config import Config
 from pipeline.data import Data, Split
 from pipeline.errors import BadInput
@@ -40,6 +40,24 @@ def choose(split: Split, count: int) -> list[int]:
     return torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].tolist()
 
 
+def calibration(data: Data, count: int) -> torch.Tensor:
+    """Training samples (N, 3, H, W) prepared without augmentation, none of whose images is in the test split, too:
+    data sets hold duplicates, and integers judged on what set their ranges would look better than they are.
+    """
+    plain = Split(data.train.raw, data.train.numbers, data.train.prepare)
+    held_out = {mark for number in range(len(data.test)) for mark in fingerprints([data.test[number][0].numpy()])}
+    found: list[torch.Tensor] = []
+    for number in choose(plain, len(plain)):
+        image, _ = plain[number]
+        if len(found) < count and fingerprints([image.numpy()])[0] not in held_out:
+            found.append(image)
+        if len(found) == count:
+            break
+    if not found:
+        raise BadInput("every training image is in the test split, too. Give other images for testing.")
+    return torch.stack(found)
+
+
 class Golden:
     """The samples, prepared once; the outputs, computed for every checkpoint.
 
@@ -51,9 +69,7 @@ class Golden:
         chosen = choose(data.test, config.data.golden)
         self.image, self.labels = data.test.stack(chosen)
         self.probes = Probes(data, chosen)
-        self.calibration, _ = Split(data.train.raw, data.train.numbers, data.train.prepare).stack(
-            choose(data.train, config.data.calibration)
-        )
+        self.calibration = calibration(data, config.data.calibration)
 
     def record(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """The arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).

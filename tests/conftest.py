@@ -101,17 +101,22 @@ def entered(source: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of twenty real scans as 16×16 PNG files, one folder per class."""
+    """Three classes of twenty real scans, one folder per class."""
+    root = tmp_path_factory.mktemp("images")
+    scans(root, 20)
+    return root
+
+
+def scans(root: Path, each: int) -> None:
+    """Of three classes so many scans of digits as 16×16 PNG files, one folder per class."""
     from sklearn.datasets import load_digits
 
-    root = tmp_path_factory.mktemp("images")
     digits = load_digits()
     for label in range(3):
-        (root / f"digit{label}").mkdir()
-        for number, image in enumerate(digits.images[digits.target == label][:20]):
+        (root / f"digit{label}").mkdir(parents=True)
+        for number, image in enumerate(digits.images[digits.target == label][:each]):
             gray = np.kron((image * 255 / 16).astype(np.uint8), np.ones((2, 2), np.uint8))
             Image.fromarray(gray).save(root / f"digit{label}" / f"{number}.png")
-    return root
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline import config
-from validate import report, settings
+from validate import report, screen, settings
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -25,9 +25,9 @@ def part(text: str, name: str) -> str:
 
 def table(path: Path) -> str:
     """What `anywhere validate` prints of that report."""
-    screen = io.StringIO()
-    Console(file=screen, width=100).print(report.render(report.read(path)), soft_wrap=True)
-    lines = "\n".join(line.rstrip() for line in screen.getvalue().splitlines())
+    terminal = io.StringIO()
+    Console(file=terminal, width=100).print(screen.render(report.read(path)), soft_wrap=True)
+    lines = "\n".join(line.rstrip() for line in terminal.getvalue().splitlines())
     return f"```\n{lines}\n```\n"
 
 

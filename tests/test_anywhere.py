@@ -24,7 +24,7 @@ def test_help_is_there_at_once_and_imports_no_torch() -> None:
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", "anywhere", "--help"], capture_output=True, text=True, check=True)
         times.append(time.perf_counter() - start)
-    assert all(name in done.stdout for name in ("train", "export", "validate", "targets", "doctor"))
+    assert all(name in done.stdout for name in ("train", "export", "validate", "report", "targets", "doctor"))
     assert statistics.median(times) < 1  # 0.13 s on a quiet machine; importing torch alone takes 4 s
 
 
@@ -140,6 +140,8 @@ def test_doctor_says_what_is_missing_and_what_mends_it(
         (("export", "../tiny"), "not a name of a folder in runs/"),
         (("validate", "none"), "checkpoint runs/none/checkpoint: there is none"),
         (("validate", "tiny"), "nothing was exported"),
+        (("report", "none"), "checkpoint runs/none/checkpoint: there is none"),
+        (("report", "tiny"), "report runs/tiny/report/report.json: there is none. Validate first"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_status_2(

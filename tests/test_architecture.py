@@ -14,13 +14,21 @@ ROOT = Path(__file__).parents[1]
 DOORS = {
     "pipeline": set[str](),
     "export": {"pipeline.checkpoint", "pipeline.errors", "pipeline.settings"},
-    "validate": {"export.artifact", "export.toolchain", "export.target"},
+    "validate": {
+        "export.artifact",
+        "export.check",
+        "export.layers",
+        "export.target",
+        "export.tensorflow_graph",
+        "export.toolchain",
+    },
 }
 """Room → the modules of other rooms it may import."""
 
 WORKER_FILES = [
     *(ROOT / "export" / "targets").glob("*.py"),
     *(ROOT / "validate" / "runners").glob("*.py"),
+    *(ROOT / "validate" / "layers").glob("*.py"),
     ROOT / "export" / "worker.py",
     ROOT / "validate" / "runner.py",
 ]

@@ -32,6 +32,7 @@ def validate(
     ] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help='Rows not to run: "* in chromium webgpu".')] = None,
     only: Annotated[list[str] | None, typer.Option(help="Rows to run, and no others.")] = None,
+    localise: Annotated[bool, typer.Option("--localise", help="Find the layer at fault in every artifact.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report.json: what got worse is said.")] = None,
     baseline_fails: Annotated[bool, typer.Option("--baseline-fails", help="… and fails.")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with a section [validate].")] = None,
@@ -41,7 +42,7 @@ def validate(
 
     from export import toolchain
     from export.artifact import Run
-    from validate import parity, report, runner, settings
+    from validate import parity, publish, runner, screen, settings
 
     console = Console()
     wanted = settings.read(
@@ -62,14 +63,31 @@ def validate(
             toolchain.find(),
             wanted,
             baseline,
+            localise,
         )
-    console.print(report.render(result), soft_wrap=True)
+    console.print(screen.render(result), soft_wrap=True)
     if wanted.only:
         console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
     else:
-        report.write(result, opened.folder / "report" / "report.json")
-        console.print(f"{opened.folder / 'report' / 'report.json'}", highlight=False, soft_wrap=True)
+        tell(console, publish.publish(result, opened))
     raise typer.Exit(result.exit_status)
+
+
+def report(run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "") -> None:
+    """Write report.html, report.md and junit.xml anew from report.json; nothing is run."""
+    from rich.console import Console
+
+    from export.artifact import Run
+    from validate import publish
+
+    opened = Run.open(run)
+    tell(Console(), publish.publish(publish.read(opened), opened))
+
+
+def tell(console: "Console", written: "list[Path]") -> None:
+    """Where a report's files are, on one line."""
+    names = ", ".join(f"{path.name}/" if path.is_dir() else path.name for path in written)
+    console.print(f"{written[0].parent}: {names}", highlight=False, soft_wrap=True)
 
 
 def targets() -> None:

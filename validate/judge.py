@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from export.artifact import Artifact
+from export.check import INTEGER_DB
 from validate import flags, tasks
 from validate.compare import agreement, compare, histogram, sqnr_db
 from validate.report import (
@@ -26,6 +27,7 @@ from validate.report import (
     Latency,
     Metric,
     Output,
+    Quantization,
     Result,
     Sample,
     Status,
@@ -90,6 +92,7 @@ class Row:
             precision=self.precision,
             runtime=self.runtime,
             backend=self.backend,
+            quantization=quantization(self.artifact) if self.artifact else None,
             size_bytes=self.artifact.size_bytes if self.artifact else None,
             artifact_sha256=self.artifact.sha256 if self.artifact else None,
             command=self.command,
@@ -138,8 +141,9 @@ def judge(
             "decisions": decided.pairs(),
             "worst": decided.worst(actual, expected),
         }
-        finite = [output.name for output in outputs if not output.not_finite]
-        red = [flag for name in finite for flag in flags.values(name, actual[name], expected[name])]
+        finite = [output for output in outputs if not output.not_finite]
+        red = [flag for one in finite for flag in flags.values(one.name, actual[one.name], expected[one.name])]
+        red += [flag for one in finite for flag in flags.precision(one.name, artifact.precision, one.sqnr_db or 0)]
         red += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
         red += _steady(outputs, beside, golden, table)
     from_file, unfed = _from_file(row, beside, probes, measured) if probes else (None, [])
@@ -151,6 +155,12 @@ def judge(
         for one in [*(one for output in outputs for one in output.judgements), *judged]
         if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
     ]
+    quantized = quantization(artifact)
+    if quantized and quantized.halves_sqnr_db is not None and quantized.halves_sqnr_db < INTEGER_DB:
+        warnings.append(
+            f"little calibration: two halves of it give models {quantized.halves_sqnr_db:.1f} dB apart "
+            f"({INTEGER_DB:g} needed); train with a greater data.calibration"
+        )
     return row.result(
         runtime_version=measured["runtime_version"],
         status="fail" if problems or not whole else "pass",
@@ -166,6 +176,17 @@ def judge(
     )
 
 
+def quantization(artifact: Artifact) -> Quantization | None:
+    """What its manifest says; None where no range was calibrated."""
+    said = artifact.details
+    if "calibration_samples" not in said:
+        return None
+    before, _ = said.get("repair", {}).get("size_bytes", (None, None))
+    return Quantization(
+        said["calibration_samples"], said.get("calibration_halves_sqnr_db"), said.get("keep_float", []), before
+    )
+
+
 def floor_of(golden: Array, oracle: Array) -> float:
     """One noise floor of an output, in its unit: golden's greatest distance from the oracle.
 
@@ -178,9 +199,9 @@ def floor_of(golden: Array, oracle: Array) -> float:
 def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:
     difference = compare(actual, golden)
     judgements = [
-        judgement(tolerance.of(floor_of(golden, oracle), len(golden)), getattr(difference, tolerance.measure))
-        for tolerance in table
-        if hasattr(difference, tolerance.measure)
+        judgement(limit, getattr(difference, limit.measure))
+        for limit in (row.of(len(golden), floor_of(golden, oracle), sqnr_db(golden, oracle)) for row in table)
+        if hasattr(difference, limit.measure)
     ]
     return Output(
         name=name,
@@ -221,7 +242,7 @@ class _Decisions:
         return Metric(task.METRIC, before, after, after - before, judgement(self._limit(table, "metric_fall"), fall))
 
     def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
-        return next(one for one in table if one.measure == measure).of(1.0, len(self.golden))
+        return next(one for one in table if one.measure == measure).of(len(self.golden))
 
     def pairs(self) -> list[Decided]:
         """How often each pair of decisions occurs."""
@@ -252,7 +273,8 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
     found = []
     for output in outputs:
         name = output.name
-        floor = floor_of(golden[f"output.{name}"], golden[f"oracle.{name}"])
+        expected, oracle = golden[f"output.{name}"], golden[f"oracle.{name}"]
+        floor, oracle_db = floor_of(expected, oracle), sqnr_db(expected, oracle)
         first, again, alone = (beside.get(f"{kind}{name}") for kind in (TOGETHER, AGAIN, ALONE))
         if first is None or again is None:
             found.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
@@ -260,7 +282,7 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
         found += flags.repeats(name, first, again, floor)
         if alone is not None and not np.isnan(alone).any():
             gap, ratio = float(np.abs(alone - first).max()), sqnr_db(first, alone)
-            limits = {one.measure: one.of(floor, len(alone)) for one in table}
+            limits = {one.measure: one.of(len(alone), floor, oracle_db) for one in table}
             within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
             if not within:
                 found.append(
@@ -312,7 +334,7 @@ def judgement(tolerance: Tolerance, measured: float) -> Judgement:
         within=tolerance.within(measured),
         reason=tolerance.reason,
         source=tolerance.source,
-        by_default=tolerance.by_default,
+        by_default=tolerance.instead_of.allowed if tolerance.instead_of else None,
     )
 
 

@@ -114,7 +114,7 @@ async function probed(infer, few, manifest, batch) {
 }
 
 /** The inputs in a file, (N, 3, H, W) float32, in the layout and type that the artifact takes. */
-async function inputsOf(file, manifest, samples) {
+export async function inputsOf(file, manifest, samples) {
   const inputs = {};
   for (const tensor of manifest.inputs) {
     const array = await file.rows(`input.${tensor.name}`, samples);
@@ -146,7 +146,7 @@ export function float32(outputs, manifest) {
 }
 
 /** Of every array the rows from start to end. */
-function slice(arrays, start, end) {
+export function slice(arrays, start, end) {
   const cut = ([name, { data, shape: [rows, ...rest] }]) => {
     const last = Math.min(end, rows);
     return [name, { data: data.slice(start * size(rest), last * size(rest)), shape: [last - start, ...rest] }];

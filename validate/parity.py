@@ -7,6 +7,7 @@ import dataclasses
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 from export import toolchain
 from export.artifact import Artifact, BadInput, Run
-from export.toolchain import Toolchain, WorkerFailed
-from validate import baseline, evidence, machine
+from export.toolchain import Toolchain, Worker, WorkerFailed
+from validate import baseline, evidence, localise, machine
 from validate.judge import Row, judge
 from validate.preparation import prepare_probes
 from validate.report import Model, Report, Result, verdict
@@ -64,6 +65,17 @@ class Place:
         return ""
 
 
+Start = Callable[[Place, Path, int], AbstractContextManager[Worker]]
+"""Of a place, a log and threads: the worker that runs an artifact there."""
+
+
+def in_its_own_process(place: Place, log: Path, threads: int) -> AbstractContextManager[Worker]:
+    """A worker for one row only: what a runtime leaves behind, or dies of, is nobody else's. Raises BadInput."""
+    place.toolchain.build()
+    environment = {"OMP_NUM_THREADS": str(threads), **machine.environment(place.runner.needs)}
+    return place.toolchain.start(log, [place.runner.file], environment)
+
+
 def check(
     run: Run,
     runners: Sequence[Runner],
@@ -72,8 +84,12 @@ def check(
     toolchains: dict[str, Toolchain] | None = None,
     settings: ValidateConfig | None = None,
     earlier: Path | None = None,
+    layers: bool = False,
+    start: Start = in_its_own_process,
 ) -> Report:
     """All that was ever exported in this run, in all that can run it; compared with an `earlier` report.
+
+    layers: also look into every artifact that was run for the layer at fault.
 
     Raises BadInput for artifacts that cannot be trusted, and where nothing could be judged.
     """
@@ -88,6 +104,9 @@ def check(
     if not probes:
         warnings.append(UNPREPARED)
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
+    for artifact in artifacts.values():
+        if artifact:
+            evidence.check_provenance(run, artifact)
     places = [
         (name, place) for name in expected for place in _places(name.partition("/")[0], runners, toolchains, settings)
     ]
@@ -97,8 +116,10 @@ def check(
         wanted = [row for name, place in places if place and not settings.leaves_out(row := f"{name} in {place.name}")]
         baseline.check_rows(before, str(earlier), wanted)
     results = [
-        _one(run, name, artifacts[name], place, golden, probes, threads, progress, settings) for name, place in places
+        _one(run, name, artifacts[name], place, golden, probes, threads, progress, settings, start)
+        for name, place in places
     ]
+    ran = list(dict.fromkeys(f"{one.target}/{one.precision}" for one in results if one.status != "not_run"))
     if before:
         results = [baseline.compare(result, before, settings) for result in results]
     return Report(
@@ -115,11 +136,14 @@ def check(
             "cores": os.cpu_count(),
             "threads": threads,
         },
-        settings=dataclasses.asdict(settings),
+        settings={
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(settings).items()
+        },
         warnings=warnings,
         baseline=baseline.record(before, str(earlier)) if before else None,
         results=results,
-        localisations=[],
+        localisations=localise.localise_all(run, ran, toolchains, progress) if layers else [],
     )
 
 
@@ -156,6 +180,7 @@ def _one(
     threads: int,
     progress: Callable[[str], None],
     settings: ValidateConfig,
+    start: Start,
 ) -> Result:
     """One row: run and judged, or why not."""
     target, _, precision = name.partition("/")
@@ -187,14 +212,14 @@ def _one(
     if absent:
         return row.unmeasured("not_run", absent, settled=place.optional and settings.require != "all")
     progress(wanted)
-    result = _run(run, row, place, golden, probes, threads)
+    result = _run(run, row, place, golden, probes, threads, start)
     accepted = result.status == "refused" and settings.accepts(wanted)
     return dataclasses.replace(result, settled=result.settled or accepted)
 
 
-def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threads: int) -> Result:
-    """Measure in a process of its own, then judge."""
-    runner, chain, artifact = place.runner, place.toolchain, row.artifact
+def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threads: int, start: Start) -> Result:
+    """Measure in a worker, then judge."""
+    artifact = row.artifact
     assert artifact and row.log
     log = run.folder / row.log
     actual = run.folder / "report" / "actual" / f"{log.stem}.safetensors"
@@ -203,28 +228,12 @@ def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threa
     actual.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    job = {
-        "runner": str(runner.file),
-        "path": str(artifact.path.absolute()),
-        "manifest": {
-            "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
-            "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
-            "preparation": dict(artifact.preparation),
-            "min_runtime_version": artifact.details.get("min_runtime_version"),
-        },
-        "golden": str((run.checkpoint.folder / "golden.safetensors").absolute()),
-        "out": str(actual.absolute()),
-        "samples": runner.samples[place.backend],
-        "threads": threads,
-        "backend": place.backend,
-        "collect_s": runner.collect_s,
-    }
+    inputs = run.checkpoint.folder / "golden.safetensors"
     try:
-        job["probes"] = _write_probes(probes, artifact, prepared)
-        chain.build()
-        environment = {"OMP_NUM_THREADS": str(threads), **machine.environment(runner.needs)}
-        with chain.start(log, [runner.file], environment) as worker:
-            measured = worker.call(runner.harness, "measure", job, log, runner.limit_s).value
+        with start(place, log, threads) as worker:
+            wanted = job(artifact, place, inputs, actual, threads)
+            wanted["probes"] = _write_probes(probes, artifact, prepared)
+            measured = worker.call(place.runner.harness, "measure", wanted, log, place.runner.limit_s).value
         outputs: Arrays = load_file(actual)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         reason = str(error) if isinstance(error, (WorkerFailed, BadInput)) else f"it left no readable outputs: {error}"
@@ -244,6 +253,26 @@ def _write_probes(probes: Arrays, artifact: Artifact, place: Path) -> str:
     except ValueError as error:
         raise BadInput(f"its manifest's preparation cannot be followed: {error}") from error
     return str(place.absolute())
+
+
+def job(artifact: Artifact, place: Place, inputs: Path, out: Path, threads: int) -> dict[str, Any]:
+    """What `measure` of a runner's harness is told: which artifact, which inputs, and where its outputs go."""
+    return {
+        "runner": str(place.runner.file),
+        "path": str(artifact.path.absolute()),
+        "manifest": {
+            "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
+            "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
+            "preparation": dict(artifact.preparation),
+            "min_runtime_version": artifact.details.get("min_runtime_version"),
+        },
+        "golden": str(inputs.absolute()),
+        "out": str(out.absolute()),
+        "samples": place.runner.samples[place.backend],
+        "threads": threads,
+        "backend": place.backend,
+        "collect_s": place.runner.collect_s,
+    }
 
 
 def _processor() -> str | None:

@@ -7,16 +7,12 @@
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from export.artifact import BadInput, room_for
 
@@ -176,6 +172,22 @@ class FromFile:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How the integers of an artifact came about, as its manifest says."""
+
+    __pydantic_config__ = _STRICT
+
+    calibration_samples: int
+    """All of this checkpoint's calibration; none of them is golden."""
+    halves_sqnr_db: Number
+    """SQNR between the models of two halves of the calibration: whether its samples are enough."""
+    keep_float: list[str]
+    """Layers that stay in float32."""
+    size_without: int | None
+    """Bytes of the artifact if none did; None: not known."""
+
+
+@dataclass(frozen=True)
 class Layer:
     """One PyTorch module's output in an artifact."""
 
@@ -183,6 +195,9 @@ class Layer:
 
     module: str
     """Path in the model, such as `features.4.block.2`."""
+    modules: list[str]
+    """All it computes since the layer before it: a convolution and the BatchNorm that went into it. The last may be
+    `module` itself."""
     operator: str
     """What the artifact computes it with."""
     tensor: str
@@ -202,6 +217,8 @@ class Culprit:
     __pydantic_config__ = _STRICT
 
     module: str
+    modules: list[str]
+    """All that is computed since the layer before it: it is one of these."""
     operator: str
     tensor: str
     before_db: Number
@@ -279,6 +296,7 @@ class Result:
     agreement: Agreement | None
     metric: Metric | None
     from_file: FromFile | None
+    quantization: Quantization | None
     decisions: list[Decided]
     worst: list[Sample]
     """The samples with the greatest differences, and those decided otherwise, worst first."""
@@ -394,122 +412,6 @@ def read(path: Path) -> Report:
             f"report {path}: was truncated or altered ({where}: {problem['msg']}). Validate that run again: anywhere "
             "validate."
         ) from error
-
-
-STYLES: dict[Status, str] = {
-    "pass": "green",
-    "fail": "bold red",
-    "error": "bold red",
-    "refused": "red",
-    "not_run": "red",
-}
-
-
-def render(report: Report) -> RenderableType:
-    """The table, and a sentence for each row that is no pass; fits 100 columns."""
-    metric = next((result.metric.name for result in report.results if result.metric), "metric")
-    rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("artifact", "runtime", "status"):
-        rows.add_column(name, no_wrap=True)
-    for name in ("SQNR", "max |d|", "agree", metric, "ms", "MB", "room"):
-        rows.add_column(name, justify="right", no_wrap=True)
-    for result in report.results:
-        rows.add_row(*_cells(result))
-    for language in get_args(Language):
-        prepared = [one.from_file for one in report.results if one.from_file and one.from_file.language == language]
-        if prepared:
-            rows.add_row(*_file_cells(language, prepared))
-    return Group(rows, *_sentences(report), _verdict(report))
-
-
-def _sentences(report: Report) -> list[Text]:
-    """Why each row is no pass. Rows that were not run and need not are one sentence for each reason."""
-    found, optional = [], dict[str, list[Result]]()
-    for result in report.results:
-        if result.status == "not_run" and result.settled:
-            optional.setdefault(result.reason, []).append(result)
-        elif result.status != "pass":
-            log = f" Log: runs/{report.run}/{result.log}" if result.log else ""
-            accepted = " Accepted by the configuration." if result.settled else ""
-            found.append(Text.assemble((f"{result.name}: ", "bold"), result.reason + accepted + log))
-    for reason, rows in optional.items():
-        places = ", ".join(dict.fromkeys(row.where for row in rows))
-        found.append(Text.assemble((f"not run in {places}: ", "bold"), reason))
-    return found
-
-
-def _cells(result: Result) -> list[str | Text]:
-    worst = min(result.outputs, key=lambda output: -1e9 if output.sqnr_db is None else output.sqnr_db, default=None)
-    metric, latency = result.metric, result.latency_ms
-    style = "yellow" if result.settled and result.status != "pass" else STYLES[result.status]
-    return [
-        f"{result.target}/{result.precision}",
-        result.where,
-        Text(result.status.replace("_", " "), style),
-        _number(worst.sqnr_db, ".1f") if worst else "",
-        _number(worst.max_absolute, ".1e") if worst else "",
-        f"{result.agreement.share:.4f}" if result.agreement else "",
-        f"{metric.actual:.4f}" if metric else "",
-        f"{latency.median:.2f}" if latency else "",
-        f"{result.size_bytes / 1e6:.2f}" if result.size_bytes is not None else "",
-        "" if result.headroom is None else f"{result.headroom:.0%}",
-    ]
-
-
-def _file_cells(language: str, prepared: list[FromFile]) -> list[str | Text]:
-    """Of all artifacts that were fed from image files in a language the worst: the outputs' SQNR, the inputs' steps."""
-    judgements = [judgement for one in prepared for judgement in one.judgements]
-    status: Status = "pass" if all(one.within for one in judgements) else "fail"
-    room = _least_headroom(judgements)
-    return [
-        "image files",
-        f"in {language}",
-        Text(status, STYLES[status]),
-        _worst([one.sqnr_db for one in prepared], min, ".1f"),
-        _worst([one.input_steps for one in prepared], max, ".0f") + "/255",
-        *[""] * 4,
-        "" if room is None else f"{room:.0%}",
-    ]
-
-
-def _worst(values: list[float | None], choose: Callable[[list[float]], float], form: str) -> str:
-    known = [value for value in values if value is not None]
-    return _number(choose(known) if len(known) == len(values) else None, form)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "NaN" if value is None else format(value, form)
-
-
-def _verdict(report: Report) -> Text:
-    results = report.results
-    passed = sum(result.status == "pass" for result in results)
-    failed = sum(not result.settled for result in results)
-    sampled = sorted({result.samples for result in results if result.samples})
-    samples = (
-        "nothing was run"
-        if not sampled
-        else f"{sampled[0]} golden inputs"
-        if len(sampled) == 1
-        else f"{sampled[0]} to {sampled[-1]} golden inputs"
-    )
-    if report.verdict == "fail":
-        return Text(f"fail: {failed} of {len(results)} did not pass ({samples}).", "bold red")
-    threads = max(result.latency_ms.threads for result in results if result.latency_ms)
-    others = [
-        f"{count} {what}"
-        for what, count in (
-            ("refused and accepted", sum(result.status == "refused" for result in results)),
-            ("not run", sum(result.status == "not_run" for result in results)),
-        )
-        if count
-    ]
-    rest = f" ({', '.join(others)})" if others else ""
-    return Text(
-        f"pass: {passed} of {len(results)} within tolerance{rest} on {samples}; latency of one image with up to "
-        f"{threads} threads.",
-        "green",
-    )
 
 
 if __name__ == "__main__":

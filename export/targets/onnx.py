@@ -5,8 +5,9 @@ int8 is static QDQ, per channel, for ONNX Runtime's integer kernels.
 
 import json
 import re
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import onnx
 import onnx_ir
 import onnxruntime
 
-from export import check
+from export import check, layers, repair
 from export.operators import inexpressible, user_path
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
 SOURCES = {"float32": "checkpoint", "float16": "onnx/float32", "int8": "onnx/float32"}
+
+KEEPS_FLOAT = ["int8"]
 
 ENTRY = "model.onnx"
 CALIBRATION_BATCH = 16
@@ -32,7 +35,9 @@ while it loads a vision transformer."""
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
+def convert(
+    source: Path, checkpoint: Path, precision: str, out: Path, keep_float: Sequence[str] = ()
+) -> dict[str, Any]:
     """float32: checkpoint folder → `model.onnx`. float16, int8: float32's file → `model.onnx`."""
     opened, path = Checkpoint.open(Path(checkpoint)), Path(out) / ENTRY
     findings: list[str] = []
@@ -44,8 +49,10 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     elif precision == "float16":
         to_float16(Path(source), path)
     else:
-        details = to_int8(Path(source), opened, path)
+        details, findings = to_int8(Path(source), opened, path, keep_float)
     finish(path, opened, precision)
+    if precision == "float32":
+        details["layers"] = layers.record(layers.of_onnx(onnx.load(path)))
     return {"entry": ENTRY, "findings": findings, "details": details}
 
 
@@ -187,34 +194,105 @@ def to_float16(source: Path, path: Path) -> None:
     onnx.save(onnx_ir.to_proto(ordered), path)
 
 
-def to_int8(source: Path, opened: Checkpoint, path: Path) -> dict[str, Any]:
-    """uint8 activations with the calibration's least and greatest values, int8 weights per channel.
+def to_int8(
+    source: Path, opened: Checkpoint, path: Path, keep_float: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """uint8 activations with the calibration's least and greatest values, int8 weights per channel; → details,
+    findings.
 
     Weights use 7 of their 8 bits (`reduce_range`): x86 processors without VNNI add two products of uint8 and int8 in
     16 bits, which saturates with 8 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
     An artifact is to give the same numbers everywhere; on the default checkpoint it costs 0.8 of 35 dB.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     samples = check.calibration(opened)
-    prepared = path.with_name("prepared.onnx")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    try:
+    findings: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        ranges = Ranges(source, samples, Path(folder))
+        places, found = ranges.places, None
+        if list(keep_float) == [repair.AUTO]:
+            first, second = repair.divided(samples)
+            halved = Ranges(source, first, Path(folder) / "halved", unseen=second)
+            found = repair.repair(halved.weights, halved.alone, halved.attempt)
+            kept = list(found.kept)
+            findings = [found.sentence]
+        else:
+            kept = layers.chosen(places.values(), keep_float)
+        ranges.quantize(path, kept)
+        details = {**check.provenance(samples), "weight_bits": 7}
+        details |= halves(source, samples, kept, Path(folder))
+    return details | repair.details(kept, found), findings
+
+
+class Ranges:
+    """A float32 model made ready, and the ranges of its tensors, measured once for every way to quantize it."""
+
+    def __init__(self, source: Path, samples: Arrays, folder: Path, unseen: Arrays | None = None):
+        """unseen: samples that attempts are measured on; those that set the ranges never overrun them."""
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        folder.mkdir(exist_ok=True)
+        self.source, self.samples, self.folder, self.unseen = source, samples, folder, unseen or samples
+        self.prepared = folder / "prepared.onnx"
+        quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
+        known, graph = layers.of_onnx(onnx.load(source)), onnx.load(self.prepared).graph
+        self.places = {
+            node.name: known[output].module for node in graph.node for output in node.output if output in known
+        }
+        """Node → the module it is part of."""
+        constants = {item.name: onnx.numpy_helper.to_array(item).nbytes for item in graph.initializer}
+        self.weights = dict.fromkeys(self.places.values(), 0)
+        """Module → bytes of its constants."""
+        for node in graph.node:
+            if node.name in self.places:
+                self.weights[self.places[node.name]] += sum(constants.get(name, 0) for name in node.input)
+
+    def quantize(self, path: Path, kept: Collection[str] = (), only: str = "") -> None:
+        """With these modules in float32, or with this one alone in integers."""
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
         quantize_static(
-            str(prepared),
+            str(self.prepared),
             str(path),
-            Batches(samples),
+            Batches(self.samples),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_quantize=[name for name, module in self.places.items() if module == only] or None,
+            nodes_to_exclude=[name for name, module in self.places.items() if module in kept] or None,
+            calibration_cache_path=str(self.folder / "ranges.json"),
         )
-    finally:
-        prepared.unlink()
-    return {"calibration_samples": len(next(iter(samples.values()))), "calibration_method": "minmax", "weight_bits": 7}
+
+    def some(self, count: int) -> Arrays:
+        """The first samples to measure on."""
+        return {name: values[:count] for name, values in self.unseen.items()}
+
+    def alone(self, module: str) -> float:
+        """SQNR in dB with only this module in integers."""
+        path = self.folder / "alone.onnx"
+        self.quantize(path, only=module)
+        some = self.some(repair.RANKED)
+        return check.least(run(path, some), run(self.source, some))
+
+    def attempt(self, kept: Collection[str]) -> repair.Score:
+        """With these modules in float32."""
+        path = self.folder / "attempt.onnx"
+        self.quantize(path, kept)
+        some = self.some(repair.SAMPLES)
+        return repair.score(run(path, some), run(self.source, some), path.stat().st_size)
+
+
+def halves(source: Path, samples: Arrays, kept: Collection[str], folder: Path) -> dict[str, Any]:
+    """How far the models of two halves of the calibration lie apart: whether its samples are enough."""
+    some = {name: values[: repair.SAMPLES] for name, values in samples.items()}
+    outputs = []
+    for name, half in zip(("first", "second"), repair.divided(samples), strict=True):
+        ranges = Ranges(source, half, folder / name)
+        ranges.quantize(folder / f"{name}.onnx", kept)
+        outputs.append(run(folder / f"{name}.onnx", some))
+    return {"calibration_halves_sqnr_db": check.rounded(check.least(*outputs))}
 
 
 class Batches:

@@ -4,7 +4,15 @@ onnx2tf finds the layout of every tensor by rules and trials, and saves through 
 without. So its graph is taken in memory, by the first way whose outputs are ONNX Runtime's on golden inputs.
 """
 
-from export.tensorflow_graph import SERVING, SINGLE, by_name, freeze, nhwc  # isort: skip  # before TensorFlow
+from export.tensorflow_graph import (  # isort: skip  # before TensorFlow
+    SERVING,
+    SINGLE,
+    by_name,
+    freeze,
+    inner,
+    load_graph,
+    nhwc,
+)
 
 import importlib.util
 import tempfile
@@ -21,7 +29,7 @@ import onnxruntime
 import tensorflow as tf
 from onnx import helper, numpy_helper
 
-from export import check, memory
+from export import check, layers, memory
 from export.operators import first_modules, inexpressible, module_of
 from pipeline.checkpoint import Checkpoint, Tensor
 
@@ -67,6 +75,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
                 "sqnr_db_against_onnx": check.rounded(ratio),
                 "samples": check.SAMPLES,
                 "modules": first_modules(model),
+                "layers": layers.record(find_layers(Path(source), Path(out) / VERSION, opened, inputs)),
             }
             return {
                 "entry": VERSION,
@@ -328,6 +337,31 @@ def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ..
         module.single = tf.function(direct, input_signature=specs(inputs, network.batch))
         signatures[SINGLE] = module.single.get_concrete_function()
     tf.saved_model.save(module, str(out), signatures=signatures)
+
+
+def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Tensor, ...]) -> dict[str, layers.Twin]:
+    """TensorFlow's name of each ONNX tensor: it has the same values on one sample."""
+    model = onnx.load(source)
+    known = layers.of_onnx(model)
+    names = {name for name in known if name not in {one.name for one in model.graph.output}}
+    kinds = {
+        one.name: one.type.tensor_type.elem_type for one in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    names = {name for name in names if kinds.get(name) == onnx.TensorProto.FLOAT}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
+    one = {tensor.name: opened.calibration()[f"input.{tensor.name}"][:1] for tensor in opened.inputs}
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    asked = [output.name for output in session.get_outputs()]
+    reference = dict(zip(asked, session.run(asked, one), strict=True))
+    graph = load_graph(folder)
+    given = {
+        tensor.name: np.moveaxis(one[tensor.name], 1, 3) if tensor.layout == "NHWC" else one[tensor.name]
+        for tensor in inputs
+    }
+    values = inner(graph)([given[spec.name] for spec in graph.inputs])
+    found = layers.matched(known, reference, {layers.canonical(name): value for name, value in values.items()})
+    ends = {name: layers.Twin(name, False, known[name].module) for name in graph.outputs if name in known}
+    return found | ends  # what TFLite calls them
 
 
 def golden_inputs(opened: Checkpoint) -> Arrays:

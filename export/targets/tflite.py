@@ -10,7 +10,7 @@ import copy
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,11 +21,12 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_litert.tools import flatbuffer_utils
-from ai_edge_quantizer import quantizer, recipe
+from ai_edge_quantizer import qtyping, quantizer, recipe
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
-from export import check, memory
+from export import check, layers, memory, repair
 from export.operators import inexpressible, modules
 from export.tflite_metadata import Description, Image, with_metadata
 from export.tflite_metadata import Tensor as Described
@@ -40,27 +41,40 @@ SOURCES = {
     "int8_int16": "saved_model/float32",
 }
 
+KEEPS_FLOAT = ["int8", "int8_int16"]
+
 ENTRY = "model.tflite"
 SIGNATURE = "serving_default"
 JUDGED = 16
 """Calibration samples that quantizers are judged on: the plain kernels of 16 bits take a second for one (resnet18)."""
+HALVES = 8
+"""And on which the models of two halves of the calibration are compared."""
 SANE_SCALE = 1e20
 """A quantization step beyond this is an infinity in disguise, such as the padding of a maximum."""
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
+def convert(
+    source: Path, checkpoint: Path, precision: str, out: Path, keep_float: Sequence[str] = ()
+) -> dict[str, Any]:
     """saved_model/float32's folder → `model.tflite`, with labels and the pixels' scale as TFLite Metadata."""
     opened = Checkpoint.open(Path(checkpoint))
     inputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.inputs)
     outputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.outputs)
     check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
+    said: dict[str, Any] = {}
+    findings: list[str] = []
     if precision in WHOLE_INTEGER:
-        model, details = best(Path(source), samples(opened), precision)
+        details = check.provenance(check.calibration(opened))
+    if precision in WHOLE_INTEGER and keep_float:
+        model, said, findings = partly(Path(source), samples(opened), precision, keep_float)
+    elif precision in WHOLE_INTEGER:
+        model, said = best(Path(source), samples(opened), precision)
     else:
         model = from_saved_model(Path(source), PLAIN[precision]) if PLAIN[precision] else exact(Path(source))
     found = named(model, inputs, outputs)
+    details |= said
     details["min_runtime_version"] = min_runtime_version(found)
     if precision in WHOLE_INTEGER:
         set_interface(found, WHOLE_INTEGER[precision].outside)
@@ -69,6 +83,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     (Path(out) / ENTRY).write_bytes(with_labels(content, opened, inputs, outputs))
     return {
         "entry": ENTRY,
+        "findings": findings,
         "details": details,
         "inputs": [asdict(tensor) for tensor in inputs],
         "outputs": [asdict(tensor) for tensor in outputs],
@@ -185,12 +200,11 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
     if not measured:
         raise ValueError("no quantizer gives this model: " + "; ".join(f"{name}: {why}" for name, why in said.items()))
     chosen = max(measured, key=lambda name: float(measured[name]))
-    return models[chosen], {
+    memory.release()
+    return models[chosen], halves(source, calibration, QUANTIZERS[chosen], precision) | {
         "quantizer": chosen,
         "quantizer_reason": f"the higher SQNR against float32 on {JUDGED} calibration samples, in dB",
         "quantizers_sqnr_db": said,
-        "calibration_samples": len(next(iter(calibration.values()))),
-        "calibration_method": "minmax",
     }
 
 
@@ -205,16 +219,100 @@ def by_converter(source: Path, calibration: Arrays, precision: str) -> bytes:
     return from_saved_model(source, settings, calibration)
 
 
-def by_ai_edge(source: Path, calibration: Arrays, precision: str) -> bytes:
-    """AI Edge Quantizer, with the least and greatest values of all samples.
+def halves(
+    source: Path, calibration: Arrays, quantize: Callable[[Path, Arrays, str], bytes], precision: str
+) -> dict[str, Any]:
+    """How far the models of two halves of the calibration lie apart: whether its samples are enough."""
+    some = {name: values[:HALVES] for name, values in calibration.items()}
+    outputs = [run(quantize(source, half, precision), some) for half in repair.divided(calibration)]
+    return {"calibration_halves_sqnr_db": check.rounded(check.least(*outputs))}
 
-    Its own moving average of them saturates outputs: 9.5 instead of 29 dB (mobilenet_v3_small).
+
+def by_ai_edge(source: Path, calibration: Arrays, precision: str) -> bytes:
+    """AI Edge Quantizer, with the least and greatest values of all samples."""
+    return Ranges(source, calibration, precision).quantize()
+
+
+class Ranges:
+    """The ranges of a model's tensors, measured once for every way to quantize it.
+
+    AI Edge Quantizer's own moving average of them saturates outputs: 9.5 instead of 29 dB (mobilenet_v3_small).
     """
-    made = quantizer.Quantizer(exact(source), WHOLE_INTEGER[precision].recipe())
-    ranges = Calibrator(exact(source), num_threads=1, qsv_update_func=min_max_update)
-    ranges.calibrate({SIGNATURE: list(rows(calibration))}, made._recipe_manager)  # it counts them first
-    model = made.quantize(ranges.get_model_qsvs(), enable_progress_bar=False, enable_progress_report=False)
-    return bytes(model.quantized_model)
+
+    def __init__(self, source: Path, calibration: Arrays, precision: str, unseen: Arrays | None = None):
+        """unseen: samples that attempts are measured on; those that set the ranges never overrun them."""
+        self.model, self.unseen = exact(source), unseen or calibration
+        self.recipe = WHOLE_INTEGER[precision].recipe()
+        made = quantizer.Quantizer(self.model, self.recipe)
+        ranges = Calibrator(self.model, num_threads=1, qsv_update_func=min_max_update)
+        ranges.calibrate({SIGNATURE: list(rows(calibration))}, made._recipe_manager)  # it counts them first
+        self.found = ranges.get_model_qsvs()
+        content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
+        graph = content.subgraphs[0]
+        names = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
+        (signature,) = content.signatureDefs
+        known = layers.beside(source)
+        known |= {
+            layers.canonical(graph.tensors[one.tensorIndex].name.decode()): known[one.name.decode()]
+            for one in signature.outputs
+            if one.name.decode() in known
+        }
+        self.places = layers.spread(names, known)
+        """Operator, by the name of its output → the module it is part of."""
+        self.weights = dict.fromkeys(self.places.values(), 0)
+        """Module → bytes of its constants."""
+        for operator, name in zip(graph.operators, names, strict=True):
+            buffers = [content.buffers[graph.tensors[index].buffer].data for index in operator.inputs if index >= 0]
+            if name in self.places:
+                self.weights[self.places[name]] += sum(len(data) for data in buffers if data is not None)
+
+    def quantize(self, kept: Collection[str] = (), only: str = "") -> bytes:
+        """With these modules in float32, or with this one alone in integers."""
+        made = quantizer.Quantizer(self.model, self.recipe)
+        spared = [name for name, module in self.places.items() if module in kept or (only and module != only)]
+        for name in spared:
+            made.update_quantization_recipe(
+                f"^{re.escape(name)};?$", qtyping.TFLOperationName.ALL_SUPPORTED, None, AlgorithmName.NO_QUANTIZE
+            )
+        model = made.quantize(self.found, enable_progress_bar=False, enable_progress_report=False)
+        return bytes(model.quantized_model)
+
+    def some(self, count: int) -> Arrays:
+        """The first samples to measure on."""
+        return {name: values[:count] for name, values in self.unseen.items()}
+
+    def alone(self, module: str) -> float:
+        """SQNR in dB with only this module in integers."""
+        some = self.some(repair.RANKED)
+        return check.least(run(self.quantize(only=module), some), run(self.model, some))
+
+    def attempt(self, kept: Collection[str]) -> repair.Score:
+        """With these modules in float32."""
+        model, some = self.quantize(kept), self.some(repair.SAMPLES)
+        return repair.score(run(model, some), run(self.model, some), len(model))
+
+
+def partly(
+    source: Path, calibration: Arrays, precision: str, keep_float: Sequence[str]
+) -> tuple[bytes, dict[str, Any], list[str]]:
+    """In integers but for some layers; → the model, details and findings. Only AI Edge Quantizer can."""
+    ranges = Ranges(source, calibration, precision)
+    found, findings = None, []
+    if list(keep_float) == [repair.AUTO]:
+        first, second = repair.divided(calibration)
+        halved = Ranges(source, first, precision, unseen=second)
+        found = repair.repair(halved.weights, halved.alone, halved.attempt)
+        kept, findings = list(found.kept), [found.sentence]
+    else:
+        kept = layers.chosen(ranges.places.values(), keep_float)
+    model = ranges.quantize(kept)
+    check_scales(model)
+    said = {
+        "quantizer": "ai-edge-quantizer",
+        **halves(source, calibration, lambda *half: Ranges(*half).quantize(kept), precision),
+        **repair.details(kept, found),
+    }
+    return model, said, findings
 
 
 QUANTIZERS = {"TFLiteConverter": by_converter, "ai-edge-quantizer": by_ai_edge}
@@ -292,7 +390,7 @@ def set_interface(model: Any, kind: int) -> None:
     for maps, places, incoming in ((signature.inputs, graph.inputs, True), (signature.outputs, graph.outputs, False)):
         for position, inner in enumerate(list(places)):
             tensor = copy.deepcopy(graph.tensors[inner])
-            if tensor.type == kind:
+            if tensor.type in {kind, schema.TensorType.FLOAT32}:  # the latter: a layer that was kept in float
                 continue
             graph.tensors[inner].name += b"_inner"
             tensor.type, tensor.buffer = kind, 0

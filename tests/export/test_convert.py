@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from export.artifact import Artifact, Run
+from export.artifact import Artifact, Run, seal
 from export.convert import Outcome, convert
 from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
@@ -92,6 +92,19 @@ def test_a_new_checkpoint_is_converted_anew(run: Run, targets: Path) -> None:
     with pytest.raises(BadInput, match="made from another checkpoint"):
         again.artifact("copy/float32")
     assert set(statuses(do(again, targets)).values()) == {"built"}
+
+
+@pytest.mark.parametrize("field", ["task", "labels", "preparation", "normalisation"])
+def test_a_manifest_that_tells_an_app_something_else_than_the_checkpoint_is_refused(
+    run: Run, targets: Path, field: str
+) -> None:
+    """Sealed and all: class names in another order turn every right decision into a wrong name."""
+    file = do(run, targets)["copy/float32"].artifact.folder / "manifest.json"
+    record = json.loads(file.read_text())
+    other = list(reversed(record[field])) if field == "labels" else "detection" if field == "task" else {}
+    file.write_text(json.dumps(seal(record | {field: other})))
+    with pytest.raises(BadInput, match=f"its manifest has other {field} than"):
+        run.artifact("copy/float32")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ export async function activate(file, manifest, threads, backend) {
 }
 
 /** What tfjs' loader for addresses does, for files. */
-function fromDisk(file) {
+export function fromDisk(file) {
   const weights = async (groups) => {
     const shards = groups.flatMap((group) => group.paths).map((name) => path.join(path.dirname(file), name));
     const { buffer } = new Uint8Array(Buffer.concat(await Promise.all(shards.map((shard) => fs.readFile(shard)))));

@@ -1,0 +1,176 @@
+"""False alarms: good artifacts of ten models that the validator fails.
+
+    python -m tests.mutants --models 3
+
+What is good is not the validator's to say. Here an artifact in a runtime is good where, on four times the test split
+(as it is, and thrice turned, scaled and shifted), all its outputs are numbers, at most one decision in a hundred is not
+PyTorch's, and its accuracy is at most one point lower. No table of tolerances, no SQNR, and no golden samples alone.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from safetensors.numpy import load_file, save_file
+
+from export.artifact import Run
+from export.convert import convert
+from export.target import find, plan
+from export.toolchain import WorkerFailed
+from pipeline import config as configs
+from pipeline import data
+from pipeline.checkpoint import Checkpoint
+from pipeline.train import settle, train
+from tests.mutants.bench import ELSEWHERE, Workers
+from validate import parity, runner
+from validate.report import Result
+from validate.settings import ValidateConfig
+
+MODELS: Mapping[str, tuple[int, int]] = {
+    "simple_cnn": (28, 4),
+    "mobilenet_v3_small": (48, 8),
+    "resnet18": (32, 4),
+    "shufflenet_v2_x1_0": (64, 6),
+    "mobilenet_v2": (48, 8),
+    "mnasnet1_0": (64, 6),
+    "regnet_y_400mf": (64, 5),
+    "efficientnet_b0": (48, 6),
+    "googlenet": (64, 4),
+    "densenet121": (64, 3),
+}
+"""Image size and epochs: minutes each, and most of the digits right."""
+COPIES = 3
+"""Of every held-out image, turned, scaled and shifted each time otherwise."""
+CHANGED, FALL = 0.01, 0.01
+"""Shares of decisions and of accuracy that a good artifact may lose."""
+COLLECT_S, LIMIT_S = 15.0, 300.0
+SLOW = (*ELSEWHERE, "* in node cpu")
+Array = np.ndarray[Any, Any]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact in one runtime, judged twice."""
+
+    model: str
+    result: Result
+    """The validator's."""
+    samples: int
+    changed: float
+    """Share of the decisions that are not PyTorch's; NaN: there are no numbers."""
+    fall: float
+    """Of accuracy."""
+
+    @property
+    def good(self) -> bool:
+        """By the criterion of this file."""
+        return self.changed <= CHANGED and self.fall <= FALL
+
+    @property
+    def false_alarm(self) -> bool:
+        """Good, and failed."""
+        return self.good and self.result.status == "fail"
+
+    @property
+    def title(self) -> str:
+        """`resnet18 tflite/int8 in litert xnnpack`."""
+        return f"{self.model} {self.result.name}"
+
+
+def made(name: str, place: Path) -> Run:
+    """A run of a model in `place/runs`, trained and exported unless it is there."""
+    folder = place / "runs" / name
+    if not (folder / "checkpoint").exists():
+        size, epochs = MODELS[name]
+        wanted = {"model.name": name, "data.image_size": size, "train.epochs": epochs}
+        train(settle(configs.read(None, wanted)), folder, None, Console(quiet=True))
+    run = Run(folder, Checkpoint.open(folder / "checkpoint"))
+    outcomes = convert(run, plan(find()), 2, force=False, report=lambda _: None)
+    for one in outcomes:
+        if one.artifact is None:
+            print(f"{name} {one.conversion.name}: {one.reason}")
+    return run
+
+
+def held_out(run: Run, file: Path) -> tuple[Array, Array]:
+    """All of the test split and its copies, written as a runner takes its inputs; → PyTorch's decisions, labels."""
+    config = configs.read(run.checkpoint.folder / "config.toml")
+    split = data.load(config).test
+    split.augment = data.v2.Compose(
+        [data.v2.ToImage(), *data.AUGMENTATIONS["affine"](config.data.image_size), data.v2.RGB()]
+    )
+    indices = [*range(len(split)), *((copy, number) for copy in range(COPIES) for number in range(len(split)))]
+    pairs = [split[index] for index in indices]
+    images, labels = torch.stack([image for image, _ in pairs]), np.array([label for _, label in pairs])
+    (tensor,) = run.checkpoint.inputs
+    save_file({f"input.{tensor.name}": np.ascontiguousarray(images.numpy())}, file)
+    model = run.checkpoint.model()
+    with torch.no_grad():
+        scores = torch.cat([model(part) for part in images.split(32)])
+    return scores.argmax(1).numpy(), labels
+
+
+def rows(run: Run, scratch: Path) -> Iterator[Row]:
+    """Every artifact of a run in every runtime, but those that are slow."""
+    workers = Workers(run.folder / "logs" / "false_alarms.log")
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        settings = ValidateConfig(leave_out=SLOW)
+        report = parity.check(run, runner.find(), 1, lambda _: None, workers.toolchains, settings, start=workers.start)
+        file = scratch / "held_out.safetensors"
+        decisions, labels = held_out(run, file)
+        for result in report.results:
+            if result.status in {"pass", "fail"}:
+                found = _decided(run, result, workers, file, scratch / "outputs.safetensors")
+                yield _row(run.name, result, found, decisions, labels)
+    finally:
+        workers.close()
+        shutil.rmtree(scratch)
+
+
+def _decided(run: Run, result: Result, workers: Workers, inputs: Path, out: Path) -> Array:
+    """Outputs of as many inputs as there is time for; none where the runtime fails."""
+    one = next(found for found in runner.find() if found.runtime == result.runtime and found.target == result.target)
+    artifact = run.artifact(f"{result.target}/{result.precision}")
+    place = parity.Place(one, result.backend, workers.toolchains[one.toolchain])
+    job = parity.job(artifact, place, inputs, out, 1) | {"samples": 10**6, "collect_s": COLLECT_S}
+    try:
+        with workers.start(place, run.folder / "logs" / "held_out.log", 1) as worker:
+            worker.call(one.harness, "measure", job, run.folder / "logs" / "held_out.log", LIMIT_S)
+    except WorkerFailed as error:
+        print(f"{result.name}: {error}")
+        return np.full((1, 2), np.nan)
+    return load_file(out)[artifact.outputs[0].name]
+
+
+def _row(model: str, result: Result, scores: Array, decisions: Array, labels: Array) -> Row:
+    count = len(scores)
+    if not np.isfinite(scores).all():
+        return Row(model, result, count, float("nan"), float("nan"))
+    ours, theirs, true = scores.argmax(1), decisions[:count], labels[:count]
+    return Row(
+        model, result, count, float((ours != theirs).mean()), float((theirs == true).mean() - (ours == true).mean())
+    )
+
+
+def measure(count: int, place: Path, tell: Tell) -> list[Row]:
+    """The first `count` models, one after the other; each is removed when it is done."""
+    found: list[Row] = []
+    for name in list(MODELS)[:count]:
+        tell(f"{name}: training and exporting …")
+        run = made(name, place)
+        tell(f"{name}: validating …")
+        ours = list(rows(run, place / "scratch"))
+        found += ours
+        tell(
+            f"{name}: {sum(row.good for row in ours)} of {len(ours)} rows are good, "
+            f"{sum(row.false_alarm for row in ours)} of them failed"
+        )
+        shutil.rmtree(run.folder)
+    return found

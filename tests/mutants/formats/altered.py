@@ -1,0 +1,116 @@
+"""What goes wrong before the file is written: the project's own conversion of a model that was altered on the way.
+
+A converter's bug looks like that: another function, of the same weights, under a manifest that is in order.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from export.targets import exported_program, onnx, torchscript
+from pipeline.checkpoint import Checkpoint
+
+TOOLCHAIN = "torch"
+
+TARGETS = {"onnx": onnx, "torchscript": torchscript, "exported_program": exported_program}
+
+
+class Twice(nn.Module):
+    """Probabilities of probabilities."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, K) → (N, K)."""
+        return x.softmax(1).softmax(1)
+
+
+class AcrossBatch(nn.Module):
+    """Centred over the wrong axis."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, K) → (N, K)."""
+        return x - 0.01 * x.mean(0, keepdim=True)
+
+
+def convert(alteration: str, checkpoint: str, target: str, precision: str, out: str) -> None:
+    """Write a target's file into the folder `out`, as its conversion does."""
+    alter, faithful = ALTERATIONS[alteration], Checkpoint.model
+
+    def altered(self: Checkpoint) -> nn.Module:
+        whole = faithful(self)
+        alter(whole)
+        return whole
+
+    Checkpoint.model = altered
+    try:
+        if target != "onnx":
+            TARGETS[target].convert(Path(checkpoint), Path(checkpoint), precision, Path(out))
+        else:
+            _to_onnx(Checkpoint.open(Path(checkpoint)), precision, Path(out) / onnx.ENTRY)
+    finally:
+        Checkpoint.model = faithful
+
+
+def _to_onnx(opened: Checkpoint, precision: str, path: Path) -> None:
+    """As `onnx.convert`, without the cross-check and with the float32 file in the same place."""
+    onnx.export(opened, path)
+    onnx.finish(path, opened, "float32")
+    if precision == "float16":
+        onnx.to_float16(path, path)
+    if precision == "int8":
+        onnx.to_int8(path, opened, path)
+
+
+def _set(name: str, made: nn.Module) -> Callable[[Any], None]:
+    return lambda whole: setattr(whole.model, name, made)
+
+
+def _epsilon(whole: Any) -> None:
+    for module in whole.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+
+
+def _training(whole: Any) -> None:
+    whole.model.stem_norm.train()
+    whole.model.stem_norm.track_running_stats = False
+    whole.model.stem_norm.running_mean = whole.model.stem_norm.running_var = None
+
+
+def _older(whole: Any) -> None:
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in whole.parameters():
+            value *= 1 + 1e-3 * torch.randn(value.shape, generator=random)
+
+
+def _no_residual(whole: Any) -> None:
+    whole.model.residual = whole.model.residual.inside
+
+
+def _gray(whole: Any) -> None:
+    whole.mean.fill_(0.5)
+    whole.deviation.fill_(0.5)
+
+
+ALTERATIONS: dict[str, Callable[[Any], None]] = {
+    "nothing": lambda whole: None,
+    "tanh GELU": _set("hidden_act", nn.GELU(approximate="tanh")),
+    "ReLU for ReLU6": _set("stem_act", nn.ReLU()),
+    "SiLU for hard-swish": _set("depthwise_act", nn.SiLU()),
+    "hard-swish for SiLU": _set("widen_act", nn.Hardswish()),
+    "padding on the other side": _set("pad", nn.ZeroPad2d((1, 0, 1, 0))),
+    "corners aligned": _set("upsample", nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)),
+    "nearest pixel": _set("upsample", nn.Upsample(scale_factor=2, mode="nearest")),
+    "average pooling": _set("pool", nn.AvgPool2d(2)),
+    "epsilon 1e-3": _epsilon,
+    "BatchNorm in training mode": _training,
+    "dropout left on": lambda whole: whole.model.dropout.train(),
+    "softmax twice": lambda whole: whole.model.append(Twice()),
+    "centred over the batch": lambda whole: whole.model.append(AcrossBatch()),
+    "an older training": _older,
+    "no residual": _no_residual,
+    "mean and deviation 0.5": _gray,
+}

@@ -1,0 +1,44 @@
+"""A run with three artifacts, and a report of it: judged for real, in the runtimes of this environment."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from export.artifact import Run
+from export.convert import convert
+from export.target import find, plan
+from pipeline.checkpoint import Checkpoint
+from tests.conftest import entered
+from validate import parity, runner
+from validate.report import Report
+
+
+@pytest.fixture(scope="session")
+def proved(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds `runs/tiny` with onnx and torchscript exported. Not to be written into: `shown` is a copy."""
+    place = tmp_path_factory.mktemp("proved")
+    shutil.copytree(trained, place, dirs_exist_ok=True)
+    folder = place / "runs" / "tiny"
+    run = Run(folder, Checkpoint.open(folder / "checkpoint"))
+    conversions = plan(find(), ["onnx", "torchscript"], ["float32", "int8"])
+    assert [one.reason for one in convert(run, conversions, 1, False, lambda _: None) if one.artifact is None] == []
+    return place
+
+
+@pytest.fixture(scope="session")
+def made(proved: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """ONNX passes; TorchScript has no runner."""
+    place = tmp_path_factory.mktemp("made")
+    shutil.copytree(proved, place, dirs_exist_ok=True)
+    only = [one for one in runner.find() if one.toolchain == "torch" and one.target != "torchscript"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        return parity.check(Run.open("tiny"), only, 1, lambda _: None)
+
+
+@pytest.fixture
+def shown(proved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run in a folder of its own, the current one."""
+    entered(proved, tmp_path / "work", monkeypatch)
+    return Run.open("tiny")
