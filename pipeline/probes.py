@@ -45,8 +45,7 @@ def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:
     """A picture → (3, height, width) uint8, larger than what it will be resized to, by another ratio on each axis.
 
     Its channels are darkened differently, its top left corner is red, and it is covered with fine stripes, which only
-    antialiasing takes away. A drawing all of its own would leave the ranges that calibration has seen: int8 has 9 dB
-    left on one, where it has 14 to 17 on this (mnasnet1_0).
+    antialiasing takes away. A drawing all of its own would be farther beyond the ranges that calibration has seen.
     """
     height, width = (round(ratio * size) + 1 for ratio, size in zip((2.3, 3.1), preparation.resize, strict=True))
     large = functional.resize(opaque(picture).as_subclass(torch.Tensor).float(), [height, width], antialias=True)

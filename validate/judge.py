@@ -301,16 +301,14 @@ def _from_file(
     said = measured.get("from_file")
     if not said or any(f"{way}{name}" not in beside for name in names for way in (FILE, TRAINING)):
         return None, [f"image files prepared in {row.language}: none was run"]
-    steps = said["input_steps"]
-    measures = {
-        "input_steps": float("nan") if steps is None else float(steps),  # JavaScript's NaN is null in JSON
-        "sqnr_db": least_db([(beside[f"{FILE}{name}"], beside[f"{TRAINING}{name}"]) for name in names]),
-        "probe_db": least_db([(beside[f"{FILE}{name}"][:1], probes[f"output.{name}"][:1]) for name in names]),
-    }
+    steps = float("nan") if said["input_steps"] is None else float(said["input_steps"])  # JSON's null is a NaN
+    file_db = least_db([(beside[f"{FILE}{name}"], beside[f"{TRAINING}{name}"]) for name in names])
+    probe_db = least_db([(beside[f"{FILE}{name}"][:1], probes[f"output.{name}"][:1]) for name in names])
+    values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
     table = allowed_from_file(row.artifact.precision, row.artifact.inputs[0].scale, row.overrides)
-    judgements = [judgement(one, measures[one.measure]) for one in table]
+    judgements = [judgement(one, values[one.measure]) for one in table]
     beyond = ", ".join(_wording(one) for one in judgements if not one.within)
-    return FromFile(row.language, int(said["samples"]), **measures, judgements=judgements), (
+    return FromFile(row.language, int(said["samples"]), steps, file_db, probe_db, judgements), (
         [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
     )
 

@@ -32,7 +32,7 @@ class Judgement:
     __pydantic_config__ = _STRICT
 
     measure: str
-    """max_absolute, sqnr_db, agreement or metric_change."""
+    """max_absolute, sqnr_db, agreement or metric_fall; of image files input_steps, file_db or probe_db."""
     measured: Number
     allowed: float
     upper: bool

@@ -28,7 +28,7 @@ class Tolerance:
     """One limit. A measured value must be at most (`upper`) or at least (not `upper`) `allowed`."""
 
     measure: str
-    """max_absolute, sqnr_db, agreement, metric_fall, input_steps or probe_db."""
+    """max_absolute, sqnr_db, agreement or metric_fall; of image files input_steps, file_db or probe_db."""
     allowed: float
     upper: bool
     unit: str
@@ -170,10 +170,10 @@ PHOTOGRAPHS = (
     "each: Pillow 13, prepare.mjs in Node 20 and Chromium 156, against torchvision 0.29 on x86-64 with and without "
     "its AVX kernels"
 )
-ONE_STEP_OFF = "15 % of the inputs' values changed by one step, as by another processor; " + NETWORKS
+ONE_STEP_OFF = "15 % of the inputs' values changed by one step, as by another processor; vgg11_bn and " + NETWORKS
 
 
-def _prepared(sqnr_db: float, probe_db: float, reason: str, probe_reason: str) -> tuple[Tolerance, ...]:
+def _prepared(file_db: float, probe_db: float, reason: str, probe_reason: str) -> tuple[Tolerance, ...]:
     """For a precision: inputs, and the outputs they lead to."""
     return (
         Tolerance(
@@ -185,7 +185,7 @@ def _prepared(sqnr_db: float, probe_db: float, reason: str, probe_reason: str) -
             "first probe, no antialiasing 28, a crop one pixel off 86, swapped channels 180.",
             source=PHOTOGRAPHS,
         ),
-        Tolerance("sqnr_db", sqnr_db, upper=False, unit="dB", reason=reason, source=ONE_STEP_OFF),
+        Tolerance("file_db", file_db, upper=False, unit="dB", reason=reason, source=ONE_STEP_OFF),
         Tolerance("probe_db", probe_db, upper=False, unit="dB", reason=probe_reason, source=ONE_STEP_OFF),
     )
 
@@ -193,16 +193,16 @@ def _prepared(sqnr_db: float, probe_db: float, reason: str, probe_reason: str) -
 _OF_FLOATS = _prepared(
     35,
     35,
-    "One step leaves 44 to 68 dB.",
-    "One step leaves 43 to 68 dB. Turned, mirrored or scaled otherwise the probe leaves 34 at most, and 14 but on one "
-    "network; with its channels swapped 24, but 40 on googlenet, which has learned from gray digits.",
+    "One step leaves 44 to 73 dB.",
+    "One step leaves 43 to 77 dB. Turned, mirrored or with its channels swapped the probe leaves 34 at most; only "
+    "googlenet and vgg11_bn, which have seen gray digits, take up to 40 for the same.",
 )
 _OF_8_BITS = _prepared(
     15,
-    10,
+    6,
     "One step leaves 32 to 67 dB, 20 on mnasnet1_0: it moves values to the next integer.",
-    "The probe leaves the ranges of calibration: 19 to 58 dB, 14 on mnasnet1_0; turned or mirrored −32 to 14, but on "
-    "one network. That channels are swapped is seen in the inputs and in float32.",
+    "The probe leaves the ranges of calibration: 14 to 58 dB, 12 on mnasnet1_0. Transposed or mirrored it leaves −32 "
+    "to 16, but on two networks. That channels are swapped is seen in the inputs, and in float32.",
 )
 PREPARATION: Mapping[str, tuple[Tolerance, ...]] = {
     precision: _OF_FLOATS if precision in {"float32", "float16"} else _OF_8_BITS for precision in TABLE

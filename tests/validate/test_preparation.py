@@ -26,8 +26,9 @@ from pipeline.probes import as_png, asymmetric
 from validate import machine, parity, preparation, runner
 from validate.judge import Row, judge
 from validate.preparation import prepare
-from validate.report import Result, render
+from validate.report import Result
 from validate.runner import adapted
+from validate.screen import render
 from validate.settings import ValidateConfig
 from validate.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
 
@@ -246,7 +247,7 @@ def test_what_an_app_prepares_rightly_passes(run: Run, tmp_path: Path, name: str
     assert (result.from_file.language, result.from_file.samples) == ("python", 5)
     assert result.from_file.input_steps is not None
     assert result.from_file.input_steps < 1.01
-    assert [one.measure for one in result.from_file.judgements] == ["input_steps", "sqnr_db", "probe_db"]
+    assert [one.measure for one in result.from_file.judgements] == ["input_steps", "file_db", "probe_db"]
 
 
 @pytest.mark.parametrize("name", ["onnx/float32", "onnx/int8"])
@@ -302,14 +303,16 @@ def onnx_runners() -> list[runner.Runner]:
     return [one for one in runner.find() if one.name == "onnx_in_onnxruntime"]
 
 
-def test_an_edited_manifest_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Artifact.open
+def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Run.artifact
 
-    def edited(folder: Path) -> Artifact:
-        found = original(folder)
+    def changed(self: Run, name: str) -> Artifact:
+        found = original(self, name)
         return dataclasses.replace(found, preparation={**found.preparation, "resize": [28, 32]})
 
-    monkeypatch.setattr(Artifact, "open", edited)
+    monkeypatch.setattr(Run, "artifact", changed)
     report = parity.check(run, onnx_runners(), 1, lambda _: None)
     assert {one.status for one in report.results} == {"error"}
     assert "its manifest's preparation cannot be followed: it gives (3, 28, 32), training" in report.results[0].reason
@@ -319,8 +322,8 @@ def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom
     found = parity.check(run, onnx_runners(), 1, lambda _: None)
     screen = Console(width=100, file=io.StringIO(), record=True)
     screen.print(render(found))
-    (line,) = [one for one in screen.export_text().splitlines() if one.startswith("image files")]
-    assert line.split()[:5] == ["image", "files", "in", "python", "pass"]
+    (line,) = [one for one in screen.export_text().splitlines() if one.startswith("prepared from files")]
+    assert line.split()[:6] == ["prepared", "from", "files", "in", "python", "pass"]
     assert line.split()[-2] in {"0/255", "1/255"}
     best = max(found.results, key=lambda one: one.headroom or 0)
     assert best.headroom
@@ -380,7 +383,7 @@ def test_javascript_that_prepares_wrongly_fails_in_its_language(web: Toolchain, 
 def test_every_precision_limits_what_image_files_lead_to() -> None:
     assert PREPARATION.keys() == TABLE.keys()
     for rows in PREPARATION.values():
-        assert {row.measure for row in rows} == {"input_steps", "sqnr_db", "probe_db"}
+        assert {row.measure for row in rows} == {"input_steps", "file_db", "probe_db"}
         assert all(len(row.reason) > 20 and row.source for row in rows)
 
 
@@ -404,7 +407,8 @@ def test_an_integer_input_may_be_one_integer_further_off_unless_it_is_a_pixel(
 
 def test_what_the_configuration_allows_a_precision_it_allows_image_files() -> None:
     lower = {one.measure: one for one in allowed_from_file("int8", None, {"int8": {"sqnr_db": 5}})}
-    assert (lower["sqnr_db"].allowed, lower["probe_db"].allowed, lower["input_steps"].allowed) == (5, 5, 3)
-    assert (lower["sqnr_db"].by_default, "configuration" in lower["sqnr_db"].source) == (15, True)
+    assert (lower["file_db"].allowed, lower["probe_db"].allowed, lower["input_steps"].allowed) == (5, 5, 3)
+    assert lower["file_db"].instead_of
+    assert (lower["file_db"].instead_of.allowed, "configuration" in lower["file_db"].source) == (15, True)
     higher = allowed_from_file("int8", None, {"int8": {"sqnr_db": 50}, "float32": {"sqnr_db": 5}})
     assert higher == PREPARATION["int8"]

@@ -119,7 +119,8 @@ def test_preparation_from_files_is_a_row_for_each_language_with_the_worst_of_its
         ("python", "fail", "20.0", "-25%"),
         ("node", "pass", "60.0", "50%"),
     ]
-    assert not any("prepared from files" in line for line in lines(made))
+    none = [dataclasses.replace(one, from_file=None) for one in made.results]
+    assert not any("prepared from files" in line for line in lines(dataclasses.replace(made, results=none)))
 
 
 @pytest.mark.parametrize(("layers", "at"), [(1, 0), (40, 12), (200, 0), (200, 199), (1000, 700)])
