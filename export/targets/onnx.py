@@ -195,7 +195,7 @@ def to_float16(source: Path, path: Path) -> None:
 
 
 def to_int8(
-    source: Path, opened: Checkpoint, path: Path, keep_float: Sequence[str]
+    source: Path, opened: Checkpoint, path: Path, keep_float: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str]]:
     """uint8 activations with the calibration's least and greatest values, int8 weights per channel; → details,
     findings.

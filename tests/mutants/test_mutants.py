@@ -14,6 +14,8 @@ from tests.mutants.catalogue import CONTROLS, MUTANTS, PLACES, UNCAUGHT
 from tests.mutants.network import network
 from tests.mutants.workplace import prepare
 
+UNREADABLE = {"sigmoid for hard-swish: tflite/int8 in litert xnnpack"}
+"""XNNPACK computes it; LiteRT's own kernels, which keep what is inside, refuse its scale."""
 REFUSED = {"tflite/int8_int16 in tflite_runtime"}
 """2.14 resizes no int16."""
 
@@ -59,8 +61,8 @@ def test_a_mutant_is_caught_for_its_reason(bench: Bench, mutant: Mutant) -> None
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.localisable and one.title not in UNCAUGHT], ids=title)
 def test_the_layer_at_fault_is_found(bench: Bench, mutant: Mutant) -> None:
     found = bench.localise(mutant)
-    if found.problem:  # what no runtime can load has no layers
-        assert bench.examine(mutant).effect is None
+    if found.problem:  # what cannot be loaded has no layers
+        assert mutant.title in UNREADABLE or not bench.examine(mutant).effect
         return
     assert found.culprit
     assert mutant.layer in found.culprit.modules

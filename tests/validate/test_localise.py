@@ -32,7 +32,7 @@ def layers(*ratios: float) -> list[Layer]:
         ("float16", (300, 75, 66, 60, 31), "layer4"),
         ("float16", (79, 70, 62, 58), None),
         ("int8", (46, 38, 30, 28, 9, 8), "layer4"),
-        ("int8", (46, 38, 30, 24, 19, 15, 11), None),  # builds up
+        ("int8", (46, 38, 30, 26, 22, 18, 14), None),  # builds up
         ("int8_dynamic", (300, 130, 38, 36), None),  # the first integers
         ("int8", (46, 41, 3, 40, 2), "layer2"),
     ],

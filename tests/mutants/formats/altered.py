@@ -60,7 +60,9 @@ def _to_onnx(opened: Checkpoint, precision: str, path: Path) -> None:
     if precision == "float16":
         onnx.to_float16(path, path)
     if precision == "int8":
-        onnx.to_int8(path, opened, path)
+        source = path.rename(path.with_name("float32.onnx"))
+        onnx.to_int8(source, opened, path)
+        source.unlink()
 
 
 def _set(name: str, made: nn.Module) -> Callable[[Any], None]:
