@@ -22,13 +22,16 @@ from tests.mutants.bench import Bench, Outcome
 from tests.mutants.catalogue import MUTANTS, UNCAUGHT
 from tests.mutants.workplace import prepare
 
+WIDTH = 190
+"""Columns of the tables, whatever the terminal has."""
+
 
 def main() -> int:
     """0 where every mutant that is not on the list of the uncaught is caught for its reason."""
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument("--models", type=int, default=len(false_alarms.MODELS), help="good models; 0: mutants alone")
     asked.add_argument("--in", dest="place", type=Path, help="where runs are kept: what is trained is not again")
-    given, console = asked.parse_args(), Console(width=max(120, Console().width))
+    given, console = asked.parse_args(), Console(width=WIDTH)
     started = time.monotonic()
 
     def tell(text: str) -> None:
