@@ -110,9 +110,21 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
         ),
         *_SAME_DECISIONS,
     ),
-    "float16": _rounded(
-        55,
-        "11 bits of significand leave 64 to 84 dB; two networks whose training was cut short leave 51.6 to 57.6.",
+    "float16": (
+        Tolerance(
+            "max_absolute",
+            2**13,
+            upper=True,
+            unit=FLOOR_MULTIPLE,
+            reason="float16 has 13 bits of significand fewer than float32, whose error golden's noise floor is: 300 to "
+            "3,300 noise floors measured. A network that is hard on float32 is as much harder on float16.",
+            source=NETWORKS,
+        ),
+        *_rounded(
+            40,
+            "11 bits of significand leave 64 to 84 dB, and 51.6 to 54.6 with efficientnet_b0 and mnasnet1_0, whose "
+            "decisions on 1,440 images it does not change; what falls to 40 dB computed something else.",
+        ),
     ),
     "int8": _rounded(
         25,
