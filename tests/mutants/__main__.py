@@ -22,13 +22,16 @@ from tests.mutants.bench import Bench, Outcome
 from tests.mutants.catalogue import MUTANTS, UNCAUGHT
 from tests.mutants.workplace import prepare
 
+WIDTH = 190
+"""Columns of the tables, whatever the terminal has."""
+
 
 def main() -> int:
     """0 where every mutant that is not on the list of the uncaught is caught for its reason."""
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument("--models", type=int, default=len(false_alarms.MODELS), help="good models; 0: mutants alone")
     asked.add_argument("--in", dest="place", type=Path, help="where runs are kept: what is trained is not again")
-    given, console = asked.parse_args(), Console(width=max(120, Console().width))
+    given, console = asked.parse_args(), Console(width=WIDTH)
     started = time.monotonic()
 
     def tell(text: str) -> None:
@@ -77,13 +80,15 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 def show_alarms(console: Console, rows: Sequence[false_alarms.Row]) -> None:
     """Where the validator and the criterion differ, and how often."""
-    table = Table("model, artifact, runtime", "is", "said", "changed", "fall", "dB", "why", box=None, pad_edge=False)
+    table = Table("model, artifact, runtime", "is", "said", "changed", "fall", "unsure", "dB", "why")
+    table.box, table.pad_edge = None, False
     for one in rows:
         if one.good != (one.result.status == "pass"):
             ratio = one.result.outputs[0].sqnr_db if one.result.outputs else None
-            numbers = f"{one.changed:.2%}", f"{one.fall:.2%}", "" if ratio is None else f"{ratio:.1f}"
-            said = one.result.reason[:90]
-            table.add_row(one.title, "good" if one.good else "bad", one.result.status, *numbers, said)
+            shares = (f"{share:.2%}" for share in (one.changed, one.fall, one.unsure))
+            decibel = "" if ratio is None else f"{ratio:.1f}"
+            status, said = one.result.status, one.result.reason[:90]
+            table.add_row(one.title, "good" if one.good else "bad", status, *shares, decibel, said)
     if table.rows:
         console.print(table)
     good, bad = [one for one in rows if one.good], [one for one in rows if not one.good]

@@ -55,12 +55,13 @@ class Workers:
 
     @contextmanager
     def start(self, place: parity.Place, log: Path, threads: int) -> Iterator[Worker]:
-        """As `parity.check` wants it. A runtime that failed is not asked again: its memory may be damaged."""
+        """As `parity.check` wants it. WebAssembly that failed is not asked again: it leaves its memory as it is."""
         worker = self.take(place.toolchain, machine.environment(place.runner.needs))
         try:
             yield worker
         except WorkerFailed:
-            worker.close()
+            if place.runner.file.suffix == ".mjs":
+                worker.close()
             raise
 
     def call(self, file: Path, function: str, arguments: dict[str, Any]) -> Any:

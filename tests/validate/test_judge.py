@@ -79,12 +79,20 @@ def test_equal_outputs_pass(golden: Arrays) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "ratio", "status"), [("int8", 26, "pass"), ("int8", 24, "fail"), ("float16", 53, "fail")]
+    ("precision", "ratio", "status"), [("int8", 26, "pass"), ("int8", 24, "fail"), ("float16", 39, "fail")]
 )
 def test_noise_is_judged_by_the_precisions_row(golden: Arrays, precision: str, ratio: float, status: str) -> None:
     result = judged(golden, noisy(golden["output.logits"], ratio), precision)
     assert result.status == status
     assert ("sqnr_db" in result.reason) is (status == "fail")
+
+
+@pytest.mark.parametrize(("floor", "status"), [(1e-6, "fail"), (1e-5, "pass")])
+def test_float16_is_judged_by_how_hard_the_network_is_on_float32(golden: Arrays, floor: float, status: str) -> None:
+    golden["oracle.logits"] = golden["output.logits"] + floor
+    result = judged(golden, noisy(golden["output.logits"], 50), "float16")
+    assert result.status == status
+    assert result.reason.startswith("logits: max_absolute") is (status == "fail")
 
 
 def test_a_ties_other_outcome_is_counted_apart(golden: Arrays) -> None:
