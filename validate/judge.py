@@ -32,6 +32,7 @@ from validate.report import (
     Sample,
     Status,
 )
+from validate.runner import LEAST
 from validate.tolerance import LITTLE_HEADROOM, Tolerance, allowed, allowed_from_file
 
 Array = np.ndarray[Any, Any]
@@ -117,8 +118,8 @@ def judge(
     beside = {name: value for name, value in actual.items() if name.startswith(BESIDE)}
     actual = {name: value for name, value in actual.items() if name not in beside}
     problems: list[str] = []
-    if count == 0:
-        problems.append("no golden input was run")
+    if count < LEAST:
+        problems.append(f"{count or 'no'} golden input{'s were' if count > 1 else ' was'} run; {LEAST} are needed")
     for name in sorted(set(actual) - set(expected)):
         problems.append(f"{name}: an output that golden does not have")
     outputs: list[Output] = []

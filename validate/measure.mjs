@@ -11,6 +11,7 @@ import { decode, prepare, quantized } from "./prepare.mjs";
 import { encode, open, size } from "./safetensors.mjs";
 
 const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
+const LEAST = 4; // samples that are run however long they take
 const PROBED = 2; // samples that are run once more, and each alone
 const WARM_UP = 5; // calls with one sample before latency is taken …
 const WARM_UP_MS = 5_000; // … of slow ones fewer
@@ -52,7 +53,7 @@ export async function run(job, read, write) {
   const parts = [];
   const end = performance.now() + 1e3 * (job.collect_s ?? Infinity);
   let done = 0;
-  for (; done < count && (done === 0 || performance.now() < end); done += batch) {
+  for (; done < count && (done < LEAST || performance.now() < end); done += batch) {
     parts.push(float32(await infer(slice(inputs, done, done + batch)), manifest));
   }
   const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);

@@ -35,6 +35,8 @@ BATCH = 32
 """Samples per call while outputs are collected."""
 COLLECT_S = 60.0
 """Seconds after which no further batch is run: a slow runtime takes fewer samples."""
+LEAST = 4
+"""Samples that are run however long they take: fewer say nothing about decisions."""
 PROBED = 2
 """Samples that are run once more, and each alone."""
 FILES_S = 5.0
@@ -143,7 +145,7 @@ def measure(
     batch = fixed if isinstance(fixed, int) else BATCH
     parts: list[Arrays] = []
     done, end = 0, time.perf_counter() + collect_s
-    while done < count and (not parts or time.perf_counter() < end):
+    while done < count and (done < LEAST or time.perf_counter() < end):
         some = {name: value[done : done + batch] for name, value in inputs.items()}
         parts.append(restored(infer(some), manifest["outputs"]))
         done = min(done + batch, count)
