@@ -10,7 +10,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,17 @@ def canonical(name: str) -> str:
     return re.sub(r"^(?:(?:Stateful)?PartitionedCall(?:_\d+)?/)+", "", name.partition(":")[0])
 
 
+def fused(name: str, known: Collection[str]) -> list[str]:
+    """Of the names TFLite gives to what it fused (`relu;add;conv`, in any order) those that are known."""
+    return [part for one in name.split(";") if (part := canonical(one).removesuffix("_inner")) in known]
+
+
 def latest(name: str, known: Sequence[str]) -> str | None:
-    """Of the names TFLite gives to what it fused (`relu;add;conv`, in any order) the one that comes last in the graph.
+    """Of those the one that comes last in the graph: the tensor is that one's.
 
     known: names in graph order. None: none of them is known.
     """
-    found = [part for one in name.split(";") if (part := canonical(one).removesuffix("_inner")) in known]
-    return max(found, key=list(known).index, default=None)
+    return max(fused(name, known), key=list(known).index, default=None)
 
 
 def matched(known: Mapping[str, Place], reference: Mapping[str, Array], values: Mapping[str, Array]) -> dict[str, Twin]:
@@ -141,14 +145,18 @@ def chosen(modules: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def spread(names: Sequence[str], known: Mapping[str, Twin]) -> dict[str, str]:
-    """Tensor → module, for tensors in graph order: what is not known belongs to the next that is."""
+    """Tensor → module, for tensors in graph order: what is not known belongs to the next that is.
+
+    Of a layer and the plain function that was fused into it (`relu` in somebody's `forward`), the layer.
+    """
     found: dict[str, str] = {}
     waiting: list[str] = []
     for name in names:
         waiting.append(name)
-        twin = latest(name, list(known))
-        if twin:
-            found.update(dict.fromkeys(waiting, known[twin].module))
+        modules = [known[part].module for part in fused(name, known)]
+        if modules:
+            deepest = max(modules, key=lambda module: -1 if module == ROOT else module.count("."))
+            found.update(dict.fromkeys(waiting, deepest))
             waiting = []
     return found
 

@@ -89,12 +89,13 @@ def test_a_path_means_all_within_it_and_an_unknown_one_says_the_nearest() -> Non
 
 
 def test_what_no_module_returns_belongs_to_the_next_that_one_does() -> None:
-    known = {"sigmoid": Twin("a", True, "act"), "out": Twin("b", False, "fc")}
-    assert layers.spread(["x/pad", "sigmoid", "mul", "out", "rest"], known) == {
+    known = {"sigmoid": Twin("a", True, "act"), "out": Twin("b", False, "fc"), "relu": Twin("c", False, "the model")}
+    assert layers.spread(["x/pad", "sigmoid", "mul", "matmul;relu;out", "relu", "rest"], known) == {
         "x/pad": "act",
         "sigmoid": "act",
         "mul": "fc",
-        "out": "fc",
+        "matmul;relu;out": "fc",
+        "relu": "the model",
     }
 
 
