@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Said
+from tests.conftest import Said, scans
 
 Command = Callable[..., Said]
 
@@ -28,12 +28,11 @@ def test_help_is_there_at_once_and_imports_no_torch() -> None:
     assert statistics.median(times) < 1  # 0.13 s on a quiet machine; importing torch alone takes 4 s
 
 
-def test_train_export_validate_in_one_go(
-    command: Command, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    scans(tmp_path / "images", 30)
     trained = command(
-        "train", "--folder", str(images), "--model", "simple_cnn", "--epochs", "12", "--run", "mine",
+        "train", "--folder", "images", "--model", "simple_cnn", "--epochs", "12", "--run", "mine",
         "--set", "train.batch_size=8", "--set", "data.augmentation=none",
     )  # fmt: skip
     assert (trained.status, "runs/mine/checkpoint: test accuracy" in trained.out) == (0, True), trained.err

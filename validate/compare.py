@@ -68,6 +68,16 @@ def sqnr_db(actual: Array, golden: Array) -> float:
     return min(CEILING_DB, float(10 * np.log10(signal / noise))) if noise else CEILING_DB
 
 
+def sqnr_of_most_db(actual: Array, golden: Array) -> float:
+    """SQNR in dB of (N, …) without the hundredth of the samples, rounded down, whose noise is greatest; NaN where a
+    value is no number."""
+    if not np.isfinite(actual).all():
+        return float("nan")
+    noise = np.square(actual.astype(np.float64) - golden).reshape(len(golden), -1).sum(axis=1)
+    most = np.argsort(noise)[: len(golden) - len(golden) // 100]
+    return sqnr_db(actual[most].astype(np.float64), golden[most].astype(np.float64))
+
+
 def _cosine(a: Array, g: Array) -> float:
     lengths = float(np.linalg.norm(a) * np.linalg.norm(g))
     return min(1.0, float(a @ g) / lengths) if lengths else float("nan")

@@ -16,7 +16,7 @@ import numpy as np
 from export.artifact import Artifact
 from export.check import INTEGER_DB
 from validate import flags, tasks
-from validate.compare import agreement, compare, histogram, sqnr_db
+from validate.compare import agreement, compare, histogram, sqnr_db, sqnr_of_most_db
 from validate.report import (
     Agreement,
     Decided,
@@ -33,7 +33,7 @@ from validate.report import (
     Status,
 )
 from validate.runner import LEAST
-from validate.tolerance import LITTLE_HEADROOM, Tolerance, allowed, allowed_from_file
+from validate.tolerance import LITTLE_HEADROOM, OF_MOST_SAMPLES, Tolerance, allowed, allowed_from_file
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -199,10 +199,14 @@ def floor_of(golden: Array, oracle: Array) -> float:
 
 def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:
     difference = compare(actual, golden)
+    floor, oracle_db = floor_of(golden, oracle), sqnr_db(golden, oracle)
     judgements = [
-        judgement(limit, getattr(difference, limit.measure))
-        for limit in (row.of(len(golden), floor_of(golden, oracle), sqnr_db(golden, oracle)) for row in table)
-        if hasattr(difference, limit.measure)
+        judgement(
+            row.of(len(golden), floor, oracle_db),
+            sqnr_of_most_db(actual, golden) if row.unit == OF_MOST_SAMPLES else getattr(difference, row.measure),
+        )
+        for row in table
+        if hasattr(difference, row.measure)
     ]
     return Output(
         name=name,

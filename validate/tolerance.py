@@ -16,8 +16,12 @@ BELOW_ORACLE = "dB below the oracle"
 """How much SQNR may fall short of golden's own against the oracle: networks differ in what they make of rounding."""
 ORACLE_DB = 140.0
 """The most that counts of it: what float32 can hold of outputs themselves."""
+OF_MOST_SAMPLES = "dB of most samples"
+"""SQNR of all samples but the hundredth that is farthest off, as agreement has it: one image far beyond the ranges of
+calibration may hold 99 % of all noise (efficientnet_b0 in int8_int16: 14.6 dB with it, 32.8 without)."""
 OR_ONE_SAMPLE = "or one sample"
 """A share, and one sample whatever the share: of four samples, one is a quarter."""
+DECIBELS = {BELOW_ORACLE, OF_MOST_SAMPLES}
 CONFIGURED = "the configuration, instead of the table"
 LITTLE_HEADROOM = 0.5
 """Below this a pass carries a warning: another processor or the next training may not pass."""
@@ -47,7 +51,7 @@ class Tolerance:
             BELOW_ORACLE: max(INTEGER_DB, min(oracle_db, ORACLE_DB) - self.allowed),
             OR_ONE_SAMPLE: either,
         }
-        unit = "dB" if self.unit == BELOW_ORACLE else self.unit
+        unit = "dB" if self.unit in DECIBELS else self.unit
         return replace(self, allowed=scaled.get(self.unit, self.allowed), unit=unit, instead_of=table)
 
     def within(self, measured: float) -> bool:
@@ -96,7 +100,7 @@ _SAME_DECISIONS = (
 def _rounded(sqnr_db: float, reason: str) -> tuple[Tolerance, ...]:
     """For a precision with less than float32: noise, decisions and metric. Greatest differences say little there."""
     return (
-        Tolerance("sqnr_db", sqnr_db, upper=False, unit="dB", reason=reason, source=NETWORKS),
+        Tolerance("sqnr_db", sqnr_db, upper=False, unit=OF_MOST_SAMPLES, reason=reason, source=NETWORKS),
         *_SAME_DECISIONS,
     )
 
@@ -145,20 +149,23 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
     ),
     "int8": _rounded(
         INTEGER_DB,
-        "Networks that quantize well leave 26 to 42 dB. mnasnet1_0 leaves 20 to 22 with 2 % of the decisions changed, "
-        "efficientnet_b0 12 to 13 with 11 to 48 %.",
+        "Of all samples but the hundredth farthest off: networks that quantize well leave 27 to 43 dB. mnasnet1_0 "
+        "leaves 20 to 23 with 2 % of the decisions changed, efficientnet_b0 13 to 16 with 11 to 48 %.",
     ),
     "int8_dynamic": _rounded(
         INTEGER_DB,
-        "Weights of 8 bits, activations quantized as they come: 38 to 51 dB, 37 on efficientnet_b0, 30 on mnasnet1_0.",
+        "Weights of 8 bits, activations quantized as they come: 33 to 51 dB of all samples but the hundredth farthest "
+        "off.",
     ),
     "int8_int16": _rounded(
         INTEGER_DB,
-        "Activations of 16 bits leave the 8-bit weights' noise: 32 to 51 dB, 26 on mnasnet1_0, 15 on efficientnet_b0.",
+        "Activations of 16 bits leave the 8-bit weights' noise: 33 to 54 dB of all samples but the hundredth farthest "
+        "off, 27 on mnasnet1_0.",
     ),
     "uint8_weights": _rounded(
         INTEGER_DB,
-        "One scale for a whole weight, without channels of its own: 29 to 50 dB, 22 on mnasnet1_0.",
+        "One scale for a whole weight, without channels of its own: 31 to 51 dB of all samples but the hundredth "
+        "farthest off, 24 on mnasnet1_0.",
     ),
 }
 
@@ -170,7 +177,7 @@ def allowed(precision: str, overrides: Mapping[str, Mapping[str, float]]) -> tup
 
 
 def _overridden(row: Tolerance, value: float) -> Tolerance:
-    unit = "dB" if row.unit == BELOW_ORACLE else row.unit
+    unit = OF_MOST_SAMPLES if row.unit == OF_MOST_SAMPLES else "dB" if row.unit == BELOW_ORACLE else row.unit
     return replace(row, allowed=value, unit=unit, instead_of=row, source=CONFIGURED)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from validate.compare import CEILING_DB, agreement, compare, varies
+from validate.compare import CEILING_DB, agreement, compare, sqnr_db, sqnr_of_most_db, varies
 
 GOLDEN = np.array([[3.0, -4.0], [0.0, 5.0]], np.float32)
 
@@ -79,3 +79,16 @@ def test_outputs_that_do_not_depend_on_the_input_have_no_signal() -> None:
     assert varies(GOLDEN)
     assert not varies(np.ones((5, 3)))
     assert not varies(GOLDEN[:1])
+
+
+def test_one_sample_of_a_hundred_does_not_hide_the_others() -> None:
+    golden = np.random.default_rng(0).normal(size=(100, 10))
+    actual = golden * 1.01
+    actual[7] += 50
+    assert sqnr_db(actual, golden) < 0
+    assert sqnr_of_most_db(actual, golden) == pytest.approx(40, abs=0.1)
+    assert sqnr_of_most_db(actual[:99], golden[:99]) < 0  # of fewer, every one counts
+    actual[8] += 50
+    assert sqnr_of_most_db(actual, golden) < 0
+    actual[7] = np.nan
+    assert math.isnan(sqnr_of_most_db(actual, golden))

@@ -22,6 +22,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
 from pipeline.errors import BadInput
 from pipeline.train import train
+from tests.conftest import scans
 from validate import parity, runner
 from validate.report import Result
 from validate.settings import ValidateConfig
@@ -321,7 +322,9 @@ def test_float16_of_a_vision_transformer_loads_and_keeps_layer_normalisation_in_
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
-    train(small.with_values("model", name="tiny_vit:tiny"), Path("runs/tiny"), None, Console(quiet=True))
+    scans(tmp_path / "images", 30)
+    wanted = small.with_values("data", folder=str(tmp_path / "images"), golden=16)
+    train(wanted.with_values("model", name="tiny_vit:tiny"), Path("runs/tiny"), None, Console(quiet=True))
     outcomes = convert(Run.open("tiny"), plan(find(), ["onnx"], ["float16"]), 1, force=False, report=lambda _: None)
     assert [one.reason for one in outcomes] == ["", ""]
     graph = onnx.load("runs/tiny/artifacts/onnx/float16/model.onnx").graph
