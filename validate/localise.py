@@ -273,10 +273,15 @@ def noise_of(layer: Layer) -> float:
 
 
 def culprit(layers: Sequence[Layer], precision: str) -> Culprit | None:
-    """The first layer whose noise is a jump; None: noise builds up from layer to layer, or there is little."""
+    """The first layer whose noise is a jump; None: noise builds up from layer to layer, or there is little.
+
+    What is sound again in all that follows was no fault: grappler takes the maximum before ReLU instead of after it.
+    """
     sound, least = SOUND_DB.get(precision, INTEGER_DB), CEILING_DB
-    for layer in layers:
-        now = -math.inf if layer.sqnr_db is None or math.isnan(layer.sqnr_db) else layer.sqnr_db
+    ratios = [-math.inf if one.sqnr_db is None or math.isnan(one.sqnr_db) else one.sqnr_db for one in layers]
+    for index, (layer, now) in enumerate(zip(layers, ratios, strict=True)):
+        if min(ratios[index + 1 :], default=now) >= sound:
+            continue
         if now < sound and least - now >= JUMP_DB:
             return Culprit(layer.module, layer.modules, layer.operator, layer.tensor, least, layer.sqnr_db)
         least = min(least, now)

@@ -35,6 +35,7 @@ def layers(*ratios: float) -> list[Layer]:
         ("int8", (46, 38, 30, 26, 22, 18, 14), None),  # builds up
         ("int8_dynamic", (300, 130, 38, 36), None),  # the first integers
         ("int8", (46, 41, 3, 40, 2), "layer2"),
+        ("float32", (300, 140, 4, 131, 133), None),  # what follows is right
     ],
 )
 def test_the_first_jump_beyond_rounding_is_the_culprit(
@@ -117,8 +118,11 @@ def test_every_target_but_pytorchs_own_can_be_read_and_a_good_artifact_has_no_cu
         assert (one.problem, one.culprit) == ("", None), name
         assert one.runtime
         assert {"conv1", "conv2", "fc1", "fc2"} <= {part for layer in one.layers for part in layer.modules}, name
-        least = min(layer.sqnr_db for layer in one.layers if layer.sqnr_db is not None)
-        assert least > {"float32": 100, "float16": 50}.get(name.partition("/")[2], 20), name
+        ratios = [layer.sqnr_db for layer in one.layers if layer.sqnr_db is not None]
+        sound = {"float32": 100, "float16": 50}.get(name.partition("/")[2], 20)
+        assert ratios[-1] > sound, name
+        if not name.startswith("tfjs"):  # there the first maximum is taken before ReLU
+            assert min(ratios) > sound, name
 
 
 def test_integers_are_told_in_quantization_steps(good: dict[str, Localisation]) -> None:
