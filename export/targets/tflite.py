@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -247,29 +247,44 @@ class Ranges:
         ranges = Calibrator(self.model, num_threads=1, qsv_update_func=min_max_update)
         ranges.calibrate({SIGNATURE: list(rows(calibration))}, made._recipe_manager)  # it counts them first
         self.found = ranges.get_model_qsvs()
-        content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
-        graph = content.subgraphs[0]
-        names = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
-        (signature,) = content.signatureDefs
-        known = layers.beside(source)
+        self.source = source
+
+    @cached_property
+    def places(self) -> dict[str, str]:
+        """Operator, by the name of its output → the module it is part of."""
+        content, names = self._operators
+        (signature,), tensors = content.signatureDefs, content.subgraphs[0].tensors
+        known = layers.beside(self.source)
         known |= {
-            layers.canonical(graph.tensors[one.tensorIndex].name.decode()): known[one.name.decode()]
+            layers.canonical(tensors[one.tensorIndex].name.decode()): known[one.name.decode()]
             for one in signature.outputs
             if one.name.decode() in known
         }
-        self.places = layers.spread(names, known)
-        """Operator, by the name of its output → the module it is part of."""
-        self.weights = dict.fromkeys(self.places.values(), 0)
+        return layers.spread(names, known)
+
+    @cached_property
+    def weights(self) -> dict[str, int]:
         """Module → bytes of its constants."""
+        content, names = self._operators
+        graph, found = content.subgraphs[0], dict.fromkeys(self.places.values(), 0)
         for operator, name in zip(graph.operators, names, strict=True):
             buffers = [content.buffers[graph.tensors[index].buffer].data for index in operator.inputs if index >= 0]
             if name in self.places:
-                self.weights[self.places[name]] += sum(len(data) for data in buffers if data is not None)
+                found[self.places[name]] += sum(len(data) for data in buffers if data is not None)
+        return found
+
+    @property
+    def _operators(self) -> tuple[Any, list[str]]:
+        """The model as an object, and the names of its operators' outputs in order."""
+        content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
+        graph = content.subgraphs[0]
+        return content, [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
 
     def quantize(self, kept: Collection[str] = (), only: str = "") -> bytes:
         """With these modules in float32, or with this one alone in integers."""
         made = quantizer.Quantizer(self.model, self.recipe)
-        spared = [name for name, module in self.places.items() if module in kept or (only and module != only)]
+        places = self.places if kept or only else {}
+        spared = [name for name, module in places.items() if module in kept or (only and module != only)]
         for name in spared:
             made.update_quantization_recipe(
                 f"^{re.escape(name)};?$", qtyping.TFLOperationName.ALL_SUPPORTED, None, AlgorithmName.NO_QUANTIZE
