@@ -88,11 +88,15 @@ def fused(name: str, known: Collection[str]) -> list[str]:
 
 
 def latest(name: str, known: Sequence[str]) -> str | None:
-    """Of those the one that comes last in the graph: the tensor is that one's.
+    """Which of those the tensor is: the first, which is what all was fused into; where a product comes first, the one
+    that is last in the graph.
 
-    known: names in graph order. None: none of them is known.
+    known: names in graph order. None: it is none of them, such as a convolution with hard-swish's `+ 3` in its bias.
     """
-    return max(fused(name, known), key=list(known).index, default=None)
+    first = name.partition(";")[0]
+    if first.endswith("/MatMul"):
+        return max(fused(name, known), key=list(known).index, default=None)
+    return next(iter(fused(first, known)), None)
 
 
 def matched(known: Mapping[str, Place], reference: Mapping[str, Array], values: Mapping[str, Array]) -> dict[str, Twin]:

@@ -53,7 +53,9 @@ def test_a_node_is_the_output_of_the_deepest_module_that_ends_with_it() -> None:
 def test_names_lose_what_was_inlined_around_them_and_the_last_of_what_was_fused_counts() -> None:
     assert layers.canonical("StatefulPartitionedCall_1/PartitionedCall/model/relu/Relu:0") == "model/relu/Relu"
     known = ["model/conv", "model/add", "model/relu", "logits"]
-    assert layers.latest("PartitionedCall/model/add;PartitionedCall/model/relu;;7;model/conv", known) == "model/relu"
+    assert layers.latest("PartitionedCall/model/relu;PartitionedCall/model/add;;7;model/conv", known) == "model/relu"
+    assert layers.latest("PartitionedCall/x/MatMul;model/relu;model/add", known) == "model/relu"
+    assert layers.latest("model/plus_3;model/add;model/conv", known) is None
     assert layers.latest("logits_inner", known) == "logits"
     assert layers.latest("model/pad;12", known) is None
 
