@@ -27,7 +27,7 @@ NORMALISATION = "normalisation"
 ROOT = "the model"
 """The name of the user's model itself."""
 ALIKE_DB = 80.0
-"""SQNR of two tensors that are the same one: float32 rounding leaves 115 dB and more, different tensors below 40."""
+"""SQNR of two tensors that are the same one, at least: float32 rounding leaves 115 dB and more."""
 
 
 @dataclass(frozen=True)
