@@ -4,7 +4,7 @@ html(tag("p", "1 < 2", class_="note"))      # <p class="note">1 &lt; 2</p>
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -49,3 +49,25 @@ def xml(root: Element) -> str:
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text.decode() + "\n"
+
+
+def wide(label: str, head: Sequence[Inside], body: Iterable[Inside], class_: str = "") -> Element:
+    """A table of rows as they are, which scrolls."""
+    return scrolling(label, tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_=class_ or None))
+
+
+def scrolling(label: str, inside: Element) -> Element:
+    """By itself where the screen is narrow, with the keyboard, too."""
+    return tag("div", inside, class_="wide", tabindex="0", role="region", aria_label=label)
+
+
+def table(label: str, head: Sequence[str], rows: Iterable[Sequence[Inside]], class_: str = "") -> Element:
+    """A table of plain cells, which scrolls; the first of a row says what the row is about."""
+    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", one) for one in row[1:])) for row in rows]
+    return wide(label, [tag("th", one, scope="col") for one in head], body, class_)
+
+
+def facts(named: Mapping[str, Inside]) -> Element:
+    """A list of what is known, by name; None is not."""
+    known = [(tag("dt", key), tag("dd", value)) for key, value in named.items() if value is not None]
+    return tag("dl", *(one for pair in known for one in pair))

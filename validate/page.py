@@ -9,24 +9,18 @@ Content-Security-Policy forbids everything but the file's own style and images.
 import base64
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from validate import pictures, wording
-from validate.markup import Inside, html, tag
-from validate.report import Decided, FromFile, Judgement, Latency, Localisation, Output, Report, Result, Sample
+from validate.markup import Inside, facts, html, scrolling, table, tag, wide
+from validate.page_decisions import changes, samples
+from validate.page_row import MARKS, detail, kind, tolerance_id
+from validate.report import FromFile, Judgement, Localisation, Report, Result
 
 STYLE = Path(__file__).with_name("page.css")
-CLASSES = 20
-"""Of which the whole confusion is shown; of more, the changes alone."""
-PAIRS = 15
-"""Changes of decision that are listed."""
-SAMPLES = 24
-"""Golden inputs that are shown as images: the rest are named by their index."""
-MARKS = {"pass": "✓", "tight": "!", "fail": "✗", "none": "–"}
 
 
 def render(report: Report, images: Mapping[int, bytes]) -> str:
@@ -72,11 +66,11 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("depth", "Where the numbers go wrong", [one for each in report.localisations for one in _depth(each)]),
         Section("costs", "Accuracy, size and latency", _costs(report)),
         Section("rows", "All rows, worst first", _rows(report)),
-        Section("samples", "Worst samples", _samples(report, images)),
-        Section("decisions", "Decisions that changed", _changes(report)),
+        Section("samples", "Worst samples", samples(report, images)),
+        Section("decisions", "Decisions that changed", changes(report)),
         Section("prepared", "Preparation from image files", _prepared(report)),
         Section("integers", "How the integers came about", _integers(report)),
-        Section("details", "Each row", [_detail(report, one) for one in wording.ordered(report.results)]),
+        Section("details", "Each row", [detail(report, one) for one in wording.ordered(report.results)]),
         Section("tolerances", "Tolerances, their reasons and sources", _tolerances(report)),
         Section("versions", "Versions, hashes, settings", _versions(report)),
     ]
@@ -135,21 +129,12 @@ def _notes(report: Report) -> list[Inside]:
     return [tag("ul", *found)]
 
 
-def kind(result: Result) -> str:
-    """The class of a row: pass, tight (a pass with a warning), fail, none (no result, and none needed)."""
-    if not result.settled:
-        return "fail"
-    if result.status != "pass":
-        return "none"
-    return "tight" if result.warnings else "pass"
-
-
 def _matrix(report: Report) -> list[Inside]:
     """Runtimes down, in groups by target; precisions across, for each is judged alike in all runtimes."""
     targets, precisions = pictures.kinds(report)
     groups = [_group(report, target, precisions) for target in targets]
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in ("runtime", *precisions))))
-    table = tag("table", head, *groups, class_="matrix")
+    matrix = tag("table", head, *groups, class_="matrix")
     legend = [
         tag("span", f"{MARKS['pass']} within tolerance", class_="pass"),
         tag("span", f"{MARKS['tight']} within, with a warning", class_="tight"),
@@ -157,7 +142,7 @@ def _matrix(report: Report) -> list[Inside]:
         tag("span", f"{MARKS['none']} not run or refused, and accepted", class_="none"),
     ]
     note = tag("p", "SQNR against PyTorch in dB, and how much of the tightest tolerance is left.", class_="quiet")
-    return [note, _scrolling("Matrix", table), tag("p", *legend, class_="legend")]
+    return [note, scrolling("Matrix", matrix), tag("p", *legend, class_="legend")]
 
 
 def _group(report: Report, target: str, precisions: Sequence[str]) -> Element:
@@ -182,21 +167,6 @@ def _cell(result: Result | None) -> Element:
     return tag("td", tag("a", *numbers, href=f"#{wording.slug(result)}", title=result.name), class_=name)
 
 
-def _wide(label: str, head: Sequence[Inside], body: Iterable[Inside], class_: str = "") -> Element:
-    """A table that scrolls by itself where the screen is narrow, with the keyboard, too."""
-    return _scrolling(label, tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_=class_ or None))
-
-
-def _scrolling(label: str, inside: Element) -> Element:
-    return tag("div", inside, class_="wide", tabindex="0", role="region", aria_label=label)
-
-
-def _table(label: str, head: Sequence[str], rows: Iterable[Sequence[Inside]], class_: str = "") -> Element:
-    """Of plain cells; the first of a row says what the row is about."""
-    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", one) for one in row[1:])) for row in rows]
-    return _wide(label, [tag("th", one, scope="col") for one in head], body, class_)
-
-
 def _depth(localisation: Localisation) -> list[Inside]:
     said = wording.culprit(localisation)
     layers = [
@@ -211,10 +181,10 @@ def _depth(localisation: Localisation) -> list[Inside]:
         for one in localisation.layers
     ]
     head = ("module", "operator", "tensor", "SQNR, dB", "damage", "steps")
-    table = tag("details", tag("summary", f"{len(layers)} layers"), _table(f"Layers of {said.subject}", head, layers))
+    listed = tag("details", tag("summary", f"{len(layers)} layers"), table(f"Layers of {said.subject}", head, layers))
     picture = pictures.depth(localisation)
-    framed = None if picture is None else _scrolling(said.subject, picture)
-    return [tag("p", tag("strong", said.subject), f": {said.text}"), framed, table if layers else None]
+    framed = None if picture is None else scrolling(said.subject, picture)
+    return [tag("p", tag("strong", said.subject), f": {said.text}"), framed, listed if layers else None]
 
 
 def _costs(report: Report) -> list[Inside]:
@@ -276,105 +246,11 @@ def _rows(report: Report) -> list[Inside]:
                 tag("td"),
             )
         )
-    return [_wide("All rows", [tag("th", one, scope="col") for one in head], body, "rows")]
+    return [wide("All rows", [tag("th", one, scope="col") for one in head], body, "rows")]
 
 
 def _numbers(one: wording.Figures) -> list[str]:
     return [one.sqnr, one.difference, one.agreement, one.metric, one.latency, one.size, one.headroom]
-
-
-def chosen(report: Report) -> list[int]:
-    """Golden inputs worth an image: those most rows decide otherwise, then those most rows are farthest off on."""
-    changed, named = Counter[int](), Counter[int]()
-    for result in report.results:
-        for sample in result.worst:
-            named[sample.index] += 1
-            changed[sample.index] += sample.golden != sample.actual
-    return sorted(named, key=lambda index: (-changed[index], -named[index], index))[:SAMPLES]
-
-
-def _samples(report: Report, images: Mapping[int, bytes]) -> list[Inside]:
-    found = [_sample(report, index, images.get(index)) for index in chosen(report)]
-    note = "Golden inputs that rows decide otherwise, then those on which they lie farthest from PyTorch."
-    return [tag("p", note, class_="quiet"), tag("div", *found, class_="samples")] if found else []
-
-
-def _sample(report: Report, index: int, image: bytes | None) -> Element:
-    rows = [(one, sample) for one in wording.ordered(report.results) for sample in one.worst if sample.index == index]
-    sample = rows[0][1]
-    label, golden = _decision(report, sample.label), _decision(report, sample.golden)
-    others = [f"{_decision(report, one.actual)} by {row.name}" for row, one in rows if one.actual != one.golden]
-    said = f"label {label}, PyTorch {golden}"
-    caption: list[Inside] = [tag("strong", f"#{index}"), f" {said}"]
-    if others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        caption.append(tag("span", f"{', '.join(others[:3])}{more}", class_="changed"))
-    else:
-        caption.append(tag("span", f"decided alike; among the farthest off in {len(rows)} rows", class_="quiet"))
-    source = f"data:image/png;base64,{base64.b64encode(image).decode()}" if image else None
-    picture = tag("img", src=source, alt=f"golden input {index}: {said}", width=96, height=96) if source else None
-    return tag("figure", picture, tag("figcaption", *caption), id=f"sample-{index}")
-
-
-def _decision(report: Report, index: int) -> str:
-    """A label; what has none says so."""
-    labels = report.model.labels
-    return labels[index] if 0 <= index < len(labels) else "none" if index < 0 else str(index)
-
-
-def _changes(report: Report) -> list[Inside]:
-    """Over all rows: which class became which, most often first."""
-    counts, rows = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
-    for result in report.results:
-        for one in _changed(result):
-            counts[one.golden, one.actual] += one.count
-            rows[one.golden, one.actual] += 1
-    if not any(result.decisions for result in report.results):
-        return []
-    if not counts:
-        return [tag("p", "None: every row decides every golden input as PyTorch does.")]
-    listed = [
-        (_decision(report, before), _decision(report, after), f"{count}", f"{rows[before, after]}")
-        for (before, after), count in counts.most_common(PAIRS)
-    ]
-    more = f"{len(counts) - PAIRS} more pairs are in report.json." if len(counts) > PAIRS else None
-    head = ("PyTorch", "became", "times", "rows")
-    note = "The whole confusion of each row is among its details."
-    return [_table("Changes", head, listed, "counts"), tag("p", note, more and f" {more}", class_="quiet")]
-
-
-def _changed(result: Result) -> list[Decided]:
-    return [one for one in result.decisions if one.golden != one.actual]
-
-
-def _confusion(report: Report, result: Result) -> Inside:
-    """Golden down, actual across; of many classes the changes alone."""
-    if not result.decisions:
-        return None
-    if len(report.model.labels) > CLASSES:
-        pairs = sorted(_changed(result), key=lambda one: -one.count)[:PAIRS]
-        rows = [(_decision(report, one.golden), _decision(report, one.actual), f"{one.count}") for one in pairs]
-        if not rows:
-            return tag("p", f"All {result.samples} decisions are PyTorch's.")
-        return _table("Decisions that changed", ("PyTorch", "became", "times"), rows, "counts")
-    counts = {(one.golden, one.actual): one.count for one in result.decisions}
-    down = range(len(report.model.labels))
-    across = [*down, *([-1] if any(actual == -1 for _, actual in counts) else [])]
-    body = [
-        tag(
-            "tr",
-            tag("th", _decision(report, before), scope="row"),
-            *(_count(counts.get((before, after)), before == after) for after in across),
-        )
-        for before in down
-    ]
-    corner = tag("th", "PyTorch ↓ here →", scope="col")
-    head = [corner, *(tag("th", _decision(report, after), scope="col") for after in across)]
-    return _wide("Confusion", head, body, "confusion")
-
-
-def _count(count: int | None, same: bool) -> Element:
-    return tag("td", f"{count}", class_="same" if same else "changed") if count else tag("td")
 
 
 def _prepared(report: Report) -> list[Inside]:
@@ -382,7 +258,7 @@ def _prepared(report: Report) -> list[Inside]:
     rows = [(one.name, *_from_file(row)) for one, row in found]
     head = ("row", "status", "language", "samples", "input, steps of 1/255", "SQNR, dB", "probe, dB")
     note = "Image files, prepared by an app's own means as the manifest says, against training's preparation."
-    return [tag("p", note, class_="quiet"), _table("Preparation", head, rows)] if rows else []
+    return [tag("p", note, class_="quiet"), table("Preparation", head, rows)] if rows else []
 
 
 def _integers(report: Report) -> list[Inside]:
@@ -402,8 +278,8 @@ def _integers(report: Report) -> list[Inside]:
         "either half of them lie this far apart: little, if there are enough."
     )
     kept = [(name, ", ".join(one.keep_float)) for name, one in wording.quantized(report) if one.keep_float]
-    table = _table("Layers in float32", ("artifact", "layers in float32"), kept) if kept else None
-    return [tag("p", note, class_="quiet"), _table("Integers", head, rows), table] if rows else []
+    floats = table("Layers in float32", ("artifact", "layers in float32"), kept) if kept else None
+    return [tag("p", note, class_="quiet"), table("Integers", head, rows), floats] if rows else []
 
 
 def _from_file(one: FromFile) -> tuple[str, ...]:
@@ -416,100 +292,6 @@ def _from_file(one: FromFile) -> tuple[str, ...]:
         wording.number(one.sqnr_db, ".1f"),
         wording.number(one.probe_db, ".1f"),
     )
-
-
-def _detail(report: Report, result: Result) -> Element:
-    """One row with all that is known of it; one that failed is open."""
-    figures, name = wording.figures(result), kind(result)
-    room = f", {figures.headroom} left" if figures.headroom else ""
-    numbers = f" {figures.sqnr} dB{room}" if figures.sqnr else ""
-    summary = tag(
-        "summary",
-        tag("span", f"{MARKS[name]} {figures.status}", class_=f"badge {name}"),
-        tag("strong", f" {result.name}"),
-        tag("span", numbers, class_="quiet"),
-    )
-    notes = [*(f"Red flag: {one}" for one in result.flags), *result.warnings]
-    return tag(
-        "details",
-        summary,
-        tag("p", result.reason) if result.reason else None,
-        tag("ul", *(tag("li", one) for one in notes)) if notes else None,
-        *(_output(one) for one in result.outputs),
-        _judged(result),
-        _confusion(report, result),
-        _worst(report, result.worst),
-        _facts(report, result),
-        id=wording.slug(result),
-        open=not result.settled,
-        class_="row",
-    )
-
-
-def _output(one: Output) -> Element:
-    mean, relative = wording.number(one.mean_absolute, ".2e"), wording.number(one.max_relative, ".2e")
-    greatest = f"{wording.number(one.max_absolute, '.2e')} at {tuple(one.worst)}"
-    text = (
-        f"{one.name}: greatest difference {greatest}, mean {mean}, relative {relative}; cosine "
-        f"{wording.number(one.cosine, '.6f')}; noise floor {one.noise_floor:.2e}."
-    )
-    equal = None if one.max_absolute != 0 else " Equal to the last bit."
-    missing = f" {one.not_finite} values are no numbers." if one.not_finite else None
-    return tag("div", pictures.histogram(one), tag("p", text, equal, missing), class_="output")
-
-
-def _judged(result: Result) -> Inside:
-    rows = []
-    for one in wording.judgements(result):
-        link = tag("a", one.measure, href=f"#{_tolerance_id(result.precision, one.measure)}")
-        default = "" if one.by_default is None else f"{one.by_default:g}"
-        mark = f"{MARKS['pass']} within" if one.within else f"{MARKS['fail']} beyond"
-        rows.append((link, _measured(one), _allowed(one), default, wording.percent(one.headroom), mark))
-    head = ("measure", "measured", "allowed", "by default", "headroom", "")
-    return _table(f"Judgements of {result.name}", head, rows) if rows else None
-
-
-def _measured(one: Judgement) -> str:
-    return wording.number(one.measured, ".4g")
-
-
-def _allowed(one: Judgement) -> str:
-    return f"{'at most' if one.upper else 'at least'} {one.allowed:.4g}"
-
-
-def _tolerance_id(precision: str, measure: str) -> str:
-    return f"tolerance-{precision}-{measure}"
-
-
-def _worst(report: Report, samples: Sequence[Sample]) -> Inside:
-    shown = set(chosen(report))
-    rows = []
-    for one in samples:
-        name: Inside = tag("a", f"#{one.index}", href=f"#sample-{one.index}") if one.index in shown else f"#{one.index}"
-        label, golden, actual = (_decision(report, index) for index in (one.label, one.golden, one.actual))
-        rows.append((name, label, golden, actual, wording.number(one.difference, ".2e")))
-    head = ("worst samples", "label", "PyTorch", "here", "difference")
-    return _table("Worst samples", head, rows) if rows else None
-
-
-def _facts(report: Report, result: Result) -> Element:
-    sha, log = result.artifact_sha256, result.log
-    return _list(
-        {
-            "latency": _latency(result.latency_ms) if result.latency_ms else None,
-            "samples": f"{result.samples} golden inputs" if result.samples else None,
-            "ties": f"{result.agreement.ties}" if result.agreement else None,
-            "runtime": result.runtime_version,
-            "artifact": tag("code", sha) if sha else None,
-            "log": tag("code", f"runs/{report.run}/{log}") if log else None,
-            "again": tag("code", result.command),
-        }
-    )
-
-
-def _latency(one: Latency) -> str:
-    threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
-    return f"{one.median:.3f} ms median, {one.p90:.3f} ms p90 of {one.calls} calls, batch {one.batch}, {threads}"
 
 
 def _tolerances(report: Report) -> list[Inside]:
@@ -528,14 +310,14 @@ def _tolerances(report: Report) -> list[Inside]:
             tag("td", "" if rows[0].by_default is None else f"{rows[0].by_default:g}"),
             tag("td", rows[0].reason, class_="prose"),
             tag("td", f"{sources.index(rows[0].source) + 1}", class_="number"),
-            id=_tolerance_id(precision, measure),
+            id=tolerance_id(precision, measure),
         )
         for (precision, measure), rows in found.items()
     ]
     names = ("precision", "measure", "allowed", "by default", "reason", "source")
     head = [tag("th", one, scope="col") for one in names]
     listed = tag("ol", *(tag("li", one) for one in sources), class_="quiet")
-    return [_wide("Tolerances", head, body, "tolerances"), tag("h3", "Sources"), listed] if body else []
+    return [wide("Tolerances", head, body, "tolerances"), tag("h3", "Sources"), listed] if body else []
 
 
 def _range(rows: Sequence[Judgement]) -> str:
@@ -563,15 +345,9 @@ def _versions(report: Report) -> list[Inside]:
         "report": f"schema {report.schema_version}, {report.created}",
     }
     return [
-        _list({**model, **machine}),
-        _table("Runtimes", ("runtime", "version"), list(runtimes)),
-        _table("Artifacts", ("artifact", "MB", "sha256"), [(name, *rest) for name, rest in artifacts.items()]),
+        facts({**model, **machine}),
+        table("Runtimes", ("runtime", "version"), list(runtimes)),
+        table("Artifacts", ("artifact", "MB", "sha256"), [(name, *rest) for name, rest in artifacts.items()]),
         tag("h3", "Settings"),
-        _list(settings),
+        facts(settings),
     ]
-
-
-def _list(facts: Mapping[str, Inside]) -> Element:
-    """What is known; None is not."""
-    known = [(tag("dt", key), tag("dd", value)) for key, value in facts.items() if value is not None]
-    return tag("dl", *(one for pair in known for one in pair))

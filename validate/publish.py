@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from export.artifact import BadInput, Run, room_for
-from validate import page, pictures, report, reproduce, runner, summary
+from validate import page, page_decisions, pictures, report, reproduce, runner, summary
 from validate.report import Report
 
 RECORD, SCRIPTS = "report.json", "reproduce"
@@ -29,7 +29,7 @@ def publish(made: Report, run: Run) -> list[Path]:
             (new / SCRIPTS).mkdir(parents=True)
             report.write(made, new / RECORD)
             texts = {
-                "report.html": page.render(made, images(run, page.chosen(made))),
+                "report.html": page.render(made, images(run, page_decisions.chosen(made))),
                 "report.md": summary.markdown(made),
                 "junit.xml": summary.junit(made),
                 **{f"{SCRIPTS}/{name}": text for name, text in reproduce.scripts(made, run).items()},

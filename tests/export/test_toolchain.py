@@ -29,7 +29,7 @@ def hoard():
     while True:
         hoarded.append(bytearray(os.urandom(2**20)) * 20)
         time.sleep(0.01)
-def big(): return len([bytes(bytearray(os.urandom(2**20)) * 200)])
+def big(): return len(bytearray(os.urandom(2**20)) * 200)
 def rubbish():
     for number in range(3, 30):
         try: os.write(number, b"Segmentation fault (core dumped)\\n")

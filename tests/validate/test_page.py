@@ -14,7 +14,7 @@ from PIL import Image
 
 from export import toolchain
 from tests.validate import reports
-from validate import machine, page, pictures, wording
+from validate import machine, page, page_decisions, page_row, pictures, wording
 from validate.report import Decided, Report
 
 PNG = pictures.png(np.zeros((3, 8, 8), np.float32))
@@ -40,7 +40,7 @@ class Read(HTMLParser):
 
 
 def read(report: Report) -> Read:
-    return Read(page.render(report, dict.fromkeys(page.chosen(report), PNG)))
+    return Read(page.render(report, dict.fromkeys(page_decisions.chosen(report), PNG)))
 
 
 def test_names_and_reasons_are_text_whatever_is_in_them(made: Report) -> None:
@@ -91,13 +91,13 @@ def test_a_failed_row_is_open_and_a_colour_is_never_alone(made: Report) -> None:
     assert opened == {wording.slug(one) for one in report.results if not one.settled}
     for result, sign in ((report.results[0], "✓ pass"), (report.results[-1], "✗ not run")):
         assert f"{sign} {result.name}" in " ".join(found.text.split())
-    assert {page.kind(one) for one in report.results} == {"pass", "tight", "fail", "none"}
+    assert {page_row.kind(one) for one in report.results} == {"pass", "tight", "fail", "none"}
 
 
 def test_many_classes_show_the_changes_instead_of_the_whole_confusion(made: Report) -> None:
     few = reports.passing(made)
     assert page.render(few, {}).count('class="confusion"') == len(few.results)
-    labels = [f"class {index}" for index in range(page.CLASSES + 1)]
+    labels = [f"class {index}" for index in range(page_decisions.CLASSES + 1)]
     changed = reports.row(made, decisions=[Decided(0, 0, 60), Decided(20, 3, 4)])
     model = dataclasses.replace(made.model, labels=labels)
     many = page.render(dataclasses.replace(few, model=model, results=[changed]), {})
@@ -107,19 +107,19 @@ def test_many_classes_show_the_changes_instead_of_the_whole_confusion(made: Repo
 
 def test_the_samples_decided_otherwise_are_shown_first(made: Report) -> None:
     report = reports.everything(made)
-    assert page.chosen(report)[0] == 3
+    assert page_decisions.chosen(report)[0] == 3
     found = read(report)
     first = found.all("img")[0]
     assert first["alt"] == f"golden input 3: label {made.model.labels[1]}, PyTorch {made.model.labels[1]}"
     assert f"{made.model.labels[2]} by tflite/int8 in litert xnnpack" in found.text
-    assert len(found.all("img")) <= page.SAMPLES
+    assert len(found.all("img")) <= page_decisions.SAMPLES
 
 
 def test_fifty_rows_are_not_too_much_for_a_mail(made: Report) -> None:
     rows = [reports.row(made, backend=f"b{number}") for number in range(50)]
     noise = pictures.png(np.random.default_rng(0).random((3, 96, 96), np.float32))  # no image is worse to compress
     report = dataclasses.replace(reports.passing(made), results=rows)
-    assert len(page.render(report, dict.fromkeys(range(page.SAMPLES), noise))) < 1_500_000
+    assert len(page.render(report, dict.fromkeys(range(page_decisions.SAMPLES), noise))) < 1_500_000
 
 
 def test_a_report_without_numbers_is_a_page_all_the_same(made: Report) -> None:
@@ -158,7 +158,7 @@ def test_a_browser_shows_it_on_a_desk_a_phone_at_night_and_on_paper(
     program = machine.path("chromium")
     assert program, machine.PROGRAMS["chromium"].get
     file = tmp_path / "report.html"
-    file.write_text(page.render(report, dict.fromkeys(page.chosen(report), PNG)), encoding="utf-8")
+    file.write_text(page.render(report, dict.fromkeys(page_decisions.chosen(report), PNG)), encoding="utf-8")
     web = toolchain.find()["web"]
     web.build()
     with web.start(tmp_path / "log") as worker:
@@ -174,7 +174,7 @@ def test_a_browser_shows_it_on_a_desk_a_phone_at_night_and_on_paper(
         assert one["rows"] == len(report.results) + len(wording.prepared(report))
         assert set(one["details"]) == {result.name for result in report.results}
         assert one["open"] == sum(not result.settled for result in report.results)
-        assert one["images"] == len(page.chosen(report)) > 0
+        assert one["images"] == len(page_decisions.chosen(report)) > 0
         assert one["scripts"] == 0
     assert found["desk"]["back"] == "rgb(255, 255, 255)" == found["paper"]["back"]
     assert found["night"]["back"] == "rgb(20, 23, 27)"
