@@ -155,9 +155,10 @@ def _remedy(folder: Path) -> str:
     return f"Convert it again: anywhere export --force {_run_of(folder)}."
 
 
-def recipe(file: Path, toolchain_key: str, keep_float: Iterable[str] = ()) -> str:
+def recipe(code: Iterable[Path], toolchain_key: str, keep_float: Iterable[str] = ()) -> str:
     """Changes when the code, the environment or the layers to keep of a conversion do."""
-    return hashlib.sha256(file.read_bytes() + toolchain_key.encode() + "".join(keep_float).encode()).hexdigest()
+    content = b"".join(file.read_bytes() for file in code)
+    return hashlib.sha256(content + toolchain_key.encode() + "".join(keep_float).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

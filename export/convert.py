@@ -15,7 +15,7 @@ from typing import Any
 
 from export import toolchain
 from export.artifact import Artifact, Run, new_folder, recipe
-from export.target import CHECKPOINT, Conversion
+from export.target import CHECKPOINT, Conversion, code
 from export.toolchain import Toolchain, Worker, WorkerFailed
 from pipeline.checkpoint import tensor_from
 from pipeline.errors import BadInput
@@ -105,6 +105,7 @@ def convert(
     `report` is called as each ends. What most others are made from goes first.
     """
     toolchains = toolchain.find() if toolchains is None else toolchains
+    made_by = {file: code(file) for file in {one.target.file for one in conversions}}
     keys = {name: toolchains[name].key for name in {one.target.toolchain for one in conversions}}
     run.expect(conversion.name for conversion in conversions)
     outcomes: dict[str, Outcome] = {}
@@ -138,7 +139,7 @@ def convert(
                         continue
                     made_from = source.artifact if source else None
                     kept = run.kept(conversion.name)
-                    key = recipe(conversion.target.file, keys[conversion.target.toolchain], kept)
+                    key = recipe(made_by[conversion.target.file], keys[conversion.target.toolchain], kept)
                     if not force and (existing := unchanged(run, conversion, made_from, key)):
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))

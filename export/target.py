@@ -17,12 +17,14 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BadInput, unknown
 
 FOLDER = Path(__file__).parent / "targets"
+ROOT = FOLDER.parents[1]
 CHECKPOINT = "checkpoint"
 
 
@@ -57,6 +59,30 @@ class Conversion:
     def source(self) -> str:
         """ "checkpoint" or the name of the conversion it builds upon."""
         return self.target.sources[self.precision]
+
+
+def code(file: Path) -> list[Path]:
+    """What decides what a target makes: its file, what that imports of the project at any depth, and the lists here."""
+    found, waiting = set(FOLDER.parent.glob("*.txt")), [file]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting += _imported(current)
+    return sorted(found)
+
+
+@cache
+def _imported(file: Path) -> list[Path]:
+    """Modules of the project, as files."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    paths = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
+    return [path for path in paths if path.is_file()]
 
 
 def constants(file: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from export.target import constants, find, plan
+from export.target import code, constants, find, plan
 from pipeline.errors import BadInput
 
 
@@ -33,6 +33,13 @@ def test_constants_of_a_javascript_file_are_json_on_one_line(tmp_path: Path) -> 
         "const D = 4;\n  export const E = 5;\n"
     )
     assert constants(file) == {"A": ["wasm", 1.5], "B": {"webgl": 8}}
+
+
+def test_what_decides_an_artifact_is_all_that_its_target_imports_of_the_project() -> None:
+    target = find()["tflite"]
+    names = {file.name for file in code(target.file)}
+    assert {"tflite.py", "tflite_integers.py", "repair.py", "checkpoint.py", "tfjs_operators.txt"} <= names
+    assert not names & {"onnx.py", "convert.py", "numpy.py", "train.py"}
 
 
 def test_a_plan_has_sources_before_what_is_made_from_them() -> None:
