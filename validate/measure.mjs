@@ -14,9 +14,9 @@ const BATCH = 8; // samples per call while outputs are collected, unless the run
 const LEAST = 4; // samples that are run however long they take
 const PROBED = 2; // samples that are run once more, and each alone
 const WARM_UP = 5; // calls with one sample before latency is taken …
-const WARM_UP_MS = 5_000; // … of slow ones fewer
+const WARM_UP_MS = 1_000; // … of slow ones fewer
 const TIMED = 50; // calls timed at most …
-const TIMED_MS = 10_000; // … none after this
+const TIMED_MS = 5_000; // … none after this
 const FILES_MS = 5_000; // after which no further image file is run
 
 /** In Node; files by their paths. */

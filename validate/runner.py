@@ -43,7 +43,7 @@ FILES_S = 5.0
 """Seconds after which no further image file is run."""
 WARM_UP, TIMED = 5, 50
 """Calls with one sample before and while latency is taken."""
-WARM_UP_S, TIMED_S = 5.0, 10.0
+WARM_UP_S, TIMED_S = 1.0, 5.0
 """Seconds after which no further call is made before, and while latency is taken."""
 
 

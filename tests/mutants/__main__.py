@@ -76,6 +76,11 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
             missed.add_row(one.mutant.name, one.mutant.row, *numbers, why, one.mutant.layer)
     console.print(missed)
     console.print(f"caught {len(caught)} of {len(outcomes)}", highlight=False)
+    read = [one for one in caught if one.localisation and not one.localisation.problem]
+    found = sum(one.localised for one in read)
+    console.print(
+        f"the layer at fault found in {found} of {len(read)} that are caught and can be read", highlight=False
+    )
 
 
 def show_alarms(console: Console, rows: Sequence[false_alarms.Row]) -> None:

@@ -7,11 +7,13 @@ A worker that a mutant kills takes nobody along: the next job has a new one. To 
 `runs/`, for workers import the network from there.
 """
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,8 @@ class Outcome:
     """Why it was refused or failed; empty: it passed."""
     effect: Effect | None
     """None: it gave no outputs."""
+    localisation: Localisation | None = None
+    """Where one layer is at fault: what was found to be."""
 
     @property
     def caught(self) -> bool:
@@ -191,6 +195,12 @@ class Outcome:
         """For the reason that the mutant states."""
         return self.caught and self.mutant.because in self.said
 
+    @property
+    def localised(self) -> bool:
+        """Whether the layer at fault was found."""
+        culprit = self.localisation.culprit if self.localisation else None
+        return culprit is not None and self.mutant.layer in culprit.modules
+
 
 class Bench:
     """A run whose artifacts are broken one at a time."""
@@ -201,6 +211,7 @@ class Bench:
         self.runners = runner.find()
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
+        self._examined: dict[str, Outcome] = {}
         shutil.copytree(folder / "artifacts", self.scratch / "good")
         self.good = {result.name: result for result in self.check().results}
         self.outputs = {name: self.given(result) for name, result in self.good.items() if result.samples}
@@ -224,22 +235,29 @@ class Bench:
         return {name: value for name, value in load_file(file).items() if "." not in name}
 
     def examine(self, mutant: Mutant) -> Outcome:
-        """Break the artifact, have it judged, put it back."""
-        with self.broken(mutant):
-            return self._judged(mutant)
+        """Break the artifact, have it judged, look for the layer at fault, put it back. Once."""
+        if mutant.title not in self._examined:
+            known = self.reference if mutant.localisable else None
+            with self.broken(mutant):
+                outcome = self._judged(mutant)
+                found = self._localised(mutant, known) if known else None
+            self._examined[mutant.title] = dataclasses.replace(outcome, localisation=found)
+        return self._examined[mutant.title]
 
-    def localise(self, mutant: Mutant) -> Localisation:
-        """Break the artifact, look for the layer at fault, put it back."""
+    @cached_property
+    def reference(self) -> localise.Reference:
+        """The network as it should be, of what is good."""
+        return localise.reference(self.run, self.workers.toolchains, self._start)
+
+    def _localised(self, mutant: Mutant, known: localise.Reference) -> Localisation:
+        """As `anywhere validate --localise` does it. Between modules the reference is ONNX, broken where that is."""
         chains = self.workers.toolchains
-        with self.broken(mutant):
-            (found,) = localise.localise_all(
-                self.run,
-                [mutant.artifact],
-                chains,
-                lambda _: None,
-                lambda chain, *_: nullcontext(self.workers.take(chain)),
-            )
-        return found
+        if mutant.artifact == localise.ONNX:
+            known = localise.reference(self.run, chains, self._start)
+        return localise.localise(self.run, self.run.artifact(mutant.artifact), known, chains, self._start)
+
+    def _start(self, chain: Toolchain, *_: Path) -> AbstractContextManager[Worker]:
+        return nullcontext(self.workers.take(chain))
 
     @contextmanager
     def broken(self, mutant: Mutant) -> Iterator[None]:

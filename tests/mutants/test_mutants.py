@@ -60,12 +60,12 @@ def test_a_mutant_is_caught_for_its_reason(bench: Bench, mutant: Mutant) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.localisable and one.title not in UNCAUGHT], ids=title)
 def test_the_layer_at_fault_is_found(bench: Bench, mutant: Mutant) -> None:
-    found = bench.localise(mutant)
-    if found.problem:  # what cannot be loaded has no layers
-        assert mutant.title in UNREADABLE or not bench.examine(mutant).effect
+    outcome = bench.examine(mutant)
+    assert outcome.localisation
+    if outcome.localisation.problem:  # what cannot be loaded has no layers
+        assert mutant.title in UNREADABLE or not outcome.effect
         return
-    assert found.culprit
-    assert mutant.layer in found.culprit.modules
+    assert outcome.localised, outcome.localisation.culprit
 
 
 @pytest.mark.slow

@@ -163,6 +163,7 @@ def test_options_train_as_well(small: Config, tmp_path: Path, options: dict[str,
 
 @pytest.mark.slow
 def test_a_compiled_training_ends_in_an_ordinary_checkpoint(small: Config, tmp_path: Path) -> None:
+    small = small.with_values("model", name="simple_cnn")
     settled = small.with_values("train", epochs=1, compile=True)
     plain = train(small.with_values("train", epochs=1), tmp_path / "plain", None, QUIET)
     compiled = train(settled, tmp_path / "compiled", None, QUIET)

@@ -10,7 +10,7 @@ import pytest
 
 from export.artifact import Run
 from pipeline.errors import BadInput
-from tests.conftest import Said
+from tests.conftest import Said, entered
 from tests.validate.test_parity import own
 from validate import baseline, parity, report
 from validate.report import Report, Result
@@ -19,11 +19,21 @@ from validate.settings import ValidateConfig
 PLACE = Path("runs/tiny/report/report.json")
 
 
+@pytest.fixture(scope="module")
+def reported(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds `runs/tiny` with a report. Not to be written into: `made` is of a copy."""
+    place = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        entered(exported, place / "work", patch)
+        report.write(parity.check(Run.open("tiny"), own(), 1, lambda _: None), PLACE)
+    return place / "work"
+
+
 @pytest.fixture
-def made(released: Path) -> Report:
-    found = parity.check(Run.open("tiny"), own(), 1, lambda _: None)
-    report.write(found, PLACE)
-    return found
+def made(reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """The report, and into a folder of its own that holds it."""
+    entered(reported, tmp_path / "work", monkeypatch)
+    return report.read(PLACE)
 
 
 def worse(result: Result, **changes: Any) -> Result:

@@ -133,8 +133,7 @@ def test_integers_are_told_in_quantization_steps(good: dict[str, Localisation]) 
     assert all(layer.steps is None for layer in good["tflite/float32"].layers)
 
 
-@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
-@pytest.mark.parametrize("name", ["onnx/float32", "onnx/float16"])
+@pytest.mark.parametrize(("name", "layer"), [("onnx/float32", "conv1"), ("onnx/float16", "fc2")])
 def test_one_wrong_weight_leads_to_its_layer(released: Path, name: str, layer: str) -> None:
     rewrite(name, scale(f"{layer}.weight", 1.05))
     (found,) = localise.localise_all(Run.open("tiny"), [name], toolchain.find(), lambda _: None)
@@ -147,7 +146,9 @@ def test_an_artifact_without_known_layers_is_said_and_the_others_go_on(
     released: Path, command: Callable[..., Said]
 ) -> None:
     reseal(Path("runs/tiny/artifacts/saved_model/float32"), details={})
-    said = command("validate", "tiny", "--localise", "--leave-out", "*tfjs*", "--leave-out", "*lite* in *")
+    said = command(
+        "validate", "tiny", "--localise", "--leave-out", "*tfjs*", "--leave-out", "*lite* in *", "--leave-out", "*web *"
+    )
     found = {one.artifact: one for one in report.read(Path("runs/tiny/report/report.json")).localisations}
     assert "Convert it again: anywhere export tiny --force" in found["saved_model/float32"].problem
     assert found["onnx/int8"].layers
