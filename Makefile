@@ -32,8 +32,8 @@ export: $(READY) ## Export every target: runs/RUN/artifacts
 validate: $(READY) ## Prove parity in every runtime: runs/RUN/report
 	@$(BIN)/anywhere validate $(ARGS)
 
-test: $(READY) ## Run all tests, in two processes
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)
+test: $(READY) ## Run all tests
+	@$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
 
 quick: $(READY) ## Run the tests that take seconds
 	@$(BIN)/pytest -m "not slow" $(ARGS)

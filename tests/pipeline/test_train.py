@@ -189,7 +189,7 @@ def test_killed_or_stopped_the_command_goes_on_to_the_same_weights(small: Config
 
     def wait_for(run: str, epoch: int) -> None:
         record = tmp_path / "runs" / run / "checkpoint" / "checkpoint.json"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # on a machine that does much else
         while time.monotonic() < deadline:
             if record.exists() and f'"epoch": {epoch}' in record.read_text():
                 return
