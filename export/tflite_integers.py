@@ -72,7 +72,7 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
             said[name] = check.rounded(check.least(run(models[name], some), reference))
             if not math.isfinite(said[name]):
                 raise ValueError("its outputs are NaN or infinite")
-        except Exception as error:  # noqa: BLE001  # one of the two is enough
+        except Exception as error:  # noqa: BLE001  # one is enough; why not the other is in the manifest
             print(f"{name}: {type(error).__name__}: {error}")
             models.pop(name, None)
             said[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
