@@ -1,0 +1,1 @@
+"""ONNX's operators in TensorFlow's, with ONNX's meaning: `importer/graph.py` is the door."""

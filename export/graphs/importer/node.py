@@ -1,0 +1,144 @@
+"""A node of an ONNX graph as operators see it, and how they say what they cannot do.
+
+@since(11)
+def Clip(node: Node, value: Value, …) -> Value:
+    axis = node.integer("axis", 0)
+    raise node.refused("mode wrap is not there")
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+import tensorflow as tf
+from onnx import helper, numpy_helper
+
+from export.graphs.importer.value import Array, Value
+from export.operators import Inexpressible, module_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Refused(Inexpressible):
+    """A network that the importer does not take; the message says which operator, where and why."""
+
+
+def since(opset: int) -> Callable[[Function], Function]:
+    """State the first opset whose meaning of the operator the function has. Attributes that moved are both read."""
+
+    def mark(function: Function) -> Function:
+        function.since = opset  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What ONNX's own inference knows of a tensor."""
+
+    dtype: Any
+    """TensorFlow's type; None: unknown."""
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One use of an operator."""
+
+    operator: str
+    name: str
+    opset: int
+    module: str
+    """The PyTorch module it comes from; empty: the exporter did not say."""
+    attributes: Mapping[str, Any]
+    outputs: tuple[Expected, ...]
+    wanted: tuple[bool, ...]
+    """Of each output whether anything reads it."""
+    never_negative: bool
+    """Whether the first input has no value below zero, whatever the model is given."""
+    inside: Callable[[Any], list[Value]] = field(repr=False)
+    """Computes a graph that is an attribute."""
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """An attribute."""
+        return int(self.attributes.get(name, default))
+
+    def real(self, name: str, default: float = 0.0) -> float:
+        """An attribute."""
+        return float(self.attributes.get(name, default))
+
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute."""
+        value = self.attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+    def numbers(self, name: str, default: Sequence[int] = ()) -> list[int]:
+        """An attribute."""
+        return [int(one) for one in self.attributes.get(name, default)]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """An attribute."""
+        return bool(self.attributes.get(name, default))
+
+    def refused(self, why: str) -> Refused:
+        """To be raised: this use of the operator is not there."""
+        where = f" (in module {self.module})" if self.module else ""
+        return Refused(f"{self.operator} of opset {self.opset}{where}: {why}")
+
+    def known(self, value: Value | None, what: str) -> Array:
+        """A constant's numbers. Raises Refused for what only the running model knows."""
+        if value is None or not value.constant:
+            raise self.refused(f"its {what} depend on the input")
+        return value.array
+
+    def static(self, value: Value, axis: int, what: str = "") -> int:
+        """The size of a logical axis. Raises Refused where only the running model knows it."""
+        size = value.shape[axis]
+        if size is None:
+            raise self.refused(f"{what or f'axis {axis} of its input'} is dynamic. Give it one size: it is built in")
+        return size
+
+    def axes(self, value: Value | None, name: str = "axes") -> list[int] | None:
+        """Axes that were an attribute and have become an input; None: neither is there."""
+        if value is not None:
+            return [int(axis) for axis in self.known(value, name).ravel()]
+        return self.numbers(name) if name in self.attributes else None
+
+
+def read(node: onnx.NodeProto, opset: int, kinds: Mapping[str, Expected], **rest: Any) -> Node:
+    """ONNX's node → ours."""
+    unknown = Expected(None, None)
+    return Node(
+        operator=node.op_type,
+        name=node.name,
+        opset=opset,
+        module=module_of(node),
+        attributes={one.name: _attribute(one) for one in node.attribute},
+        outputs=tuple(kinds.get(name, unknown) for name in node.output),
+        **rest,
+    )
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = helper.get_attribute_value(attribute)
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def running(dtype: Any) -> Any:
+    """The type in which a graph computes: whole numbers of 64 bits in 32, for no delegate and no browser has more.
+
+    While constants are folded they keep their 64 bits.
+    """
+    dtype = tf.as_dtype(dtype)
+    return tf.int32 if dtype == tf.int64 and not tf.executing_eagerly() else dtype
+
+
+def narrow(array: Array) -> Array:
+    """A constant of 64 bits as the graph takes it, where it fits."""
+    if array.dtype != np.int64 or tf.executing_eagerly():
+        return array
+    fits = not array.size or (array.min() >= -(2**31) and array.max() < 2**31)
+    return array.astype(np.int32) if fits else array

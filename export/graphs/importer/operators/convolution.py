@@ -1,0 +1,236 @@
+"""Convolutions: channels last, padding as ONNX says it, groups one by one where they are not depthwise.
+
+TensorFlow's CPU kernels have no groups without oneDNN, no depthwise strides that differ by axis, and no depthwise
+dilation with a stride: each is written in what they have.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.graphs.importer.node import Node, since
+from export.graphs.importer.value import Value, channels_last, reshaped
+
+Pads = list[tuple[int, int]]
+
+
+def windows(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int], list[int], Pads]:
+    """Strides, dilations and padding of each spatial axis."""
+    count = len(kernel)
+    strides = node.numbers("strides") or [1] * count
+    dilations = node.numbers("dilations") or [1] * count
+    auto = node.text("auto_pad", "NOTSET")
+    if auto in {"SAME_UPPER", "SAME_LOWER"}:
+        pads = []
+        for axis, (size, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
+            extent = node.static(value, 2 + axis, f"axis {2 + axis} of an input that is padded to keep its size")
+            pads.append(same_padding(extent, size, stride, dilation, upper=auto == "SAME_UPPER"))
+        return strides, dilations, pads
+    given = node.numbers("pads") or [0] * 2 * count
+    pads = [(0, 0)] * count if auto == "VALID" else list(zip(given[:count], given[count:], strict=True))
+    return strides, dilations, pads
+
+
+def same_padding(extent: int, size: int, stride: int, dilation: int, upper: bool = True) -> tuple[int, int]:
+    """What keeps ⌈extent / stride⌉ windows; an odd one goes to the upper or the lower end."""
+    total = max((-(-extent // stride) - 1) * stride + (size - 1) * dilation + 1 - extent, 0)
+    return (total // 2, total - total // 2) if upper else (total - total // 2, total // 2)
+
+
+def padding(value: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads) -> str:
+    """TensorFlow's word for the padding: SAME, VALID; empty: it has none. value: channels last."""
+    if not any(low or high for low, high in pads):
+        return "VALID"
+    for axis, pad in enumerate(pads):
+        extent = value.shape[1 + axis]
+        if extent is None and (strides[axis] > 1 or pad[0] != pad[1]):
+            return ""
+        known = extent if extent is not None else 10**6
+        if pad != same_padding(known, kernel[axis], strides[axis], dilations[axis]):
+            return ""
+    return "SAME"
+
+
+def prepared(
+    tensor: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads
+) -> tuple[Any, str]:
+    """An input, channels last, that is padded by itself where TensorFlow has no word for it."""
+    word = padding(tensor, kernel, strides, dilations, pads)
+    return (tensor, word) if word else (tf.pad(tensor, [(0, 0), *pads, (0, 0)]), "VALID")
+
+
+@since(1)
+def Conv(node: Node, image: Value, weight: Value, bias: Value | None = None) -> Value:
+    """Of one, two or three spatial axes."""
+    count = image.rank - 2
+    kernel = _kernel(node, weight, count)
+    sizes = list(kernel.shape[:count])
+    strides, dilations, pads = windows(node, image, sizes)
+    tensor, groups = image.last, node.integer("group", 1)
+    if count == 1:  # a row of an image
+        tensor, kernel = tf.expand_dims(tensor, 1), kernel[None]
+        sizes, strides, dilations, pads = [1, *sizes], [1, *strides], [1, *dilations], [(0, 0), *pads]
+    tensor, word = prepared(tensor, sizes, strides, dilations, pads)
+    if groups == 1:
+        found = plain(tensor, kernel, strides, dilations, word)
+    elif groups == node.static(image, 1) and count < 3:
+        found = depthwise(tensor, kernel, strides, dilations, word)
+    else:
+        found = grouped(tensor, kernel, groups, strides, dilations, word)
+    if bias is not None:
+        found = tf.nn.bias_add(found, bias.logical) if len(found.shape) == 4 else found + bias.logical
+    return Value(found[:, 0] if count == 1 else found, channels_last(image.rank))
+
+
+def _kernel(node: Node, weight: Value, count: int) -> Any:
+    """(out, in / groups, …) → (…, in / groups, out)."""
+    order = [*range(2, 2 + count), 1, 0]
+    return (
+        np.ascontiguousarray(np.transpose(weight.array, order))
+        if weight.constant
+        else tf.transpose(weight.logical, order)
+    )
+
+
+def plain(tensor: Any, kernel: Any, strides: Sequence[int], dilations: Sequence[int], word: str) -> Any:
+    """Every input channel to every output channel."""
+    if len(strides) == 3:
+        if max(dilations) > 1:
+            kernel, word = _inflated(kernel, dilations), word
+        return tf.nn.conv3d(tensor, kernel, [1, *strides, 1], word)
+    return tf.nn.conv2d(tensor, kernel, list(strides), word, dilations=list(dilations))
+
+
+def _inflated(kernel: Any, dilations: Sequence[int]) -> Any:
+    """A kernel with zeros between its weights: the same as its dilation."""
+    sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilations, strict=False)]
+    wide = np.zeros((*sizes, *kernel.shape[len(dilations) :]), kernel.dtype)
+    wide[tuple(slice(None, None, step) for step in dilations)] = kernel
+    return wide
+
+
+def depthwise(tensor: Any, kernel: Any, strides: Sequence[int], dilations: Sequence[int], word: str) -> Any:
+    """Each channel by itself, one or several outputs each."""
+    channels = tensor.shape[3]
+    height, width, _, out = (int(size) for size in kernel.shape)
+    kernel = reshaped(kernel, [height, width, channels, out // channels])
+    common = strides[0] if strides[0] == strides[1] and max(dilations) == 1 else 1
+    if common == 1 and max(strides) > 1:
+        # All windows, of which a part is taken: SAME begins elsewhere with a stride, so it is padded by itself.
+        if word == "SAME":
+            pads = [
+                same_padding(tensor.shape[1 + axis], (height, width)[axis], strides[axis], dilations[axis])
+                for axis in (0, 1)
+            ]
+            tensor, word = tf.pad(tensor, [(0, 0), *pads, (0, 0)]), "VALID"
+        every = tf.nn.depthwise_conv2d(tensor, kernel, [1, 1, 1, 1], word, dilations=list(dilations))
+        return every[:, :: strides[0], :: strides[1]]
+    return tf.nn.depthwise_conv2d(tensor, kernel, [1, common, common, 1], word, dilations=list(dilations))
+
+
+def grouped(tensor: Any, kernel: Any, groups: int, strides: Sequence[int], dilations: Sequence[int], word: str) -> Any:
+    """One convolution a group."""
+    parts = zip(tf.split(tensor, groups, -1), _split(kernel, groups), strict=True)
+    return tf.concat([plain(part, weights, strides, dilations, word) for part, weights in parts], -1)
+
+
+def _split(kernel: Any, groups: int) -> list[Any]:
+    if isinstance(kernel, np.ndarray):
+        return [np.ascontiguousarray(part) for part in np.split(kernel, groups, -1)]
+    return list(tf.split(kernel, groups, -1))
+
+
+@since(1)
+def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = None) -> Value:
+    """The transpose of a convolution: everything it can reach, less the padding."""
+    count = image.rank - 2
+    kernels = weight.array if weight.constant else weight.logical
+    sizes = [int(size) for size in kernels.shape[2:]]
+    strides, dilations, _ = windows(node, image, sizes)
+    extents = [node.static(image, 2 + axis, f"axis {2 + axis} of its input") for axis in range(count)]
+    reach = [(size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True)]
+    cuts, wanted = _cuts(node, extents, reach, strides)
+    if max(dilations) > 1:
+        kernels = np.moveaxis(
+            _inflated(np.moveaxis(node.known(weight, "weights"), (0, 1), (-2, -1)), dilations), (-2, -1), (0, 1)
+        )
+    groups, tensor = node.integer("group", 1), image.last
+    if count == 1:
+        tensor, kernels = tf.expand_dims(tensor, 1), kernels[:, :, None]
+        extents, reach, strides = [1, *extents], [1, *reach], [1, *strides]
+        cuts, wanted = [0, *cuts], [1, *wanted]
+    parts = zip(tf.split(tensor, groups, -1), _along_inputs(kernels, groups), strict=True)
+    found = [_transposed(part, weights, extents, reach, strides, cuts, wanted) for part, weights in parts]
+    result = found[0] if groups == 1 else tf.concat(found, -1)
+    if bias is not None:
+        result = tf.nn.bias_add(result, bias.logical) if len(result.shape) == 4 else result + bias.logical
+    return Value(result[:, 0] if count == 1 else result, channels_last(image.rank))
+
+
+def _cuts(
+    node: Node, extents: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Of each axis what is cut off at its beginning, and the size that is wanted."""
+    count = len(extents)
+    more = node.numbers("output_padding") or [0] * count
+    whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
+    auto, shape = node.text("auto_pad", "NOTSET"), node.numbers("output_shape")
+    if shape or auto.startswith("SAME"):
+        wanted = shape[-count:] if shape else [size * step for size, step in zip(extents, strides, strict=True)]
+        totals = [far + extra - size for far, extra, size in zip(whole, more, wanted, strict=True)]
+        return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], wanted
+    pads = [0] * 2 * count if auto == "VALID" else node.numbers("pads") or [0] * 2 * count
+    return pads[:count], [far - pads[axis] - pads[axis + count] + more[axis] for axis, far in enumerate(whole)]
+
+
+def _along_inputs(kernels: Any, groups: int) -> list[Any]:
+    """(in, out / groups, …) → of each group (…, out / groups, in / groups)."""
+    order = [*range(2, len(kernels.shape)), 1, 0]
+    if isinstance(kernels, np.ndarray):
+        return [np.ascontiguousarray(np.transpose(part, order)) for part in np.split(kernels, groups)]
+    return [tf.transpose(part, order) for part in tf.split(kernels, groups)]
+
+
+def _transposed(
+    tensor: Any,
+    kernel: Any,
+    extents: Sequence[int],
+    reach: Sequence[int],
+    strides: Sequence[int],
+    cuts: Sequence[int],
+    wanted: Sequence[int],
+) -> Any:
+    """One group's result of the wanted size."""
+    channels = int(kernel.shape[-2])
+    operator = tf.nn.conv2d_transpose if len(extents) == 2 else tf.nn.conv3d_transpose
+    batch = tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
+    same = [max(far - step, 0) // 2 for far, step in zip(reach, strides, strict=True)]
+    if list(cuts) == same and list(wanted) == [size * step for size, step in zip(extents, strides, strict=True)]:
+        found = operator(tensor, kernel, tf.stack([batch, *wanted, channels]), list(strides), "SAME")
+        found.set_shape([tensor.shape[0], *wanted, channels])
+        return found
+    whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
+    found = operator(tensor, kernel, tf.stack([batch, *whole, channels]), list(strides), "VALID")
+    found.set_shape([tensor.shape[0], *whole, channels])
+    short = [max(0, cut + size - far) for cut, size, far in zip(cuts, wanted, whole, strict=True)]
+    if any(short):
+        found = tf.pad(found, [(0, 0), *((0, more) for more in short), (0, 0)])
+    if any(cuts) or list(wanted) != [far + more for far, more in zip(whole, short, strict=True)]:
+        found = found[(slice(None), *(slice(cut, cut + size) for cut, size in zip(cuts, wanted, strict=True)))]
+    return found
+
+
+@since(10)
+def ConvInteger(
+    node: Node, image: Value, weight: Value, zero: Value | None = None, other: Value | None = None
+) -> Value:
+    """Of 8-bit numbers less their zero points: exact in float32 up to 2²⁴."""
+    left = tf.cast(image.logical, tf.float32)
+    right = tf.cast(weight.logical, tf.float32)
+    if zero is not None:
+        left = left - tf.cast(zero.logical, tf.float32)
+    if other is not None:
+        right = right - tf.reshape(tf.cast(other.logical, tf.float32), [-1, *[1] * (weight.rank - 1)])
+    return Conv(node, Value(left), Value(right)).over(lambda tensor: tf.cast(tf.round(tensor), tf.int32))

@@ -1,0 +1,131 @@
+"""Elements by their places: one gather over flat rows, for a gather with batch dimensions is wrong in TF.js' wasm."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.graphs.importer.node import Node, narrow, since
+from export.graphs.importer.value import (
+    Dim,
+    Value,
+    channels_last,
+    number,
+    product,
+    reshaped,
+    without,
+)
+
+
+def counted(indices: Any, size: Dim) -> Any:
+    """Places, of which negative ones count from the end."""
+    if isinstance(indices, np.ndarray):
+        if isinstance(size, int):
+            return np.where(indices < 0, indices + size, indices).astype(np.int32)
+        if (indices >= 0).all():
+            return narrow(indices)
+    return tf.where(tf.less(indices, 0), indices + tf.cast(number(size), indices.dtype), indices)
+
+
+@since(1)
+def Gather(node: Node, value: Value, indices: Value) -> Value:
+    """Slices at places along an axis."""
+    axis = node.integer("axis") % value.rank
+    places = counted(indices.array if indices.constant else indices.logical, value.size(axis))
+    physical = value.stored[axis]
+    if indices.rank == 0:
+        if isinstance(places, np.ndarray):
+            cuts = (*[slice(None)] * physical, int(places))
+            return Value(value.tensor[cuts], without(value.stored, [axis]))
+        return Value(tf.gather(value.tensor, places, axis=physical), without(value.stored, [axis]))
+    if indices.rank == 1:
+        if isinstance(places, np.ndarray) and len(places) and (np.diff(places) == 1).all():
+            cuts = (*[slice(None)] * physical, slice(int(places[0]), int(places[-1]) + 1))
+            return Value(value.tensor[cuts], value.stored)
+        return Value(tf.gather(value.tensor, places, axis=physical), value.stored)
+    return Value(tf.gather(value.logical, places, axis=axis))
+
+
+def strides(sizes: list[Dim]) -> list[Dim]:
+    """How far apart neighbours along each axis lie in the flat tensor."""
+    return [product(sizes[axis + 1 :]) for axis in range(len(sizes))]
+
+
+def ladder(size: Dim, axis: int, rank: int, kind: Any = tf.int32) -> Any:
+    """0, 1, 2 … along an axis, in a shape that is broadcast along the others."""
+    shape = [-1 if one == axis else 1 for one in range(rank)]
+    if isinstance(size, int):
+        return np.arange(size, dtype=tf.as_dtype(kind).as_numpy_dtype).reshape(shape)
+    return tf.reshape(tf.range(tf.cast(size.tensor, kind)), shape)
+
+
+@since(11)
+def GatherElements(node: Node, value: Value, indices: Value) -> Value:
+    """Of each place of `indices` the element that lies there along an axis."""
+    axis, rank = node.integer("axis") % value.rank, value.rank
+    places = counted(indices.array if indices.constant else indices.logical, value.size(axis))
+    steps, flat = strides(value.sizes), 0
+    for one in range(rank):
+        step = number(steps[one])
+        flat = flat + (places * step if one == axis else ladder(indices.size(one), one, rank) * step)
+    found = tf.gather(reshaped(value.logical, [product(value.sizes)]), tf.cast(flat, tf.int32))
+    return Value(found)
+
+
+@since(11)
+def GatherND(node: Node, value: Value, indices: Value) -> Value:
+    """Slices at places along the first axes."""
+    batch, depth = node.integer("batch_dims"), node.static(indices, -1)
+    steps, flat = strides(value.sizes[: batch + depth]), 0
+    places = indices.array if indices.constant else indices.logical
+    lead = indices.rank - 1
+    for axis in range(batch):
+        flat = flat + ladder(value.size(axis), axis, lead) * number(steps[axis])
+    for one in range(depth):
+        flat = flat + counted(places[..., one], value.size(batch + one)) * number(steps[batch + one])
+    rows = reshaped(value.logical, [product(value.sizes[: batch + depth]), *value.sizes[batch + depth :]])
+    return Value(tf.gather(rows, tf.cast(flat, tf.int32)))
+
+
+@since(1)
+def OneHot(node: Node, indices: Value, depth: Value, values: Value) -> Value:
+    """`values[1]` at each place, else `values[0]`; places beyond the depth are nowhere."""
+    size = int(node.known(depth, "depth").item())
+    places = tf.cast(indices.logical, tf.int32)
+    inside = tf.logical_and(tf.greater_equal(places, -size), tf.less(places, size))
+    places = tf.where(inside, tf.math.floormod(places, size), tf.fill(tf.shape(places), -1))
+    axis = node.integer("axis", -1)
+    hot = tf.one_hot(places, size, True, False, axis=axis % (indices.rank + 1), dtype=tf.bool)
+    off, on = values.logical[0], values.logical[1]
+    return Value(tf.where(hot, tf.cast(on, values.dtype), tf.cast(off, values.dtype)))
+
+
+@since(1)
+def TopK(node: Node, value: Value, count: Value | None = None) -> tuple[Value, Value]:
+    """The greatest or least along an axis, in order; of equals the first."""
+    axis = node.integer("axis", -1) % value.rank
+    wanted = int(node.known(count, "count").item()) if count is not None else node.integer("k")
+    last = (*(one if one < axis else one - 1 for one in range(value.rank)),)
+    stored = tuple(value.rank - 1 if one == axis else last[one] for one in range(value.rank))
+    tensor = value.to(stored)
+    if not value.dtype.is_floating:
+        tensor = tf.cast(tensor, tf.int32)
+    least = not node.flag("largest", True)
+    found, places = tf.math.top_k(-tensor if least else tensor, wanted)
+    return Value(tf.cast(-found if least else found, value.dtype), stored), Value(places, stored)
+
+
+@since(9)
+def Compress(node: Node, value: Value, condition: Value) -> Value:
+    """The slices along an axis, or the elements, that a constant condition chooses."""
+    places = np.flatnonzero(node.known(condition, "condition")).astype(np.int32)
+    if "axis" not in node.attributes:
+        return Value(tf.gather(reshaped(value.logical, [product(value.sizes)]), places))
+    return Value(tf.gather(value.tensor, places, axis=value.stored[node.integer("axis") % value.rank]), value.stored)
+
+
+def rows(value: Value) -> tuple[Any, list[Dim]]:
+    """An image (N, C, …) as a table with a row for each pixel, (N · …, C); → also the sizes N, …."""
+    tensor = value.to(channels_last(value.rank))
+    sizes = [value.size(0), *(value.size(axis) for axis in range(2, value.rank))]
+    return reshaped(tensor, [product(sizes), value.size(1)]), sizes

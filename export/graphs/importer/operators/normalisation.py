@@ -1,0 +1,169 @@
+"""Normalisations, in two passes: the mean of squares less the square of the mean costs 20 dB."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.graphs.importer.node import Node, since
+from export.graphs.importer.value import Array, Value, broadcast, channels_last, reshaped
+
+
+def normalised(tensor: Any, axes: Sequence[int], epsilon: float) -> tuple[Any, Any, Any]:
+    """Less the mean, by the deviation, over physical axes; → also the mean and 1 / deviation."""
+    mean = tf.reduce_mean(tensor, axes, keepdims=True)
+    rest = tensor - mean
+    scale = tf.math.rsqrt(tf.reduce_mean(rest * rest, axes, keepdims=True) + epsilon)
+    return rest * scale, mean, scale
+
+
+def _scaled(value: Value, scale: Value | None, shift: Value | None) -> Value:
+    """value · scale + shift, with broadcasting."""
+    found = value
+    for other, combine in ((scale, tf.multiply), (shift, tf.add)):
+        if other is not None:
+            (left, right), stored = broadcast([found, other])
+            found = Value(combine(left, right), stored)
+    return found
+
+
+def _per_channel(value: Value, rank: int) -> Value:
+    """(C,) → (C, 1, …), as it is broadcast to (N, C, …)."""
+    if value.constant:
+        return Value(value.array.reshape(-1, *[1] * (rank - 2)))
+    return Value(reshaped(value.logical, [value.size(0), *[1] * (rank - 2)]))
+
+
+@since(1)
+def BatchNormalization(node: Node, value: Value, *rest: Value) -> Value:
+    """With the statistics of training, as one product and one sum."""
+    if node.flag("training_mode"):
+        raise node.refused("the model is in training mode. Export it after model.eval()")
+    scale, shift, mean, variance = rest[:4]
+    epsilon = node.real("epsilon", 1e-5)
+    if all(one.constant for one in (scale, shift, mean, variance)):
+        wide = [one.array.astype(np.float64) for one in (scale, shift, mean, variance)]
+        factor = wide[0] / np.sqrt(wide[3] + epsilon)
+        kind = value.dtype.as_numpy_dtype
+        parts = [Value(one.astype(kind)) for one in (factor, wide[1] - wide[2] * factor)]
+    else:
+        running = scale.logical * tf.math.rsqrt(variance.logical + epsilon)
+        parts = [Value(running), Value(shift.logical - mean.logical * running)]
+    rank = max(value.rank, 2)
+    return _scaled(value, _per_channel(parts[0], rank), _per_channel(parts[1], rank))
+
+
+@since(6)
+def InstanceNormalization(node: Node, value: Value, scale: Value, shift: Value) -> Value:
+    """Each channel of each sample by itself."""
+    axes = [value.stored[axis] for axis in range(2, value.rank)]
+    found = value.over(lambda tensor: normalised(tensor, axes, node.real("epsilon", 1e-5))[0])
+    return _scaled(found, *(_per_channel(one, value.rank) for one in (scale, shift)))
+
+
+@since(17)
+def LayerNormalization(
+    node: Node, value: Value, scale: Value, shift: Value | None = None
+) -> tuple[Value, Value, Value]:
+    """Over the last axes, from `axis` on."""
+    first = node.integer("axis", -1) % value.rank
+    axes = [value.stored[axis] for axis in range(first, value.rank)]
+    kind = value.dtype
+    tensor = tf.cast(value.tensor, tf.float32) if kind == tf.float16 else value.tensor
+    found, mean, inverse = normalised(tensor, axes, node.real("epsilon", 1e-5))
+    result = _scaled(Value(tf.cast(found, kind), value.stored), scale, shift)
+    return result, Value(mean, value.stored), Value(inverse, value.stored)
+
+
+@since(23)
+def RMSNormalization(node: Node, value: Value, scale: Value) -> Value:
+    """By the root of the mean of squares, over the last axes."""
+    first = node.integer("axis", -1) % value.rank
+    axes = [value.stored[axis] for axis in range(first, value.rank)]
+    kind, epsilon = value.dtype, node.real("epsilon", 1e-5)
+
+    def scaled(tensor: Any) -> Any:
+        wide = tf.cast(tensor, tf.float32) if kind == tf.float16 else tensor
+        return tf.cast(wide * tf.math.rsqrt(tf.reduce_mean(wide * wide, axes, keepdims=True) + epsilon), kind)
+
+    return _scaled(value.over(scaled), scale, None)
+
+
+@since(18)
+def GroupNormalization(node: Node, value: Value, scale: Value, shift: Value) -> Value:
+    """Groups of channels of each sample by themselves; scale and shift a group before opset 21, a channel since."""
+    groups, epsilon = node.integer("num_groups"), node.real("epsilon", 1e-5)
+    channels = node.static(value, 1)
+    parts = [_repeated(one, channels) for one in (scale, shift)]
+    found = group_normalised(value, groups, channels, epsilon)
+    return _scaled(found, *(_per_channel(one, value.rank) for one in parts))
+
+
+def _repeated(value: Value, channels: int) -> Value:
+    count = value.shape[0]
+    if count in {channels, None}:
+        return value
+    return (
+        Value(tf.repeat(value.logical, channels // int(count or 1)))
+        if not value.constant
+        else Value(np.repeat(value.array, channels // int(count or 1)))
+    )
+
+
+def group_normalised(value: Value, groups: int, channels: int, epsilon: float) -> Value:
+    """(N, C, …), in channels last, without scale and shift."""
+    tensor = value.last
+    last = Value(tensor)
+    inner = last.sizes[1:-1]
+    split = reshaped(tensor, [last.size(0), *inner, groups, channels // groups])
+    axes = [*range(1, 1 + len(inner)), len(inner) + 2]
+    found = normalised(split, axes, epsilon)[0]
+    return Value(reshaped(found, last.sizes), channels_last(value.rank))
+
+
+@since(1)
+def LpNormalization(node: Node, value: Value) -> Value:
+    """By the 1- or 2-norm along an axis."""
+    axis = value.stored[node.integer("axis", -1) % value.rank]
+    absolute = node.integer("p", 2) == 1
+
+    def scaled(tensor: Any) -> Any:
+        if absolute:
+            norm = tf.reduce_sum(tf.abs(tensor), axis, keepdims=True)
+        else:
+            norm = tf.sqrt(tf.reduce_sum(tensor * tensor, axis, keepdims=True))
+        return tensor / norm
+
+    return value.over(scaled)
+
+
+@since(9)
+def MeanVarianceNormalization(node: Node, value: Value) -> Value:
+    """Less the mean, by the deviation."""
+    axes = [value.stored[axis % value.rank] for axis in node.numbers("axes", [0, 2, 3])]
+
+    def scaled(tensor: Any) -> Any:
+        rest = tensor - tf.reduce_mean(tensor, axes, keepdims=True)
+        return rest / (tf.sqrt(tf.reduce_mean(rest * rest, axes, keepdims=True)) + 1e-9)
+
+    return value.over(scaled)
+
+
+@since(1)
+def LRN(node: Node, value: Value) -> Value:
+    """By the squares of the channels around each: a product with a band of ones."""
+    channels, size = node.static(value, 1), node.integer("size")
+    band = _band(channels, size)
+    tensor = value.last
+    squares = reshaped(tensor * tensor, [*Value(tensor).sizes])
+    total = Value(tf.tensordot(squares, band.astype(value.dtype.as_numpy_dtype), 1)).tensor
+    alpha, beta, bias = node.real("alpha", 1e-4), node.real("beta", 0.75), node.real("bias", 1.0)
+    return Value(tensor / tf.pow(bias + alpha / size * total, beta), channels_last(value.rank))
+
+
+def _band(channels: int, size: int) -> Array:
+    """(C, C): 1 where the second is among the channels around the first."""
+    first, last = (size - 1) // 2, size - 1 - (size - 1) // 2
+    apart = np.arange(channels)[:, None] - np.arange(channels)[None]  # [in, out]
+    return np.asarray((apart >= -first) & (apart <= last))
