@@ -1,8 +1,8 @@
 """Looks over a .tflite file before an app does: what runs on the fast path of a phone, and what keeps the rest from it.
 
-    found = lint(model, Path("model.tflite"), layers.beside(source))
-    found.sentences      # "104 of 113 operators run in XNNPACK (in 10 parts); not: 9 RELU_0_TO_1 (in features.1 …).", …
-    found.findings       # those worth saying: none, where everything runs
+    seen = lint(model, Path("model.tflite"), layers.beside(source))
+    seen.sentences      # "104 of 113 operators run in XNNPACK (in 10 parts); not: 9 RELU_0_TO_1 (in features.1 …).", …
+    seen.findings       # those worth saying: none, where everything runs
 
 It is advice: no file is refused for it. Goes into a manifest as `details["lint"]`.
 """
@@ -88,22 +88,27 @@ class Lint:
             (self.int64, "int64 flows through"),
             (self.many_axes, "tensors of more than 4 axes flow through"),
         )
-        return [self._of_xnnpack, self._of_gpu, *(f"{words} {_listed(found)}." for found, words in asked if found)]
+        return [self._of_xnnpack, self._of_gpu, *(f"{words} {_listed(which)}." for which, words in asked if which)]
 
     @property
     def findings(self) -> list[str]:
-        """At most three sentences; none where all runs that is not at the model's ends.
+        """What is worth a line of a terminal; none where all runs that is not at the model's ends.
 
-        int64 and many axes are said with the GPU delegate, which takes neither.
+        int64 and many axes are said with the GPU delegate, which takes neither; and of that only what XNNPACK takes.
         """
-        if not self.xnnpack.problem and self.xnnpack.left == self.gpu.left and self._slow(self.gpu):
-            share = _share(self.xnnpack.takes, self.operators)
-            both = f"{share} run in XNNPACK{self._parts} and are on the GPU delegate's published list (not measured)"
-            said = [f"{both}{_but(self.gpu.left)}."]
-        else:
-            said = [self._of_xnnpack] if self._slow(self.xnnpack) else []
-            said += [self._of_gpu] if self._slow(self.gpu) else []
-        return said + [one for one in self.sentences if one.startswith("an app has to ")]
+        lines = []
+        if self.xnnpack.problem or _slow(self.xnnpack.left):
+            alike = not self.xnnpack.problem and self.xnnpack.left == self.gpu.left
+            lines = [self._of_both if alike else self._of_xnnpack]
+        if _slow(left for left in self.gpu.left if left not in self.xnnpack.left):
+            lines.append(self._of_gpu)
+        return lines + [sentence for sentence in self.sentences if sentence.startswith("an app has to ")]
+
+    @property
+    def _of_both(self) -> str:
+        share = _share(self.gpu.takes, self.operators)
+        where = f"run in XNNPACK{self._parts} and are on the GPU delegate's published list (not measured)"
+        return f"{share} {where}{_but(self.gpu.left)}."
 
     @property
     def _of_xnnpack(self) -> str:
@@ -120,10 +125,10 @@ class Lint:
     def _parts(self) -> str:
         return f" (in {self.xnnpack.parts} parts)" if (self.xnnpack.parts or 0) > 1 else ""
 
-    @staticmethod
-    def _slow(delegate: Delegate) -> bool:
-        """True if it leaves more than the conversions at the model's ends."""
-        return bool(delegate.problem) or any(one.module != ENDS for one in delegate.left)
+
+def _slow(left: Iterable[Left]) -> bool:
+    """True if there is more than conversions at the model's ends."""
+    return any(operator.module != ENDS for operator in left)
 
 
 def _share(count: int, total: int) -> str:
@@ -135,19 +140,20 @@ def _but(left: Sequence[Left]) -> str:
     return f"; not: {_listed(left)}" if left else ""
 
 
-def _listed(found: Sequence[Left]) -> str:
-    """`4 TRANSPOSE of 5 axes (in features.3), 2 CAST of int64 (in head and 1 more module)`; of many kinds that are all
-    alike in one thing, `152 of int16`."""
-    kinds = Counter(one.kind for one in found).most_common()
-    if len(kinds) > NAMED and found[0].what and len({one.what for one in found}) == 1:
-        return f"{len(found)} {found[0].what}{_places(found)}"
-    named = [f"{count} {kind}{_places(one for one in found if one.kind == kind)}" for kind, count in kinds[:NAMED]]
-    others = sum(count for _, count in kinds[NAMED:])
+def _listed(operators: Sequence[Left]) -> str:
+    """`4 TRANSPOSE of 5 axes (in features.3), 2 CAST (in head and 1 more module)`; many kinds alike: `143 of int16`."""
+    kinds = Counter(what for _, what in {(left.operator, left.what) for left in operators})
+    groups: dict[str, list[Left]] = {}
+    for left in operators:
+        groups.setdefault(left.what if left.what and kinds[left.what] > NAMED else left.kind, []).append(left)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    named = [f"{len(members)} {name}{_places(members)}" for name, members in ordered[:NAMED]]
+    others = sum(len(members) for _, members in ordered[NAMED:])
     return ", ".join(named) + (f" and {others} more" if others else "")
 
 
-def _places(found: Iterable[Left]) -> str:
-    places = list(dict.fromkeys(one.module for one in found if one.module))
+def _places(operators: Iterable[Left]) -> str:
+    places = list(dict.fromkeys(left.module for left in operators if left.module))
     modules = [place for place in places if place != ENDS]
     if not modules:
         return f" (at {ENDS})" if places else ""
@@ -161,32 +167,33 @@ def lint(model: Any, path: Path, known: Mapping[str, layers.Twin]) -> Lint:
     model: the file's content, as `flatbuffer_utils` reads it. known: TensorFlow's tensors by name, which say what
     belongs to which module.
     """
-    graphs = tflite_operators.read(model)
-    modules = layers.spread([operator.outputs[0].name for operator in graphs.main], known)
+    graphs, plan = tflite_operators.read(model), tflite_xnnpack.ask(path)
+    modules = layers.spread([operator.result.name for operator in graphs.main], known)
 
     def left(operator: Operator, what: str | None = None) -> Left:
-        tensor = operator.outputs[0]
+        tensor = operator.result
         module = ENDS if operator.at_end else modules.get(tensor.name, "")
         words = operator.what if what is None else what
         return Left(operator.kind, words, tensor.name, tensor.dtype, tensor.shape, module)
 
-    plan = tflite_xnnpack.ask(path)
     plain = tuple(left(operator) for operator in graphs.main if operator.index not in plan.taken)
     lacking = [(operator, tflite_gpu.lacks(operator)) for operator in graphs.main]
     unlisted = tuple(left(operator, why or None) for operator, why in lacking if why is not None)
+    wide = [operator for operator in graphs.every if any(tensor.dtype == "int64" for tensor in operator.flows)]
+    deep = [operator for operator in graphs.every if operator.axes > tflite_gpu.AXES]
     custom = [operator for operator in graphs.every if operator.custom]
     return Lint(
-        plan.runtime,
-        len(graphs.main),
-        Delegate(len(graphs.main) - len(plain), plan.parts, plain, plan.problem),
-        Delegate(len(graphs.main) - len(unlisted), None, unlisted, ""),
-        tuple(left(one) for one in custom if one.kind.startswith("Flex")),
-        tuple(left(one) for one in custom if not one.kind.startswith("Flex")),
-        tuple(left(one, "") for one in graphs.every if any(tensor.dtype == "int64" for tensor in one.flows)),
-        tuple(left(one, f"of {one.axes} axes") for one in graphs.every if one.axes > tflite_gpu.AXES),
+        runtime=plan.runtime,
+        operators=len(graphs.main),
+        xnnpack=Delegate(len(graphs.main) - len(plain), plan.parts, plain, plan.problem),
+        gpu=Delegate(len(graphs.main) - len(unlisted), None, unlisted, ""),
+        flex=tuple(left(operator) for operator in custom if operator.kind.startswith("Flex")),
+        custom=tuple(left(operator) for operator in custom if not operator.kind.startswith("Flex")),
+        int64=tuple(left(operator, "") for operator in wide),
+        many_axes=tuple(left(operator, tflite_operators.of_axes(operator.axes)) for operator in deep),
     )
 
 
-def record(found: Lint) -> dict[str, Any]:
+def record(seen: Lint) -> dict[str, Any]:
     """As a manifest keeps it, with its sentences."""
-    return {**asdict(found), "sentences": found.sentences}
+    return {**asdict(seen), "sentences": seen.sentences}

@@ -50,6 +50,11 @@ class Operator:
     """The schema's object: StridedSliceOptionsT and the like."""
 
     @property
+    def result(self) -> Tensor:
+        """The tensor it is found by: its first output; of one that gives nothing (ASSIGN_VARIABLE), its first input."""
+        return next(iter((*self.outputs, *self.inputs)), Tensor("", "", (), False))
+
+    @property
     def flows(self) -> tuple[Tensor, ...]:
         """What it takes and gives but for constants."""
         return tuple(tensor for tensor in (*self.inputs, *self.outputs) if not tensor.constant)

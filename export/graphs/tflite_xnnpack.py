@@ -44,8 +44,8 @@ def ask(path: Path) -> Plan:
         return _no_plan(f"LiteRT was not done with it after {LIMIT_S} s")
     if done.returncode:
         return _no_plan(f"LiteRT ended its process with status {done.returncode}, as it would an app")
-    found = json.loads(done.stdout)
-    return Plan(frozenset(found["taken"]), found["parts"], _runtime(), found["problem"])
+    plan = json.loads(done.stdout)
+    return Plan(frozenset(plan["taken"]), plan["parts"], _runtime(), plan["problem"])
 
 
 def _no_plan(problem: str) -> Plan:
@@ -85,15 +85,15 @@ def inside(part: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> set[i
     LiteRT lists the operators that it replaced as if they were still there, and a part by its tensors alone.
     """
     makers = {int(tensor): node for node in nodes if node["op_name"] != "DELEGATE" for tensor in node["outputs"]}
-    seen, waiting, found = set(map(int, part["inputs"])), list(map(int, part["outputs"])), set()
+    seen, waiting, places = set(map(int, part["inputs"])), list(map(int, part["outputs"])), set()
     while waiting:
         tensor = waiting.pop()
         if tensor in seen or tensor not in makers:
             continue
         seen.add(tensor)
-        found.add(int(makers[tensor]["index"]))
+        places.add(int(makers[tensor]["index"]))
         waiting += map(int, makers[tensor]["inputs"])
-    return found
+    return places
 
 
 if __name__ == "__main__":

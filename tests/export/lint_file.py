@@ -13,8 +13,8 @@ from export.layers import Twin
 def look(path: str, modules: dict[str, str]) -> dict[str, Any]:
     """What a manifest would keep, and the findings. modules: of TensorFlow's tensors, by name."""
     known = {name: Twin("", False, module) for name, module in modules.items()}
-    found = tflite_lint.lint(flatbuffer_utils.read_model(path), Path(path), known)
-    return tflite_lint.record(found) | {"findings": found.findings}
+    seen = tflite_lint.lint(flatbuffer_utils.read_model(path), Path(path), known)
+    return tflite_lint.record(seen) | {"findings": seen.findings}
 
 
 def without_steps(path: str, out: str) -> None:
