@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_S = 120
-"""A network of 350 MB takes two seconds."""
+"""A network of 360 MB takes one second."""
 
 
 @dataclass(frozen=True)
