@@ -70,6 +70,7 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("decisions", "Decisions that changed", changes(report)),
         Section("prepared", "Preparation from image files", _prepared(report)),
         Section("integers", "How the integers came about", _integers(report)),
+        Section("phones", "What runs on the fast path of a phone", _phones(report)),
         Section("details", "Each row", [detail(report, one) for one in wording.ordered(report.results)]),
         Section("tolerances", "Tolerances, their reasons and sources", _tolerances(report)),
         Section("versions", "Versions, hashes, settings", _versions(report)),
@@ -280,6 +281,43 @@ def _integers(report: Report) -> list[Inside]:
     kept = [(name, ", ".join(one.keep_float)) for name, one in wording.quantized(report) if one.keep_float]
     floats = table("Layers in float32", ("artifact", "layers in float32"), kept) if kept else None
     return [tag("p", note, class_="quiet"), table("Integers", head, rows), floats] if rows else []
+
+
+def _phones(report: Report) -> list[Inside]:
+    """What delegates take of the TFLite files, in figures and in words."""
+    rows = [
+        (
+            lint.artifact,
+            f"{lint.operators}",
+            f"{lint.in_xnnpack}",
+            f"{lint.parts}",
+            f"{lint.on_gpu_list}",
+            *(f"{count or ''}" for count in (lint.flex, lint.custom, lint.int64, lint.many_axes)),
+        )
+        for lint in report.lints
+    ]
+    head = (
+        "artifact",
+        "operators",
+        "in XNNPACK",
+        "parts",
+        "on the GPU's list",
+        "Flex",
+        "custom",
+        "int64",
+        "above 4 axes",
+    )
+    runtimes = ", ".join(dict.fromkeys(lint.runtime for lint in report.lints))
+    note = (
+        f"XNNPACK, which apps get on the CPU, was asked in {runtimes}. The GPU delegate cannot run here: what it takes "
+        "is by its published list. What a delegate leaves runs in LiteRT's plain kernels, and each change between them "
+        "costs time."
+    )
+    said = [
+        tag("li", tag("strong", lint.artifact), tag("ul", *(tag("li", sentence) for sentence in lint.sentences)))
+        for lint in report.lints
+    ]
+    return [tag("p", note, class_="quiet"), table("Delegates", head, rows), tag("ul", *said)] if rows else []
 
 
 def _from_file(one: FromFile) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from export.artifact import Artifact, BadInput, Run
 from export.toolchain import Toolchain, Worker, WorkerFailed
 from validate import baseline, evidence, localise, machine
 from validate.judge import Row, judge
+from validate.lint import lints
 from validate.preparation import prepare_probes
 from validate.report import Model, Report, Result, verdict
 from validate.runner import Runner
@@ -144,6 +145,7 @@ def check(
         baseline=baseline.record(before, str(earlier)) if before else None,
         results=results,
         localisations=localise.localise_all(run, ran, toolchains, progress) if layers else [],
+        lints=lints(artifacts),
     )
 
 

@@ -7,7 +7,7 @@
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -246,6 +246,36 @@ class Localisation:
 
 
 @dataclass(frozen=True)
+class Lint:
+    """What of a TFLite file runs on the fast path of a phone, as its manifest says. Advice: it fails nothing."""
+
+    __pydantic_config__ = _STRICT
+
+    artifact: str
+    """`tflite/int8`."""
+    runtime: str
+    """Whose XNNPACK was asked: `LiteRT 2.3.0`."""
+    operators: int
+    """Of the file's main graph, but for what is computed from constants alone."""
+    in_xnnpack: int
+    """Operators that XNNPACK takes, as measured."""
+    parts: int
+    """In how many pieces; 0: it was not asked, or takes nothing."""
+    on_gpu_list: int
+    """Operators on the GPU delegate's published list; not measured."""
+    flex: int
+    """TensorFlow's own operators, which an app has to ship besides."""
+    custom: int
+    """Operators that an app has to bring itself."""
+    int64: int
+    """Operators through which integers of 64 bits flow."""
+    many_axes: int
+    """Operators through which tensors of more than four axes flow."""
+    sentences: list[str]
+    """The first is about XNNPACK, the second about the GPU delegate."""
+
+
+@dataclass(frozen=True)
 class Model:
     """Which model it is: two reports can be compared where these are equal."""
 
@@ -350,6 +380,8 @@ class Report:
     baseline: Baseline | None
     results: list[Result]
     localisations: list[Localisation]
+    lints: list[Lint] = field(default_factory=list)
+    """Of TFLite files; a report from before there were any has none."""
 
     @property
     def exit_status(self) -> int:

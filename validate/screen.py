@@ -35,6 +35,7 @@ def render(report: Report) -> RenderableType:
         _table(report),
         *(_said(one, "bold") for one in [*wording.failures(report), *wording.unproved(report)]),
         *(line for one in report.localisations for line in _localised(report, one)),
+        *(_said(one, "bold") for one in wording.delegated(report)),
         *(_said(one, "bold yellow") for one in notes),
         Text(wording.verdict(report), "green" if report.verdict == "pass" else "bold red"),
     )

@@ -23,6 +23,7 @@ def markdown(report: Report) -> str:
     prepared = [one.figures for one in wording.prepared(report)]
     tie = wording.ties(report)
     notes = [*wording.warnings(report), *wording.overrides(report), *([tie] if tie else []), *wording.unproved(report)]
+    notes += wording.delegated(report)
     parts = [f"## {'✅' if report.verdict == 'pass' else '❌'} {_plain(report.run)}: {_plain(wording.verdict(report))}"]
     if failed:
         parts += [_table(report, map(wording.figures, failed)), *(_failure(report, one) for one in failed)]

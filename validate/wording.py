@@ -355,3 +355,11 @@ def kept(report: Report) -> list[Said]:
             layers = ", ".join(one.keep_float[:HARMFUL])
             found.append(Said(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
     return found
+
+
+def delegated(report: Report) -> list[Said]:
+    """What XNNPACK takes of the TFLite files: a sentence for all of which it is the same."""
+    groups: dict[str, list[str]] = {}
+    for lint in report.lints:
+        groups.setdefault(lint.sentences[0], []).append(lint.artifact)
+    return [Said(", ".join(names), sentence) for sentence, names in groups.items()]

@@ -17,7 +17,8 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from export import check
+from export import check, layers
+from export.graphs.tflite_lint import lint, record
 from export.tflite_converter import Arrays, exact, from_saved_model
 from export.tflite_integers import OPTIMIZED, WHOLE_INTEGER, best, partly
 from export.tflite_metadata import Description, Image, with_metadata
@@ -62,11 +63,13 @@ def convert(
         set_interface(found, WHOLE_INTEGER[precision].outside)
     inputs, outputs = described(found, inputs, outputs)
     content = bytes(flatbuffer_utils.convert_object_to_bytearray(found))
-    (Path(out) / ENTRY).write_bytes(with_labels(content, opened, inputs, outputs))
+    place = Path(out) / ENTRY
+    place.write_bytes(with_labels(content, opened, inputs, outputs))
+    seen = lint(found, place, layers.beside(Path(source)))
     return {
         "entry": ENTRY,
-        "findings": findings,
-        "details": details,
+        "findings": findings + seen.findings,
+        "details": details | {"lint": record(seen)},
         "inputs": [asdict(tensor) for tensor in inputs],
         "outputs": [asdict(tensor) for tensor in outputs],
     }

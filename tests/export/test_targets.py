@@ -33,7 +33,9 @@ def test_every_conversion_gives_an_artifact_of_this_checkpoint(run: Run, name: s
     assert [one.name for one in artifact.inputs] == ["image"]
     assert [one.name for one in artifact.outputs] == ["logits"]
     assert artifact.seconds > 0
-    assert artifact.findings == ()
+    integers = [one for one in artifact.findings if "of int16" in one]  # which no delegate of TFLite takes
+    assert list(artifact.findings) == integers
+    assert len(integers) == (name == "tflite/int8_int16")
 
 
 @pytest.mark.parametrize("name", list(find()))

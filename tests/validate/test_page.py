@@ -180,3 +180,15 @@ def test_a_browser_shows_it_on_a_desk_a_phone_at_night_and_on_paper(
     assert found["night"]["back"] == "rgb(20, 23, 27)"
     assert (found["desk"]["links"], found["paper"]["links"]) == ("block", "none")
     assert found["pdf"] > 10_000
+
+
+def test_what_delegates_take_of_a_file_is_in_figures_and_in_words(made: Report) -> None:
+    report = dataclasses.replace(made, lints=[reports.lint(flex=7), reports.lint("tflite/float32", 65)])
+    text = page.render(report, {})
+    section = text.partition('<section id="phones"')[2].partition("</section>")[0]
+    (row,) = re.findall(r"<tr><th scope=\"row\">tflite/int8_dynamic</th>(.*?)</tr>", section)
+    assert re.findall(r"<td>(.*?)</td>", row) == ["65", "61", "3", "62", "7", "", "", "4"]
+    for lint in report.lints:
+        assert all(sentence in Read(section).text.replace("\ufffd", "\x1b") for sentence in lint.sentences)
+    assert "was asked in LiteRT 2.3.0" in section
+    assert 'id="phones"' not in page.render(made, {})

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from pipeline.errors import BadInput
+from tests.validate import reports
 from validate import report
 from validate.report import SCHEMA, Report, Result
 
@@ -35,6 +36,16 @@ def test_a_report_holds_what_it_promises(made: Report) -> None:
     (output,) = record["results"][0]["outputs"]
     assert {"max_absolute", "mean_absolute", "max_relative", "sqnr_db", "cosine", "judgements"} <= set(output)
     assert {"measured", "allowed", "headroom", "within", "reason"} <= set(output["judgements"][0])
+
+
+def test_a_report_from_before_files_were_looked_over_is_read(made: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    report.write(dataclasses.replace(made, lints=[reports.lint()]), path)
+    assert report.read(path).lints == [reports.lint()]
+    record = json.loads(path.read_text())
+    del record["lints"]
+    path.write_text(json.dumps(record))
+    assert report.read(path).lints == []
 
 
 def test_nan_is_null_in_json_and_still_a_failure(made: Report, tmp_path: Path) -> None:

@@ -139,3 +139,14 @@ def test_the_picture_of_depth_fits_and_marks_the_culprit(layers: int, at: int) -
 def test_a_localisation_without_layers_says_why(made: Report) -> None:
     one = dataclasses.replace(reports.localisation(), layers=[], culprit=None, problem="the graph is fused")
     assert "tflite/int8: the graph is fused." in lines(dataclasses.replace(made, localisations=[one]))
+
+
+def test_what_xnnpack_takes_is_said_once_for_files_that_are_alike(made: Report) -> None:
+    report = reports.everything(made)
+    assert saying(report, "tflite/float32, tflite/float16").endswith(": all 65 operators run in XNNPACK.")
+    assert (
+        saying(report, "tflite/int8_dynamic").partition("; ")[0]
+        == "tflite/int8_dynamic: 61 of 65 operators run in XNNPACK"
+    )
+    assert report.verdict == dataclasses.replace(report, lints=[]).verdict
+    assert not any("XNNPACK" in line for line in lines(made))

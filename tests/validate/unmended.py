@@ -3,6 +3,7 @@
 Each call has a process of its own, so nothing is put back.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def constants_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, A
 def maxima_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """Max pooling with onnx2tf's padding, in int8; `source` is the ONNX file."""
     saved_model.padding_mode = lambda node, positive: ""
-    saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
+    made = saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
+    (Path(out) / "manifest.json").write_text(json.dumps(made))  # which says what belongs to which module
     return tflite.convert(Path(out) / saved_model.VERSION, Path(checkpoint), "int8", Path(out))
 
 
