@@ -104,7 +104,7 @@ def echoed(
     """What `measure` said, and what a runner was given for files and for training's inputs of them."""
     (folder / "echo.mjs").write_text(ECHO)
     arrays = {f"file.{index}": np.frombuffer(file, np.uint8) for index, file in enumerate(files)}
-    save_file({**arrays, "input.image": image}, folder / "probes")
+    save_file({**arrays, "input.image": image, "pattern.input.image": image}, folder / "probes")
     like = {"name": "image", "dtype": "float32", "shape": [1], "layout": "NCHW", "scale": None, "zero_point": 0}
     job = {
         "runner": str(folder / "echo.mjs"),
@@ -131,6 +131,7 @@ def test_node_prepares_as_training_does(web: Toolchain, tmp_path: Path, case: st
     assert said["samples"] == len(pictures)
     assert said["input_steps"] < 1.01
     np.testing.assert_array_equal(found["training.echo"], expected)
+    np.testing.assert_array_equal(found["pattern.echo"], expected)
     difference = np.abs(found["file.echo"] - expected).max() * 255
     assert said["input_steps"] == pytest.approx(difference, abs=1e-4)
 
@@ -143,6 +144,8 @@ def test_chromium_prepares_as_training_does(web: Toolchain, tmp_path: Path) -> N
         files = [as_png(picture) for picture in pictures]
         said, found = echoed(web, tmp_path, VALIDATE / "chromium.mjs", files, expected, wanted)
         assert np.abs(found["file.echo"] - expected[: said["samples"]]).max() * 255 < 1.01
+        np.testing.assert_array_equal(found["pattern.echo"], expected[: len(found["pattern.echo"])])
+        assert len(found["pattern.echo"]) >= min(2, len(expected))
 
 
 @pytest.mark.parametrize(
