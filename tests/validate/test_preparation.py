@@ -334,11 +334,14 @@ def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom
     assert best.headroom > min(one.headroom or 0 for one in best.from_file.judgements)
 
 
-def test_a_checkpoint_without_image_files_is_judged_with_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Checkpoint, "probes", lambda _: {})
+def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("probes", "patterns"):
+        monkeypatch.setattr(Checkpoint, kind, lambda _: {})
     report = parity.check(run, onnx_runners(), 1, lambda _: None)
     assert {(one.status, one.from_file) for one in report.results} == {("pass", None)}
-    assert [one for one in report.warnings if "Train again" in one and "image files" in one]
+    assert [one.probes for one in report.results if one.probes] == []
+    assert report.warnings == [parity.UNPREPARED, parity.UNPATTERNED]
+    assert all("Train again: anywhere train --force" in one for one in report.warnings)
 
 
 @pytest.mark.slow
