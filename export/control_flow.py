@@ -8,6 +8,7 @@ the sizes of an image is no such branch: they are the same for all images of an 
 """
 
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ REFUSALS = ("data-dependent expression", "data dependent expression", "Dynamic c
 """What PyTorch says where it will not export such a branch."""
 READ = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
 """Operators by which a value gets from a tensor to Python: `if`, `int()`, `.item()`."""
-NOT_THEIRS = (Path(torch.__file__).parent, Path(__file__).parent)
-"""Where no code of the user's lies: PyTorch, and this room."""
+NOT_THEIRS = (Path(torch.__file__).parent, Path(__file__).parent, Path(warnings.__file__))
+"""Where no code of the user's lies: PyTorch, this room, and what warns."""
 
 
 def branch(format_name: str, line: str, more: str = "") -> Inexpressible:

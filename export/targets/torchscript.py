@@ -19,6 +19,7 @@ from torch.jit._trace import TracerWarning
 
 from export import check
 from export.control_flow import branch, decided_by_values, user_line
+from export.operators import Inexpressible
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
@@ -57,10 +58,20 @@ def faithful(opened: Checkpoint) -> tuple[Any, str]:
     except Exception as error:  # whatever the compiler does not understand
         print(f"torch.jit.script: {error}")
         refused = str(error).strip().partition("\n")[0].rstrip(":.")
-        raise branch("TorchScript", (lines or warned)[0], f"; torch.jit.script refuses it: {refused}") from error
+        raise neither(lines, warned, f"; torch.jit.script refuses it: {refused}") from error
     if agrees(scripted, model, opened):
         return scripted, "script"
-    raise branch("TorchScript", (lines or warned)[0], "; torch.jit.script makes another function of it")
+    raise neither(lines, warned, "; torch.jit.script makes another function of it")
+
+
+def neither(by_values: list[str], warned: list[str], why: str) -> Inexpressible:
+    """The error where no way keeps the model, by the line to change. why: what is wrong with scripting."""
+    if by_values:
+        return branch("TorchScript", by_values[0], why)
+    return Inexpressible(
+        f"TorchScript keeps sizes of its example, and so is another function for other batches: {warned[0]}.\n"
+        f"Use the sizes there as they are, without int(), len(), a comparison or a loop{why}."
+    )
 
 
 def trace(model: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Any, list[str], list[str]]:
@@ -82,7 +93,13 @@ def trace(model: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Any, lis
 
 def agrees(module: Callable[..., Any], model: nn.Module, opened: Checkpoint) -> bool:
     """Whether a module gives the model's outputs: on golden inputs, another batch, and each pattern by itself."""
-    return all(near(_arrays(module(*inputs)), _arrays(model(*inputs)), floors) for inputs, floors in evidence(opened))
+    try:
+        return all(
+            near(_arrays(module(*inputs)), _arrays(model(*inputs)), floors) for inputs, floors in evidence(opened)
+        )
+    except RuntimeError as error:  # a size that it keeps fits no other batch
+        print(f"TorchScript: {error}")
+        return False
 
 
 def evidence(opened: Checkpoint) -> Iterator[tuple[tuple[torch.Tensor, ...], list[float]]]:

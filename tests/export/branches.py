@@ -72,3 +72,11 @@ class OwnNumber(Base):
         if self.limit > 1:
             y = y * self.limit.item()
         return self.head(y)
+
+
+class RowByRow(Base):
+    """A trace keeps the number of rows; `torch.jit.script` takes no arguments of any number."""
+
+    def forward(self, x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        rows = [self.features(row[None]) for row in x]
+        return self.head(torch.cat(rows))

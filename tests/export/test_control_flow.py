@@ -154,6 +154,18 @@ def test_a_network_whose_branch_no_way_can_hold_is_refused_with_its_line(checkpo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_whose_trace_is_for_one_batch_alone_is_refused_with_its_line(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    run = trained(checkpoints, branches.RowByRow)
+    with pytest.raises(Inexpressible) as raised:
+        torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
+    first, second = str(raised.value).splitlines()
+    assert first.startswith("TorchScript keeps sizes of its example, and so is another function for other batches: ")
+    assert first.endswith("`rows = [self.features(row[None]) for row in x]`.")
+    assert second.startswith("Use the sizes there as they are, ")
+
+
 def test_a_network_that_looks_at_sizes_is_traced_for_any_batch(checkpoints: Path, tmp_path: Path) -> None:
     run = trained(checkpoints, branches.Sizes)
     said = torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
