@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoint import PATTERN as PATTERN
+from pipeline.checkpoint import PATTERNS as PATTERNS
 from pipeline.checkpoint import Checkpoint as Checkpoint
 from pipeline.checkpoint import Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
 from pipeline.checkpoint import exclusive as exclusive

@@ -35,7 +35,11 @@ CONFIG = "config.toml"
 GOLDEN = "golden.safetensors"
 CALIBRATION = "calibration.safetensors"
 PROBES = "probes.safetensors"
-"""Image files as they are stored, and what training makes of them."""
+"""Image files as they are stored, and what training makes of them; patterns."""
+PATTERNS = ("black", "white", "checkerboard", "noise", "shifted")
+"""Inputs unlike golden's, in the order in which they are run: a slow runtime takes the first."""
+PATTERN = "pattern."
+"""What stands before the names of their arrays."""
 TRAINING = "training.safetensors"
 """Optimizer, average, random state: there while a training is unfinished, for `--resume`."""
 
@@ -166,6 +170,15 @@ class Checkpoint:
         """`file.<i>` (bytes,) uint8: K image files, the first an asymmetric drawing; `input.<name>` (K, …) float32 as
         training prepares them; `output.<name>` and `oracle.<name>` as in golden. Empty: a checkpoint from before they
         were kept."""
+        return {name: value for name, value in self._probes().items() if not name.startswith(PATTERN)}
+
+    def patterns(self) -> dict[str, Any]:
+        """`input.<name>` (5, …) float32, in the order of `PATTERNS`, each run by itself; `output.<name>` and
+        `oracle.<name>` as in golden; `floor.<name>` (5,) float64: the noise floor of each, which is the greatest
+        distance from the oracle that rounding alone leads to. Empty: a checkpoint from before they were kept."""
+        return {name.removeprefix(PATTERN): value for name, value in self._probes().items() if name.startswith(PATTERN)}
+
+    def _probes(self) -> dict[str, Any]:
         return self.arrays(PROBES) if PROBES in self.files else {}
 
     def example(self) -> "tuple[Tensor_, ...]":

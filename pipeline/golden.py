@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline import checkpoint
-from pipeline.checkpoint import Tensor, fingerprints
+from pipeline import checkpoint, models
+from pipeline.checkpoint import PATTERN, Tensor, fingerprints
 from pipeline.config import Config
 from pipeline.data import Data, Split
 from pipeline.errors import BadInput
-from pipeline.probes import Probes
+from pipeline.probes import Probes, patterns, roundings
 from pipeline.tasks import Task, Tensors
 
 BATCH = 32
@@ -28,10 +28,10 @@ def named(outputs: torch.Tensor | tuple[torch.Tensor, ...], names: tuple[str, ..
     return dict(zip(names, values, strict=True))
 
 
-def predict(model: nn.Module, image: torch.Tensor, names: tuple[str, ...]) -> Tensors:
+def predict(model: nn.Module, image: torch.Tensor, names: tuple[str, ...], batch: int = BATCH) -> Tensors:
     """Outputs of a model in eval mode on (N, 3, H, W), in batches."""
     with torch.no_grad():
-        parts = [named(model(part), names) for part in image.split(BATCH)]
+        parts = [named(model(part), names) for part in image.split(batch)]
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
@@ -65,10 +65,11 @@ class Golden:
     """
 
     def __init__(self, data: Data, config: Config, task: Task):
-        self.task = task
+        self.task, self.config = task, config
         chosen = choose(data.test, config.data.golden)
         self.image, self.labels = data.test.stack(chosen)
         self.probes = Probes(data, chosen)
+        self.patterns = patterns(self.image[0])
         self.calibration = calibration(data, config.data.calibration)
 
     def record(self, model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -92,9 +93,27 @@ class Golden:
         _check_signal({key: golden[f"output.{key}"] for key in self.task.OUTPUTS})
         return {
             checkpoint.GOLDEN: to_numpy(golden | {"labels": self.labels}),
-            checkpoint.PROBES: to_numpy(run(self.probes.image) | self.probes.arrays()),
+            checkpoint.PROBES: to_numpy(run(self.probes.image) | self.probes.arrays() | self._of_patterns(local)),
             checkpoint.CALIBRATION: to_numpy({f"input.{name}": self.calibration}),
         }
+
+    def _of_patterns(self, model: nn.Module) -> Tensors:
+        """Run the patterns one by one, for a network may look at its whole batch; with the noise floor of each."""
+        (name,), image = self.task.INPUTS, self.patterns
+
+        def run(one: nn.Module, given: torch.Tensor) -> Tensors:
+            return predict(one, given, self.task.OUTPUTS, batch=1)
+
+        outputs, oracle = run(model, image), run(copy.deepcopy(model).double(), image.double())
+        ways = [outputs, *(run(one, given) for one, given in roundings(model, image))]
+        if models.allows_channels_last(model, self.config):  # other kernels, which add in another order
+            turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
+            ways.append(run(turned, image.contiguous(memory_format=torch.channels_last)))
+        arrays = {f"input.{name}": image}
+        for key, exact in oracle.items():
+            apart = torch.stack([(way[key] - exact).abs().flatten(1).amax(1) for way in ways])  # (ways, 5)
+            arrays |= {f"output.{key}": outputs[key], f"oracle.{key}": exact, f"floor.{key}": apart.amax(0)}
+        return {f"{PATTERN}{key}": value for key, value in arrays.items()}
 
     def tensors(self, model: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Inputs and outputs of the model as the checkpoint describes them."""

@@ -45,7 +45,8 @@ class Normalised(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Image (N, 3, H, W) in [0, 1] → whatever the model returns."""
-        return cast(torch.Tensor, self.model((image - self.mean) / self.deviation))
+        output: torch.Tensor = self.model((image - self.mean) / self.deviation)  # torch.jit.script knows no `cast`
+        return output
 
 
 class SimpleCNN(nn.Module):
@@ -75,7 +76,8 @@ class SimpleCNN(nn.Module):
         if self.conv2 is not None:
             x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)  # (N, 64, H/4, W/4)
         x = x.view(-1, self.flat)
-        return cast(torch.Tensor, self.fc2(functional.relu(self.fc1(x))))
+        logits: torch.Tensor = self.fc2(functional.relu(self.fc1(x)))
+        return logits
 
 
 def names() -> list[str]:

@@ -1,25 +1,37 @@
-"""Image files and what training makes of them: with these an app's way from a file to the input is proved.
+"""Inputs that show one thing each: image files, which prove an app's way from a file to the input, and patterns.
 
     probes = Probes(data, numbers)
     probes.arrays()["file.0"]                  # the bytes of a PNG file
+    patterns(probes.image[1])[1]               # (3, H, W), all white
 
-The first is a held-out image with which nothing can be done unnoticed: no two of its corners, axes or channels are
-alike. The others are held-out images as they are. PNG, for decoding it is exact.
+The first file is a held-out image with which nothing can be done unnoticed: no two of its corners, axes or channels
+are alike. The others are held-out images as they are. PNG, for decoding it is exact.
+
+Patterns are unlike all that golden has: a branch that no held-out image takes, or a padding, is taken or seen there.
 """
 
+import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from torchvision.transforms.v2 import functional
 
+from pipeline.checkpoint import PATTERNS
 from pipeline.data import Data, Preparation, opaque
 
 PICTURES = 4
 """Held-out images beside the first."""
+SQUARE = 3
+"""Side of the checkerboard's squares in pixels: no stride of 2 falls upon their edges alone."""
+SHIFT = 8
+"""The picture is moved by one part in so many of its height, and twice as far to the right."""
+ROUNDINGS = 3
+"""Times that parameters and pixels are rounded otherwise, to see what a network makes of it."""
 
 
 class Probes:
@@ -39,6 +51,41 @@ class Probes:
             f"file.{index}": torch.frombuffer(bytearray(file), dtype=torch.uint8)
             for index, file in enumerate(self.files)
         }
+
+
+def patterns(picture: torch.Tensor) -> torch.Tensor:
+    """Make the inputs that `PATTERNS` names, in its order: (3, H, W) in [0, 1], a held-out one → (5, 3, H, W)."""
+    _, height, width = picture.shape
+    row, column = torch.arange(height)[:, None] // SQUARE, torch.arange(width)[None] // SQUARE
+    made = {
+        "black": torch.zeros_like(picture),
+        "white": torch.ones_like(picture),
+        "checkerboard": ((row + column) % 2).to(picture).expand_as(picture),
+        "noise": torch.rand(picture.shape, generator=torch.Generator().manual_seed(0)),
+        "shifted": picture.roll((height // SHIFT, 2 * width // SHIFT), (1, 2)),
+    }
+    return torch.stack([made[name] for name in PATTERNS])
+
+
+def roundings(model: nn.Module, image: torch.Tensor) -> Iterator[tuple[nn.Module, torch.Tensor]]:
+    """Yield float64 models and inputs (N, 3, H, W) that are wrong by half of float32's last bit everywhere.
+
+    On an image all alike a normalisation divides by next to nothing, and makes of that bit whatever it likes, which a
+    single run in float32 may happen not to show.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def off(exact: torch.Tensor) -> torch.Tensor:
+        uniform = torch.rand(exact.shape, generator=generator, dtype=torch.float64)
+        return (uniform - 0.5) * torch.finfo(torch.float32).eps
+
+    for _ in range(ROUNDINGS):
+        double = copy.deepcopy(model).double()
+        with torch.no_grad():
+            for parameter in double.parameters():
+                parameter.mul_(1 + off(parameter))
+        # Not relative to the pixel: normalised, black is no zero any more.
+        yield double, image.double() + off(image)
 
 
 def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:

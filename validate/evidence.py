@@ -88,8 +88,8 @@ def _check_folder(run: Run) -> None:
     for target in sorted(folder.iterdir()) if folder.is_dir() else []:
         if target.name in {EXPECTED, KEPT} or target.name.startswith("."):
             continue
-        inside = sorted(target.iterdir()) if target.is_dir() else []
-        for place in inside or [target]:
+        inside = sorted(target.iterdir()) if target.is_dir() else [target]  # empty, where the conversion failed
+        for place in inside:
             name = str(place.relative_to(folder))
             if name not in known and not place.name.startswith("."):
                 raise BadInput(

@@ -76,6 +76,22 @@ def repeats(name: str, first: Array, second: Array, floor: float) -> list[str]:
     return [f"{name} changes by {distance:.3g} between two runs of the same input (noise floor {floor:.2g})"]
 
 
+def collapsed(name: str, actual: Array, golden: Array, usual: Array, noise: float) -> list[str]:
+    """Of integers on patterns (k, …), all finite: whether anything is left of what golden tells apart.
+
+    usual: what the artifact gives for golden's inputs; noise: how far that lies from golden at most. Patterns may leave
+    the ranges of calibration, so nothing else is asked of them.
+    """
+    if np.ptp(golden, axis=0).max() <= 2 * noise:
+        return []
+    if _constant(actual):
+        return [f"{name} is the same for all {len(actual)} probes, whatever they are"]
+    ends = min(usual.min(), actual.min()), max(usual.max(), actual.max())
+    if np.isin(actual, ends).all() and not np.isin(golden, (golden.min(), golden.max())).all():
+        return [f"{name}: every value is {ends[0]:.4g} or {ends[1]:.4g} on all {len(actual)} probes: saturated"]
+    return []
+
+
 def _distance(first: Array, second: Array) -> float:
     """NaN, where only one is it, is infinitely far."""
     same = (first == second) | (np.isnan(first) & np.isnan(second))

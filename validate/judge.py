@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export.artifact import Artifact
+from export.artifact import PATTERN, PATTERNS, Artifact
 from export.check import INTEGER_DB
 from validate import flags, tasks
 from validate.compare import agreement, compare, histogram, sqnr_db, sqnr_of_most_db
@@ -27,21 +27,22 @@ from validate.report import (
     Latency,
     Metric,
     Output,
+    Probe,
     Quantization,
     Result,
     Sample,
     Status,
 )
-from validate.runner import LEAST
-from validate.tolerance import LITTLE_HEADROOM, OF_MOST_SAMPLES, Tolerance, allowed, allowed_from_file
+from validate.runner import LEAST, LEAST_PATTERNS
+from validate.tolerance import LITTLE_HEADROOM, OF_MOST_SAMPLES, PROBE, Tolerance, allowed, allowed_from_file
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 TOGETHER, AGAIN, ALONE = "together.", "again.", "alone."
 """What `measure` puts before an output's name: of a few inputs in one call, of the same again, of each by itself."""
 FILE, TRAINING = "file.", "training."
-"""And: of image files an app's way, of the same images as training prepared them."""
-BESIDE = (TOGETHER, AGAIN, ALONE, FILE, TRAINING)
+"""And: of image files an app's way, of the same images as training prepared them. And `PATTERN`: of patterns."""
+BESIDE = (TOGETHER, AGAIN, ALONE, FILE, TRAINING, PATTERN)
 WORST = 6
 """Samples that a result names."""
 
@@ -83,6 +84,7 @@ class Row:
             "agreement": None,
             "metric": None,
             "from_file": None,
+            "probes": [],
             "decisions": [],
             "worst": [],
             "latency_ms": None,
@@ -103,11 +105,16 @@ class Row:
 
 
 def judge(
-    row: Row, actual: Arrays, golden: Arrays, measured: Mapping[str, Any], probes: Arrays | None = None
+    row: Row,
+    actual: Arrays,
+    golden: Arrays,
+    measured: Mapping[str, Any],
+    probes: Arrays | None = None,
+    patterns: Arrays | None = None,
 ) -> Result:
     """Outputs of the first golden inputs against golden, those of image files, and all differences against the table.
 
-    probes: of the checkpoint; none: nothing is said about image files.
+    probes, patterns: of the checkpoint; none: nothing is said about image files, or about patterns.
     """
     artifact = row.artifact
     assert artifact
@@ -148,14 +155,16 @@ def judge(
         red += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
         red += _steady(outputs, beside, golden, table)
     from_file, unfed = _from_file(row, beside, probes, measured) if probes else (None, [])
+    probed, strange = _of_patterns(outputs, actual, beside, patterns, table) if patterns else ([], [])
     judged = [one.judgement for one in (found.get("agreement"), found.get("metric")) if one]
     judged += from_file.judgements if from_file else []
-    problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + unfed
+    problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + strange + unfed
     warnings = [
         f"little headroom: {_wording(one)}"
         for one in [*(one for output in outputs for one in output.judgements), *judged]
         if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
     ]
+    warnings += _tight(probed)
     quantized = quantization(artifact)
     if quantized and quantized.halves_sqnr_db is not None and quantized.halves_sqnr_db < INTEGER_DB:
         warnings.append(
@@ -171,6 +180,7 @@ def judge(
         warnings=warnings,
         outputs=outputs,
         from_file=from_file,
+        probes=probed,
         latency_ms=Latency(**measured["latency_ms"]),
         samples=count,
         **found,
@@ -193,7 +203,7 @@ def floor_of(golden: Array, oracle: Array) -> float:
 
     Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
     """
-    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps)
+    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
     return max(float(np.abs(golden - oracle).max()), resolution)
 
 
@@ -295,6 +305,59 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
                     f"(greatest difference {gap:.3g}, SQNR {ratio:.1f} dB)"
                 )
     return found
+
+
+def _of_patterns(
+    outputs: Sequence[Output], actual: Arrays, beside: Arrays, patterns: Arrays, table: Sequence[Tolerance]
+) -> tuple[list[Probe], list[str]]:
+    """Each pattern's outputs against PyTorch's, and a sentence for all that cannot be right.
+
+    Where PyTorch itself gives no numbers, nothing is asked.
+    """
+    probes: list[Probe] = []
+    problems: list[str] = []
+    limit = next((one for one in table if one.measure == PROBE), None)
+    for output in outputs:
+        name = output.name
+        ours, theirs = beside.get(f"{PATTERN}{name}"), patterns[f"output.{name}"]
+        if ours is None or len(ours) < LEAST_PATTERNS or ours.shape[1:] != theirs.shape[1:]:
+            shape = "none was run" if ours is None else f"shape {ours.shape}, PyTorch gives {theirs.shape}"
+            problems.append(f"probes: {name}: {shape}; {LEAST_PATTERNS} probes are needed")
+            continue
+        floors = patterns[f"floor.{name}"]  # no number either, where an output is none
+        known = np.flatnonzero(np.isfinite(floors[: len(ours)]))
+        for index in known:
+            floor = max(float(floors[index]), floor_of(theirs[known], theirs[known]))
+            probes.append(_probe(PATTERNS[index], name, ours[index], theirs[index], floor, limit))
+            problems += _beyond_probe(probes[-1], ours[index])
+        if limit is None and len(known) and np.isfinite(ours[known]).all():
+            problems += flags.collapsed(name, ours[known], theirs[known], actual[name], output.max_absolute or 0.0)
+    return probes, problems
+
+
+def _probe(which: str, name: str, actual: Array, golden: Array, floor: float, limit: Tolerance | None) -> Probe:
+    difference = compare(actual, golden)
+    judged = judgement(limit.of(1, floor), difference.max_absolute) if limit else None
+    return Probe(which, name, difference.sqnr_db, difference.max_absolute, floor, judged)
+
+
+def _tight(probes: Sequence[Probe]) -> list[str]:
+    """A warning of the probe with the least headroom, where that is little."""
+    rooms = [(one.judgement.headroom, one) for one in probes if one.judgement and one.judgement.within]
+    room, worst = min(rooms, key=lambda pair: pair[0] or 0.0, default=(1.0, None))
+    if worst is None or worst.judgement is None or (room or 0.0) >= LITTLE_HEADROOM:
+        return []
+    return [f"little headroom on probe {worst.name}: {_wording(worst.judgement)}"]
+
+
+def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
+    """A sentence for a probe that failed."""
+    where = f"probe {probe.name}: {probe.output}"
+    if not np.isfinite(actual).all():
+        return [f"{where}: {int((~np.isfinite(actual)).sum())} values are NaN or infinite"]
+    if probe.judgement is None or probe.judgement.within:
+        return []
+    return [f"{where}: {_wording(probe.judgement)}, SQNR {probe.sqnr_db:.1f} dB"]
 
 
 def _from_file(

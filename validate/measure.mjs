@@ -18,6 +18,8 @@ const WARM_UP_MS = 1_000; // … of slow ones fewer
 const TIMED = 50; // calls timed at most …
 const TIMED_MS = 5_000; // … none after this
 const FILES_MS = 5_000; // after which no further image file is run
+const PATTERNS_MS = 10_000; // after which no further pattern is run …
+const LEAST_PATTERNS = 2; // … but these, however long they take: black and white
 
 /** In Node; files by their paths. */
 export async function measure(job) {
@@ -57,8 +59,10 @@ export async function run(job, read, write) {
     parts.push(float32(await infer(slice(inputs, done, done + batch)), manifest));
   }
   const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);
-  const files = read.probes ? await fromFiles(infer, await open(read.probes), manifest) : {};
-  await write(encode({ ...concatenate(parts), ...beside, ...files.outputs }));
+  const probes = read.probes && (await open(read.probes));
+  const files = probes ? await fromFiles(infer, probes, manifest) : {};
+  const patterns = probes ? await ofPatterns(infer, probes, manifest) : {};
+  await write(encode({ ...concatenate(parts), ...beside, ...files.outputs, ...patterns }));
   const times = await latency(infer, slice(inputs, 0, 1));
   return {
     runtime_version: await runner.version(),
@@ -92,6 +96,21 @@ async function fromFiles(infer, probes, manifest) {
   return { outputs, measured: { samples: parts.file.length, input_steps: steps } };
 }
 
+/** Outputs of the checkpoint's patterns by name, `pattern.` before it, run one by one as PyTorch did; none, where it
+ has none. */
+async function ofPatterns(infer, probes, manifest) {
+  const [first] = manifest.inputs;
+  if (!probes.names.includes(`pattern.input.${first.name}`)) return {};
+  const inputs = await inputsOf(probes, manifest, Infinity, "pattern.input.");
+  const count = Object.values(inputs)[0].shape[0];
+  const parts = [];
+  const end = performance.now() + PATTERNS_MS;
+  for (let n = 0; n < count && (n < LEAST_PATTERNS || performance.now() < end); n++) {
+    parts.push(float32(await infer(slice(inputs, n, n + 1)), manifest));
+  }
+  return Object.fromEntries(Object.entries(concatenate(parts)).map(([name, array]) => [`pattern.${name}`, array]));
+}
+
 /** The greatest difference of two inputs, in 1/255 of what they stand for. */
 function distance(one, other, { name, scale }) {
   if (String(one.shape) !== String(other.shape)) {
@@ -115,10 +134,10 @@ async function probed(infer, few, manifest, batch) {
 }
 
 /** The inputs in a file, (N, 3, H, W) float32, in the layout and type that the artifact takes. */
-export async function inputsOf(file, manifest, samples) {
+export async function inputsOf(file, manifest, samples, before = "input.") {
   const inputs = {};
   for (const tensor of manifest.inputs) {
-    const array = await file.rows(`input.${tensor.name}`, samples);
+    const array = await file.rows(`${before}${tensor.name}`, samples);
     inputs[tensor.name] = quantized(tensor.layout === "NHWC" ? channelsLast(array) : array, tensor);
   }
   return inputs;

@@ -69,6 +69,7 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("samples", "Worst samples", samples(report, images)),
         Section("decisions", "Decisions that changed", changes(report)),
         Section("prepared", "Preparation from image files", _prepared(report)),
+        Section("probes", "Probes: inputs unlike golden's", _probes(report)),
         Section("integers", "How the integers came about", _integers(report)),
         Section("phones", "What runs on the fast path of a phone", _phones(report)),
         Section("details", "Each row", [detail(report, one) for one in wording.ordered(report.results)]),
@@ -260,6 +261,16 @@ def _prepared(report: Report) -> list[Inside]:
     head = ("row", "status", "language", "samples", "input, steps of 1/255", "SQNR, dB", "probe, dB")
     note = "Image files, prepared by an app's own means as the manifest says, against training's preparation."
     return [tag("p", note, class_="quiet"), table("Preparation", head, rows)] if rows else []
+
+
+def _probes(report: Report) -> list[Inside]:
+    names = list(dict.fromkeys(probe.name for one in report.results for probe in one.probes))
+    rows = [(one.name, *(cells.get(name, "") for name in names)) for one, cells in wording.probed(report)]
+    note = (
+        "Floats may be as many noise floors off as on golden, the floor being the probe's own: what rounding alone "
+        "leads to there. Integers, which leave the ranges of calibration, have to be finite and must not collapse."
+    )
+    return [tag("p", note, class_="quiet"), table("Probes", ("row", *names), rows)] if rows else []
 
 
 def _integers(report: Report) -> list[Inside]:

@@ -38,6 +38,7 @@ def detail(report: Report, result: Result) -> Element:
         tag("ul", *(tag("li", one) for one in notes)) if notes else None,
         *(_output(one) for one in result.outputs),
         _judged(result),
+        _probed(result),
         page_decisions.confusion(report, result),
         _worst(report, result.worst),
         _facts(report, result),
@@ -61,13 +62,28 @@ def _output(one: Output) -> Element:
 
 def _judged(result: Result) -> Inside:
     rows = []
-    for one in wording.judgements(result):
+    probes = [one.judgement for one in result.probes]  # which have a table of their own
+    for one in [one for one in wording.judgements(result) if one not in probes]:
         link = tag("a", one.measure, href=f"#{tolerance_id(result.precision, one.measure)}")
         default = "" if one.by_default is None else f"{one.by_default:g}"
         mark = f"{MARKS['pass']} within" if one.within else f"{MARKS['fail']} beyond"
         rows.append((link, _measured(one), _allowed(one), default, wording.percent(one.headroom), mark))
     head = ("measure", "measured", "allowed", "by default", "headroom", "")
     return table(f"Judgements of {result.name}", head, rows) if rows else None
+
+
+def _probed(result: Result) -> Inside:
+    rows = []
+    for one in result.probes:
+        mark = f"{MARKS['pass']} within" if one.judgement and one.judgement.within else f"{MARKS['fail']} beyond"
+        limit = (_allowed(one.judgement), wording.percent(one.judgement.headroom), mark) if one.judgement else ("",) * 3
+        distances = wording.number(one.sqnr_db, ".1f"), wording.number(one.max_absolute, ".2e")
+        name: Inside = one.name
+        if one.judgement:
+            name = tag("a", one.name, href=f"#{tolerance_id(result.precision, one.judgement.measure)}")
+        rows.append((name, one.output, *distances, f"{one.noise_floor:.2e}", *limit))
+    head = ("probe", "output", "SQNR, dB", "max |d|", "noise floor", "allowed", "headroom", "")
+    return table(f"Probes of {result.name}", head, rows) if rows else None
 
 
 def _measured(one: Judgement) -> str:

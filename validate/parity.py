@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from export import toolchain
-from export.artifact import Artifact, BadInput, Run
+from export.artifact import PATTERN, PATTERNS, Artifact, BadInput, Checkpoint, Run
 from export.toolchain import Toolchain, Worker, WorkerFailed
 from validate import baseline, evidence, localise, machine
 from validate.judge import Row, judge
@@ -34,6 +34,38 @@ UNPREPARED = (
     "the checkpoint is from before image files were kept in it: that an app prepares one as training does is not "
     "proved. Train again: anywhere train --force."
 )
+
+UNPATTERNED = (
+    "the checkpoint is from before patterns were kept in it (black, white, checkerboard, noise, a shifted image): that "
+    "artifacts agree on inputs unlike golden's is not proved. Train again: anywhere train --force."
+)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What PyTorch gave: all that a row is judged by."""
+
+    golden: Arrays
+    probes: Arrays
+    """Of image files; empty: the checkpoint has none."""
+    patterns: Arrays
+    """Likewise."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "Proof":
+        """Read it."""
+        return cls(checkpoint.golden(), checkpoint.probes(), checkpoint.patterns())
+
+    @property
+    def missing(self) -> list[str]:
+        """What it cannot prove: of an older checkpoint, or where PyTorch itself gives no numbers."""
+        lacking = ((self.probes, UNPREPARED), (self.patterns, UNPATTERNED))
+        floors = [value for name, value in self.patterns.items() if name.startswith("floor.")]
+        silent = [name for name, *each in zip(PATTERNS, *floors, strict=False) if not np.isfinite(each).all()]
+        return [sentence for arrays, sentence in lacking if not arrays] + [
+            f"PyTorch itself gives values that are no numbers on probe {name}, so nothing is proved there"
+            for name in silent
+        ]
 
 
 @dataclass(frozen=True)
@@ -99,11 +131,8 @@ def check(
     expected = run.expected()
     if not expected:
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
-    golden = run.checkpoint.golden()
-    warnings = evidence.check(run, golden)
-    probes = run.checkpoint.probes()
-    if not probes:
-        warnings.append(UNPREPARED)
+    proof = Proof.of(run.checkpoint)
+    warnings = evidence.check(run, proof.golden) + proof.missing
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
     for artifact in artifacts.values():
         if artifact:
@@ -117,14 +146,13 @@ def check(
         wanted = [row for name, place in places if place and not settings.leaves_out(row := f"{name} in {place.name}")]
         baseline.check_rows(before, str(earlier), wanted)
     results = [
-        _one(run, name, artifacts[name], place, golden, probes, threads, progress, settings, start)
-        for name, place in places
+        _one(run, name, artifacts[name], place, proof, threads, progress, settings, start) for name, place in places
     ]
     ran = list(dict.fromkeys(f"{one.target}/{one.precision}" for one in results if one.status != "not_run"))
     if before:
         results = [baseline.compare(result, before, settings) for result in results]
     return Report(
-        schema_version=3,
+        schema_version=4,
         run=run.name,
         verdict=verdict(results),
         checkpoint_sha256=run.checkpoint.sha256,
@@ -177,8 +205,7 @@ def _one(
     name: str,
     artifact: Artifact | None,
     place: Place | None,
-    golden: Arrays,
-    probes: Arrays,
+    proof: Proof,
     threads: int,
     progress: Callable[[str], None],
     settings: ValidateConfig,
@@ -214,12 +241,12 @@ def _one(
     if absent:
         return row.unmeasured("not_run", absent, settled=place.optional and settings.require != "all")
     progress(wanted)
-    result = _run(run, row, place, golden, probes, threads, start)
+    result = _run(run, row, place, proof, threads, start)
     accepted = result.status == "refused" and settings.accepts(wanted)
     return dataclasses.replace(result, settled=result.settled or accepted)
 
 
-def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threads: int, start: Start) -> Result:
+def _run(run: Run, row: Row, place: Place, proof: Proof, threads: int, start: Start) -> Result:
     """Measure in a worker, then judge."""
     artifact = row.artifact
     assert artifact and row.log
@@ -234,7 +261,7 @@ def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threa
     try:
         with start(place, log, threads) as worker:
             wanted = job(artifact, place, inputs, actual, threads)
-            wanted["probes"] = _write_probes(probes, artifact, prepared)
+            wanted["probes"] = _write_probes(proof, artifact, prepared)
             measured = worker.call(place.runner.harness, "measure", wanted, log, place.runner.limit_s).value
         outputs: Arrays = load_file(actual)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
@@ -243,15 +270,17 @@ def _run(run: Run, row: Row, place: Place, golden: Arrays, probes: Arrays, threa
         return row.unmeasured("refused" if refused else "error", reason.removeprefix("Refused: "))
     finally:
         prepared.unlink(missing_ok=True)
-    return judge(row, outputs, golden, measured, probes)
+    return judge(row, outputs, proof.golden, measured, proof.probes, proof.patterns)
 
 
-def _write_probes(probes: Arrays, artifact: Artifact, place: Path) -> str:
+def _write_probes(proof: Proof, artifact: Artifact, place: Path) -> str:
     """The path of the probes for a runner; empty: there are none. Raises BadInput for a manifest that is wrong."""
-    if not probes:
+    if not proof.probes:
         return ""
+    patterns = {f"{PATTERN}{name}": value for name, value in proof.patterns.items()}
     try:
-        save_file(prepare_probes(probes, artifact.preparation, artifact.inputs[0].name), place)
+        files = prepare_probes(proof.probes, artifact.preparation, artifact.inputs[0].name)
+        save_file(files | patterns, place)
     except ValueError as error:
         raise BadInput(f"its manifest's preparation cannot be followed: {error}") from error
     return str(place.absolute())

@@ -18,7 +18,7 @@ from export.artifact import BadInput, room_for
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
 Language = Literal["python", "node", "chromium"]
@@ -32,7 +32,7 @@ class Judgement:
     __pydantic_config__ = _STRICT
 
     measure: str
-    """max_absolute, sqnr_db, agreement or metric_fall; of image files input_steps, file_db or probe_db."""
+    """max_absolute, sqnr_db, agreement or metric_fall; probe_absolute; of files input_steps, file_db or probe_db."""
     measured: Number
     allowed: float
     upper: bool
@@ -169,6 +169,23 @@ class FromFile:
     probe_db: Number
     """SQNR of the outputs on the asymmetric probe against PyTorch's."""
     judgements: list[Judgement]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One output on one pattern, an input unlike golden's, against PyTorch's."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    """black, white, checkerboard, noise or shifted."""
+    output: str
+    sqnr_db: Number
+    max_absolute: Number
+    noise_floor: float
+    """What rounding alone leads to here: on an image all alike it may be far more than on golden."""
+    judgement: Judgement | None
+    """None: of integers, which have to be finite and must not collapse."""
 
 
 @dataclass(frozen=True)
@@ -326,6 +343,8 @@ class Result:
     agreement: Agreement | None
     metric: Metric | None
     from_file: FromFile | None
+    probes: list[Probe]
+    """Patterns; a slow runtime takes the first ones, and an older checkpoint has none."""
     quantization: Quantization | None
     decisions: list[Decided]
     worst: list[Sample]
@@ -354,6 +373,7 @@ class Result:
     def headroom(self) -> float | None:
         """The least of all its judgements but those on image files, which are a row of their own."""
         judgements = [one for output in self.outputs for one in output.judgements]
+        judgements += [one.judgement for one in self.probes if one.judgement]
         judgements += [one.judgement for one in (self.agreement, self.metric) if one]
         return _least_headroom(judgements)
 
@@ -364,7 +384,7 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str

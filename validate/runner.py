@@ -41,6 +41,8 @@ PROBED = 2
 """Samples that are run once more, and each alone."""
 FILES_S = 5.0
 """Seconds after which no further image file is run."""
+PATTERNS_S, LEAST_PATTERNS = 10.0, 2
+"""Seconds after which no further pattern is run; patterns that are, however long they take: black and white."""
 WARM_UP, TIMED = 5, 50
 """Calls with one sample before and while latency is taken."""
 WARM_UP_S, TIMED_S = 1.0, 5.0
@@ -125,7 +127,7 @@ def measure(
 
     Beside them those of the first few inputs in one call, `together.<name>`; of the same call again, `again.<name>`;
     and, where the artifact takes batches, of each by itself, `alone.<name>`. With `probes`, those of image files,
-    `file.<name>`, and of training's inputs of the same images, `training.<name>`.
+    `file.<name>`, and of training's inputs of the same images, `training.<name>`; and of patterns, `pattern.<name>`.
 
     → runtime_version, samples, from_file {samples, input_steps}, latency_ms {median, p90, calls, batch, threads}.
     """
@@ -152,7 +154,8 @@ def measure(
     outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
     beside = _probed(infer, inputs, manifest["outputs"], batch)
     files, from_file = _from_files(infer, probes, manifest) if probes else ({}, None)
-    save_file(outputs | beside | files, out)
+    patterns = _of_patterns(infer, probes, manifest) if probes else {}
+    save_file(outputs | beside | files | patterns, out)
     times = _latency(infer, {name: value[:1] for name, value in inputs.items()})
     return {
         "runtime_version": module.version(),
@@ -222,6 +225,26 @@ def _from_files(
         for name, tensor in tensors.items()
     ]
     return outputs, {"samples": done, "input_steps": 255 * float(np.max(apart))}
+
+
+def _of_patterns(infer: Callable[["Arrays"], "Arrays"], probes: str, manifest: Mapping[str, Any]) -> dict[str, "Array"]:
+    """Outputs of the checkpoint's patterns, run one by one as PyTorch did; none, where it has none."""
+    import numpy as np
+    from safetensors import safe_open
+
+    tensors = {f"pattern.input.{tensor['name']}": tensor for tensor in manifest["inputs"]}
+    with safe_open(probes, framework="numpy") as file:
+        if not set(tensors) <= set(file.keys()):
+            return {}
+        inputs = {tensor["name"]: adapted(file.get_tensor(key), tensor) for key, tensor in tensors.items()}
+    count, end = len(next(iter(inputs.values()))), time.perf_counter() + PATTERNS_S
+    parts: list[Arrays] = []
+    while (done := len(parts)) < count and (done < LEAST_PATTERNS or time.perf_counter() < end):
+        one = {name: value[done : done + 1] for name, value in inputs.items()}
+        parts.append(restored(infer(one), manifest["outputs"]))
+    return {
+        f"pattern.{name}": np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]
+    }
 
 
 def adapted(value: "Array", tensor: Mapping[str, Any]) -> "Array":

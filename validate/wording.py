@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from validate.report import FromFile, Judgement, Layer, Localisation, Quantization, Report, Result
+from validate.report import FromFile, Judgement, Layer, Localisation, Probe, Quantization, Report, Result
 
 EQUAL_DB = 300
 """What stands for equal arrays."""
@@ -215,7 +215,7 @@ def script(report: Report, result: Result) -> str | None:
 def _numbers_are_wrong(result: Result) -> bool:
     """Outputs, decisions or flags: not the preparation, nor only worse than the baseline."""
     judgements = [one for output in result.outputs for one in output.judgements]
-    judgements += [one.judgement for one in (result.agreement, result.metric) if one]
+    judgements += [one.judgement for one in (result.agreement, result.metric, *result.probes) if one and one.judgement]
     return bool(result.flags) or not judgements or not all(one.within for one in judgements)
 
 
@@ -243,7 +243,7 @@ def overrides(report: Report) -> list[Said]:
     """Tolerances that the configuration sets instead of the table's, which every report has to show."""
     found: dict[tuple[str, str], list[Judgement]] = {}
     for result in report.results:
-        for one in judgements(result):
+        for one in {one.measure: one for one in judgements(result)}.values():
             if one.by_default is not None:
                 found.setdefault((result.precision, one.measure), []).append(one)
     wanted = report.settings.get("tolerance", {})
@@ -260,8 +260,25 @@ def overrides(report: Report) -> list[Said]:
 def judgements(result: Result) -> list[Judgement]:
     """All of a row, those of its outputs first."""
     found = [one for output in result.outputs for one in output.judgements]
-    found += [one.judgement for one in (result.agreement, result.metric) if one]
+    found += [one.judgement for one in (result.agreement, result.metric, *result.probes) if one and one.judgement]
     return found + (result.from_file.judgements if result.from_file else [])
+
+
+def probed(report: Report) -> list[tuple[Result, dict[str, str]]]:
+    """Rows with what each probe left, as text by its name: SQNR, and of floats the noise floors it is off."""
+    return [
+        (one, {probe.name: probe_figure(probe) for probe in one.probes})
+        for one in ordered(report.results)
+        if one.probes
+    ]
+
+
+def probe_figure(probe: Probe) -> str:
+    """`124.3 dB, 1.7 floors`."""
+    text = f"{number(probe.sqnr_db, '.1f')} dB"
+    if probe.judgement is None or probe.max_absolute is None:
+        return text
+    return f"{text}, {probe.max_absolute / probe.noise_floor:.3g} floors"
 
 
 def ties(report: Report) -> Said | None:

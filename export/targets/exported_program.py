@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from export.control_flow import refusal
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"
@@ -16,7 +17,12 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     opened = Checkpoint.open(Path(source))
     example = opened.example()
     batch = torch.export.Dim("batch")
-    program = torch.export.export(opened.model(), example, dynamic_shapes=tuple({0: batch} for _ in example))
+    try:
+        program = torch.export.export(opened.model(), example, dynamic_shapes=tuple({0: batch} for _ in example))
+    except RuntimeError as error:
+        if refused := refusal("A torch.export program", error):
+            raise refused from error
+        raise
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # source lines, with the paths of this machine
     extra = {"labels.txt": "\n".join(opened.labels), "checkpoint_sha256": opened.sha256}

@@ -17,6 +17,7 @@ import onnx_ir
 import onnxruntime
 
 from export import check, layers, repair
+from export.control_flow import refusal
 from export.operators import inexpressible, user_path
 from pipeline.checkpoint import Checkpoint
 
@@ -75,6 +76,8 @@ def export(opened: Checkpoint, path: Path) -> None:
             custom_translation_table={torch.ops.aten._adaptive_avg_pool2d.default: adaptive_average},
         )
     except torch.onnx.errors.OnnxExporterError as error:
+        if refused := refusal("ONNX", error):
+            raise refused from error
         missing = re.search(r"No ONNX function found for .*?op='([\w.:]+)'", _causes(error))
         if missing is None:
             raise

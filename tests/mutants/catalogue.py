@@ -152,6 +152,9 @@ def before_the_file_was_written() -> Iterable[Mutant]:
     centred = altered("centred over the batch")
     yield of("centred over the batch", "onnx/float32", centred, "gives other rows than its images one by one")
     yield of("mean and deviation 0.5", "onnx/float32", altered("mean and deviation 0.5"), VALUES)
+    for artifact in ("torchscript/float32", "exported_program/float32", "onnx/float32", "onnx/float16"):
+        lost = "the branch of bright images lost"
+        yield of(lost, artifact, altered(lost), "probe white: logits: probe_absolute")
 
 
 def in_onnx() -> Iterable[Mutant]:

@@ -1,4 +1,4 @@
-"""The image files of a checkpoint are the ones training saw, and nothing can be done to the first unnoticed."""
+"""Image files are the ones training saw, and nothing can be done to the first unnoticed; patterns are what they say."""
 
 import io
 import itertools
@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torchvision.transforms.v2 import functional
 
 from pipeline import config as configs
 from pipeline import data
-from pipeline.checkpoint import PROBES, Checkpoint
+from pipeline.checkpoint import PATTERNS, PROBES, Checkpoint
 from pipeline.data import Preparation, opaque
 from pipeline.golden import choose
-from pipeline.probes import PICTURES, as_png, asymmetric
+from pipeline.probes import PICTURES, as_png, asymmetric, patterns, roundings
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,47 @@ def test_a_checkpoint_has_files_and_what_training_and_pytorch_make_of_them(opene
 def test_a_checkpoint_from_before_has_none(opened: Checkpoint) -> None:
     files = {name: sha256 for name, sha256 in opened.files.items() if name != PROBES}
     object.__setattr__(older := Checkpoint.open(opened.folder), "files", files)
-    assert older.probes() == {}
+    assert (older.probes(), older.patterns()) == ({}, {})
+
+
+def test_a_checkpoint_has_patterns_and_what_pytorch_makes_of_each_by_itself(opened: Checkpoint) -> None:
+    kept, model, golden = opened.patterns(), opened.model(), opened.golden()["input.image"]
+    image = torch.from_numpy(kept["input.image"])
+    assert image.shape == (len(PATTERNS), *golden.shape[1:])
+    assert torch.equal(image, patterns(torch.from_numpy(golden[0])))
+    with torch.no_grad():
+        outputs = torch.cat([model(one[None]) for one in image]).numpy()
+        assert np.allclose(outputs, kept["output.logits"], rtol=0, atol=1e-5)
+        assert np.allclose(model.double()(image.double()).numpy(), kept["oracle.logits"], rtol=0, atol=1e-12)
+    apart = np.abs(kept["output.logits"] - kept["oracle.logits"]).max(1)
+    assert (kept["floor.logits"] >= apart).all()
+    assert (kept["floor.logits"] > 0).all()
+    assert kept["floor.logits"].max() < 1e-4
+    assert not any(name.startswith("pattern") for name in opened.probes())
+
+
+def test_patterns_are_unlike_golden_and_unlike_each_other() -> None:
+    picture = torch.rand(3, 28, 24, generator=torch.Generator().manual_seed(3))
+    found = dict(zip(PATTERNS, patterns(picture), strict=True))
+    assert (found["black"] == 0).all()
+    assert (found["white"] == 1).all()
+    assert found["checkerboard"].unique().tolist() == [0, 1]
+    assert found["checkerboard"][0, 0].tolist()[:7] == [0, 0, 0, 1, 1, 1, 0]
+    assert found["noise"].std() > 0.2
+    assert torch.equal(found["noise"], patterns(picture)[PATTERNS.index("noise")])
+    assert torch.equal(found["shifted"].roll((-3, -6), (1, 2)), picture)
+
+
+def test_the_noise_floor_of_an_image_all_alike_is_what_a_normalisation_makes_of_rounding() -> None:
+    """A single run may be exact: here the deviation is nought, and what is divided by it as well."""
+    model = nn.Sequential(nn.InstanceNorm2d(3), nn.Conv2d(3, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval()
+    white = torch.ones(1, 3, 8, 8)
+    with torch.no_grad():
+        exact = model.double()(white.double())
+        once = (model.float()(white) - exact).abs().max()
+        rounded = max((other(image) - exact).abs().max() for other, image in roundings(model, white))
+    assert rounded > 1e-6 > once * 1e3
+    assert not any(value.dtype == torch.float64 for value in model.state_dict().values())
 
 
 @pytest.mark.parametrize("preparation", [Preparation((64, 64), None), Preparation((37, 37), (32, 32))])

@@ -39,7 +39,7 @@ def unmeasured(made: Report, **values: Any) -> Result:
     """A row that has no numbers."""
     empty: dict[str, Any] = {
         "outputs": [], "agreement": None, "metric": None, "decisions": [], "worst": [], "latency_ms": None,
-        "samples": 0, "settled": False, "from_file": None,
+        "samples": 0, "settled": False, "from_file": None, "probes": [],
     }  # fmt: skip
     return row(made, **empty | values)
 

@@ -96,6 +96,12 @@ def test_what_no_conversion_made_is_refused_and_nothing_is_overwritten(
     assert (folder / "report" / "report.json").read_text() == "before"
 
 
+def test_the_empty_folder_that_a_failed_conversion_leaves_is_no_artifact(workplace: Path) -> None:
+    run = Run.open("tiny")
+    (run.folder / "artifacts" / "tfjs").mkdir(parents=True)
+    assert evidence.check(run, run.checkpoint.golden()) == []
+
+
 def test_golden_that_was_altered_is_refused(released: Path, command: Callable[..., Said]) -> None:
     path = Path("runs/tiny/checkpoint/golden.safetensors")
     content = bytearray(path.read_bytes())

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from export import artifact as artifacts
-from export.artifact import Artifact, Run
+from export.artifact import PATTERNS, Artifact, Run
 from export.convert import convert
 from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
@@ -75,6 +75,7 @@ def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(rele
         assert 0 < result.latency_ms.median <= result.latency_ms.p90
         assert result.latency_ms.calls >= 1
         assert result.outputs[0].sqnr_db is not None
+        assert [one.name for one in result.probes] == list(PATTERNS[: max(2, len(result.probes))])
         assert result.outputs[0].sqnr_db > {"float32": 100, "float16": 55}.get(result.precision, 25)
         file = f"{name.replace(' in ', '-').replace('/', '-').replace(' ', '-')}.safetensors"
         written = load_file(Path("runs/tiny/report/actual") / file)

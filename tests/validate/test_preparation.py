@@ -104,7 +104,7 @@ def echoed(
     """What `measure` said, and what a runner was given for files and for training's inputs of them."""
     (folder / "echo.mjs").write_text(ECHO)
     arrays = {f"file.{index}": np.frombuffer(file, np.uint8) for index, file in enumerate(files)}
-    save_file({**arrays, "input.image": image}, folder / "probes")
+    save_file({**arrays, "input.image": image, "pattern.input.image": image}, folder / "probes")
     like = {"name": "image", "dtype": "float32", "shape": [1], "layout": "NCHW", "scale": None, "zero_point": 0}
     job = {
         "runner": str(folder / "echo.mjs"),
@@ -131,6 +131,7 @@ def test_node_prepares_as_training_does(web: Toolchain, tmp_path: Path, case: st
     assert said["samples"] == len(pictures)
     assert said["input_steps"] < 1.01
     np.testing.assert_array_equal(found["training.echo"], expected)
+    np.testing.assert_array_equal(found["pattern.echo"], expected)
     difference = np.abs(found["file.echo"] - expected).max() * 255
     assert said["input_steps"] == pytest.approx(difference, abs=1e-4)
 
@@ -143,6 +144,8 @@ def test_chromium_prepares_as_training_does(web: Toolchain, tmp_path: Path) -> N
         files = [as_png(picture) for picture in pictures]
         said, found = echoed(web, tmp_path, VALIDATE / "chromium.mjs", files, expected, wanted)
         assert np.abs(found["file.echo"] - expected[: said["samples"]]).max() * 255 < 1.01
+        np.testing.assert_array_equal(found["pattern.echo"], expected[: len(found["pattern.echo"])])
+        assert len(found["pattern.echo"]) >= min(2, len(expected))
 
 
 @pytest.mark.parametrize(
@@ -331,11 +334,14 @@ def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom
     assert best.headroom > min(one.headroom or 0 for one in best.from_file.judgements)
 
 
-def test_a_checkpoint_without_image_files_is_judged_with_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Checkpoint, "probes", lambda _: {})
+def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("probes", "patterns"):
+        monkeypatch.setattr(Checkpoint, kind, lambda _: {})
     report = parity.check(run, onnx_runners(), 1, lambda _: None)
     assert {(one.status, one.from_file) for one in report.results} == {("pass", None)}
-    assert [one for one in report.warnings if "Train again" in one and "image files" in one]
+    assert [one.probes for one in report.results if one.probes] == []
+    assert report.warnings == [parity.UNPREPARED, parity.UNPATTERNED]
+    assert all("Train again: anywhere train --force" in one for one in report.warnings)
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_a_share_allows_one_sample_however_few_there_are() -> None:
 
 
 def test_the_allowance_of_a_float_is_a_multiple_of_the_noise_floor() -> None:
-    (row,) = [row for row in TABLE["float32"] if row.unit == FLOOR_MULTIPLE]
+    row = next(row for row in TABLE["float32"] if row.unit == FLOOR_MULTIPLE)
     assert row.of(256, floor=1e-6).allowed == pytest.approx(16e-6)
 
 

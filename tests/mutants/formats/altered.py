@@ -34,6 +34,19 @@ class AcrossBatch(nn.Module):
         return x - 0.01 * x.mean(0, keepdim=True)
 
 
+class OfDark(nn.Module):
+    """A network whose branch of bright images is lost, as a trace of a dark one loses it."""
+
+    def __init__(self, inside: nn.Module):
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised (N, 3, H, W) → (N, K): the network's own but on white, whose mean is 2.2."""
+        bright = (x.mean((1, 2, 3)) > 2).to(x)[:, None]  # (N, 1)
+        return self.inside(x) * (1 - 0.5 * bright)
+
+
 def convert(alteration: str, checkpoint: str, target: str, precision: str, out: str) -> None:
     """Write a target's file into the folder `out`, as its conversion does."""
     alter, faithful = ALTERATIONS[alteration], Checkpoint.model
@@ -92,6 +105,10 @@ def _no_residual(whole: Any) -> None:
     whole.model.residual = whole.model.residual.inside
 
 
+def _of_dark(whole: Any) -> None:
+    whole.model = OfDark(whole.model)
+
+
 def _gray(whole: Any) -> None:
     whole.mean.fill_(0.5)
     whole.deviation.fill_(0.5)
@@ -115,4 +132,5 @@ ALTERATIONS: dict[str, Callable[[Any], None]] = {
     "an older training": _older,
     "no residual": _no_residual,
     "mean and deviation 0.5": _gray,
+    "the branch of bright images lost": _of_dark,
 }
