@@ -157,10 +157,10 @@ def _remedy(folder: Path) -> str:
     return f"Convert it again: anywhere export --force {_run_of(folder)}."
 
 
-def recipe(code: Iterable[Path], toolchain_key: str, keep_float: Iterable[str] = ()) -> str:
-    """Changes when the code, the environment or the layers to keep of a conversion do."""
+def recipe(code: Iterable[Path], toolchain_key: str, asked: Iterable[str] = ()) -> str:
+    """Changes when the code, the environment or what was asked for besides (layers to keep, options) does."""
     content = b"".join(file.read_bytes() for file in code)
-    return hashlib.sha256(content + toolchain_key.encode() + "".join(keep_float).encode()).hexdigest()
+    return hashlib.sha256(content + toolchain_key.encode() + "".join(asked).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ def export(
         str, typer.Option(help="Layers that stay in float32 in int8 and int8_int16, with commas; none: no longer.")
     ] = "",
     auto: Annotated[bool, typer.Option("--auto", help="Keep as few layers in float32 as meet the tolerance.")] = False,
+    second_opinion: Annotated[
+        bool, typer.Option("--second-opinion", help="Also convert by onnx2tf, and say whether it agrees; takes long.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Build again what is unchanged.")] = False,
 ) -> None:
     """Convert a run's checkpoint: runs/RUN/artifacts/TARGET/PRECISION."""
@@ -51,7 +54,8 @@ def export(
             if console.is_terminal:
                 status.update(f"converting … {outcome.conversion.name} {outcome.status}")
 
-        outcomes = convert(opened, conversions, jobs, force, report)
+        options = ("second_opinion",) if second_opinion else ()
+        outcomes = convert(opened, conversions, jobs, force, report, options=options)
     console.print(table(outcomes))
     for outcome in outcomes:
         tell(console, outcome)

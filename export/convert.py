@@ -99,6 +99,7 @@ def convert(
     force: bool,
     report: Callable[[Outcome], None],
     toolchains: Mapping[str, Toolchain] | None = None,
+    options: Sequence[str] = (),
 ) -> list[Outcome]:
     """Bring every artifact up to date, at most `jobs` at a time; outcomes in the order of `conversions`.
 
@@ -138,8 +139,9 @@ def convert(
                         )
                         continue
                     made_from = source.artifact if source else None
-                    kept = run.kept(conversion.name)
-                    key = recipe(made_by[conversion.target.file], keys[conversion.target.toolchain], kept)
+                    switches = [one for one in options if one in conversion.target.options]
+                    asked = [*run.kept(conversion.name), *switches]
+                    key = recipe(made_by[conversion.target.file], keys[conversion.target.toolchain], asked)
                     if not force and (existing := unchanged(run, conversion, made_from, key)):
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))
@@ -148,7 +150,8 @@ def convert(
                     if len(running) < jobs and conversion.target.toolchain not in busy:
                         waiting.remove(conversion)
                         workers = workers or Workers(run, toolchains, conversions, jobs)
-                        running[pool.submit(_convert_one, run, conversion, made_from, key, workers)] = conversion
+                        job = pool.submit(_convert_one, run, conversion, made_from, key, workers, switches)
+                        running[job] = conversion
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     del running[future]
                     settle(future.result())
@@ -184,7 +187,14 @@ def unchanged(run: Run, conversion: Conversion, source: Artifact | None, key: st
     return artifact if same else None
 
 
-def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key: str, workers: Workers) -> Outcome:
+def _convert_one(
+    run: Run,
+    conversion: Conversion,
+    source: Artifact | None,
+    key: str,
+    workers: Workers,
+    switches: Sequence[str] = (),
+) -> Outcome:
     target, log = conversion.target, run.log("export", conversion.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
@@ -202,6 +212,7 @@ def _convert_one(run: Run, conversion: Conversion, source: Artifact | None, key:
                         "precision": conversion.precision,
                         "out": str(new),
                         **({"keep_float": kept} if (kept := run.kept(conversion.name)) else {}),
+                        **dict.fromkeys(switches, True),
                     },
                     log,
                     target.limit_s,

@@ -1,7 +1,7 @@
 """Which tensor inside an artifact belongs to which PyTorch module: what finds a faulty layer by name.
 
     known = of_onnx(onnx.load(path))                 # from what PyTorch's exporter writes beside every node
-    found = matched(known, onnx_values, tf_values)   # onnx2tf keeps no names, so TensorFlow's are found by value
+    found = matched(known, onnx_values, tf_values)   # by value: onnx2tf keeps no names; the importer says them
 
 Both go into a manifest as `details["layers"]`. Runs inside toolchains: numpy only; nodes are ONNX's.
 """
@@ -46,8 +46,8 @@ class Twin:
     """The ONNX tensor that a TensorFlow tensor has the values of."""
 
     tensor: str
-    turned: bool
-    """Whether it is NHWC where ONNX has NCHW."""
+    stored: tuple[int, ...] | None
+    """The axis in TensorFlow of each of ONNX's; None: as it comes."""
     module: str
     """As `Place` has it."""
 
@@ -109,19 +109,22 @@ def matched(known: Mapping[str, Place], reference: Mapping[str, Array], values: 
             by_size.setdefault(reference[name].size, []).append(name)
     for name, value in values.items():
         for candidate in by_size.get(value.size, []):
-            turned = _twins(value, reference[candidate])
-            if turned is not None:
-                found[name] = Twin(candidate, turned, known[candidate].module)
+            stored = _twins(value, reference[candidate])
+            if stored is not None:
+                found[name] = Twin(candidate, stored, known[candidate].module)
                 break
     return found
 
 
-def _twins(value: Array, expected: Array) -> bool | None:
-    """Whether they are equal once the axes are turned; None: they are not."""
-    for turned in (False, True):
-        seen = np.moveaxis(expected, 1, -1) if turned and expected.ndim == 4 else expected
-        if seen.shape == value.shape and _alike(value, seen):
-            return turned
+def _twins(value: Array, expected: Array) -> tuple[int, ...] | None:
+    """How the one stores the other: in the same order, or an image with its channels last; None: they differ."""
+    orders = [tuple(range(expected.ndim)), *([(0, 3, 1, 2)] if expected.ndim == 4 else [])]
+    for stored in orders:
+        if value.ndim != expected.ndim:
+            continue
+        seen = np.transpose(value, stored)
+        if seen.shape == expected.shape and _alike(seen, expected):
+            return stored
     return None
 
 
@@ -172,7 +175,10 @@ def beside(artifact: Path) -> dict[str, Twin]:
 
 def twins(details: Mapping[str, Any]) -> dict[str, Twin]:
     """From a SavedModel's manifest."""
-    return {name: Twin(**twin) for name, twin in details.get("layers", {}).items()}
+    return {
+        name: Twin(one["tensor"], None if one.get("stored") is None else tuple(one["stored"]), one["module"])
+        for name, one in details.get("layers", {}).items()
+    }
 
 
 def places(details: Mapping[str, Any]) -> dict[str, Place]:

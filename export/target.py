@@ -41,6 +41,8 @@ class Target:
     """Seconds one conversion may take."""
     keeps_float: tuple[str, ...]
     """Precisions of which single layers can stay in float32."""
+    options: tuple[str, ...] = ()
+    """Switches of `convert` that a user can set."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _read(file: Path) -> Target:
         values["SOURCES"],
         float(values.get("LIMIT_S", 900)),
         tuple(values.get("KEEPS_FLOAT", [])),
+        tuple(values.get("OPTIONS", [])),
     )
 
 

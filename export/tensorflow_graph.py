@@ -86,7 +86,7 @@ def inner(graph: Graph, names: Sequence[str] = ()) -> Callable[[Sequence[Any]], 
 
 def traced(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
     """A concrete function of inputs of these TensorSpecs."""
-    return tf.function(call).get_concrete_function(*inputs)
+    return tf.function(call, autograph=False).get_concrete_function(*inputs)
 
 
 def freeze(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
@@ -110,5 +110,5 @@ def save_single(source: Path, out: Path) -> None:
     """A SavedModel → one for a batch of one, with the same names."""
     graph = load_graph(source, batch=1)
     module = tf.Module()
-    module.serve = tf.function(by_name(graph.function, graph.outputs), input_signature=graph.inputs)
+    module.serve = tf.function(by_name(graph.function, graph.outputs), autograph=False, input_signature=graph.inputs)
     tf.saved_model.save(module, str(out), signatures={SERVING: module.serve.get_concrete_function()})

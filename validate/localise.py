@@ -178,7 +178,7 @@ def localise(
     """One artifact's layers and the culprit among them."""
     file, log = readable()[artifact.target], run.log("localise", artifact.name)
     own = artifact.target == "onnx"
-    names = {name: Twin(name, False, "") for name in known.points} if own else known.twins
+    names = {name: Twin(name, None, "") for name in known.points} if own else known.twins
     if not names:
         problem = (
             f"{SAVED_MODEL} does not say which tensor is which. Convert it again: anywhere export {run.name} --force."
@@ -226,7 +226,7 @@ def compare(
     for index, one in enumerate(said):
         twin = names[one["tensor"]]
         point = known.points.get(twin.tensor)
-        actual = None if point is None else laid_out(arrays[str(index)], point.value, twin.turned)
+        actual = None if point is None else laid_out(arrays[str(index)], point.value, twin.stored)
         if point is None or actual is None:
             continue
         ratio = sqnr_db(actual, point.value) if np.isfinite(actual).all() else math.nan
@@ -255,10 +255,10 @@ def _with_modules(layers: Sequence[tuple[int, Layer]], known: Reference) -> list
     return result
 
 
-def laid_out(actual: Array, expected: Array, turned: bool) -> Array | None:
+def laid_out(actual: Array, expected: Array, stored: tuple[int, ...] | None) -> Array | None:
     """In PyTorch's layout, float64; None where the shapes do not fit."""
-    value = np.moveaxis(actual, -1, 1) if turned and actual.ndim == 4 else actual
-    if value.shape != expected.shape and actual.ndim == 4 and not turned:
+    value = np.transpose(actual, stored) if stored and len(stored) == actual.ndim else actual
+    if value.shape != expected.shape and actual.ndim == 4 and stored is None:
         value = np.moveaxis(actual, -1, 1)
     if value.squeeze().shape == expected.squeeze().shape:  # 1×1 images, which some formats keep as rows
         value = value.reshape(expected.shape)

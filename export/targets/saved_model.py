@@ -1,7 +1,7 @@
-"""SavedModel, for TensorFlow Serving and plain TensorFlow: onnx2tf's graph, frozen, any batch size, NHWC.
+"""SavedModel, for TensorFlow Serving and plain TensorFlow: a frozen graph, any batch size, NHWC.
 
-onnx2tf finds the layout of every tensor by rules and trials, and saves through Keras for minutes what takes seconds
-without. So its graph is taken in memory, by the first way whose outputs are ONNX Runtime's on golden inputs.
+The importer writes it from ONNX, right by construction; where it has not an operator, onnx2tf is tried. Either way its
+outputs are compared with ONNX Runtime's, one image at a time and several.
 """
 
 from export.tensorflow_graph import (  # isort: skip  # before TensorFlow
@@ -14,9 +14,7 @@ from export.tensorflow_graph import (  # isort: skip  # before TensorFlow
     nhwc,
 )
 
-import importlib.util
-import tempfile
-from collections import Counter
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,268 +22,192 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx2tf
 import onnxruntime
 import tensorflow as tf
-from onnx import helper, numpy_helper
 
 from export import check, layers, memory
-from export.operators import first_modules, inexpressible, module_of
+from export.graphs import affine, by_onnx2tf
+from export.graphs.importer import graph as importer
+from export.graphs.importer.node import Refused
+from export.operators import first_modules
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {"float32": "onnx/float32"}
+OPTIONS = ["second_opinion"]
 
 VERSION = "1"
 """TensorFlow Serving loads the folder with the greatest number."""
-BATCH = 8
-"""Samples of one call of a check: more than one, and little memory at any image size."""
-NEVER_NEGATIVE = {"Relu", "Sigmoid", "HardSigmoid"}
-KEEP_SIGN = {"Add", "AveragePool", "Concat", "GlobalAveragePool", "Identity", "MaxPool", "Mul"}
-"""Never negative where none of their inputs is."""
-ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
+BATCHES = (1, 5, 8)
+"""Samples of one call of a check: one, an odd number, and little memory at any image size."""
+IMPORTER = "importer"
 Arrays = dict[str, np.ndarray[Any, Any]]
-Graph = Callable[[Any], Any]
-"""A tensor or a list of tensors to a tensor or a list of tensors."""
 
 
-def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
-    """onnx/float32's file → `1/saved_model.pb` with the signature `serving_default`."""
+def convert(source: Path, checkpoint: Path, precision: str, out: Path, second_opinion: bool = False) -> dict[str, Any]:
+    """onnx/float32's file → `1/saved_model.pb` with the signature `serving_default`.
+
+    second_opinion: also convert by onnx2tf, and say how far the two lie apart.
+    """
     opened = Checkpoint.open(Path(checkpoint))
-    inputs, outputs = tuple(map(nhwc, opened.inputs)), tuple(map(nhwc, opened.outputs))
     check.fits(opened, "a SavedModel with frozen weights")
-    model = onnx.load(source)
-    check_operators(model)
-    prepared = prepare(model)
-    golden = golden_inputs(opened)
-    reference = run_onnx(Path(source), golden)
-    tried: dict[str, str] = {}
-    for way in WAYS:
-        name = way.__name__
+    case = Case.of(Path(source), opened)
+    place, tried = Path(out) / VERSION, dict[str, str]()
+    found = _first(case, place, tried)
+    details: dict[str, Any] = {
+        "way": found.way,
+        "sqnr_db_against_onnx": check.rounded(found.ratio),
+        "samples": check.SAMPLES,
+        "modules": first_modules(case.model),
+        "layers": layers.record(found.layers or find_layers(case, place, opened)),
+        "transposes": transposes(place),
+    }
+    findings = [by_onnx2tf.ONE_BY_ONE] if found.single else []
+    if tried:
+        details["tried"] = tried
+        findings.append(f"made by onnx2tf ({found.way}): {next(iter(tried.values()))}")
+    if second_opinion and found.way == IMPORTER:
+        details["second_opinion"], finding = opinion(case, Path(out) / "second")
+        findings += finding
+    return {
+        "entry": VERSION,
+        "findings": findings,
+        "details": details,
+        "inputs": [asdict(tensor) for tensor in case.inputs],
+        "outputs": [asdict(tensor) for tensor in case.outputs],
+    }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and what it must give."""
+
+    path: Path
+    model: onnx.ModelProto
+    inputs: tuple[Tensor, ...]
+    """As TensorFlow has them."""
+    outputs: tuple[Tensor, ...]
+    golden: Arrays
+    """The first golden inputs, as the checkpoint has them."""
+    reference: Arrays
+    """ONNX Runtime's outputs of those."""
+    allowed_db: float
+    """SQNR against ONNX, at least."""
+
+    @classmethod
+    def of(cls, source: Path, opened: Checkpoint) -> "Case":
+        """Of an artifact onnx/float32 and its checkpoint."""
+        golden = golden_inputs(opened)
+        return cls(
+            source,
+            onnx.load(source),
+            tuple(map(nhwc, opened.inputs)),
+            tuple(map(nhwc, opened.outputs)),
+            golden,
+            run_onnx(source, golden),
+            check.same_db(opened),
+        )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A SavedModel that gives what ONNX does."""
+
+    way: str
+    ratio: float
+    single: bool
+    """Whether a batch is computed image by image."""
+    layers: dict[str, layers.Twin]
+    """Empty: the way does not say."""
+
+
+def _first(case: Case, place: Path, tried: dict[str, str]) -> Made:
+    """The first way whose result is right; why not the others goes to `tried`. Raises ValueError."""
+    refusals: list[Refused] = []
+    for name, way in {IMPORTER: by_importer, **{way.__name__: by_other(way) for way in by_onnx2tf.WAYS}}.items():
         try:
-            batch = build(way, prepared, inputs, outputs, Path(out) / VERSION)
-            ratio = check.least(run(Path(out) / VERSION, golden, inputs, outputs), reference)
+            single, found = way(case, place)
+            ratio = least(case, place)
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
             print(f"{name}: {type(error).__name__}: {error}")
-            tried[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            refusals += [error] if isinstance(error, Refused) else []
+            tried[name] = str(error).partition("\n")[0] if name == IMPORTER else _short(error)
             continue
-        if ratio >= check.SAME_DB:
-            details = {
-                "way": name,
-                "sqnr_db_against_onnx": check.rounded(ratio),
-                "samples": check.SAMPLES,
-                "modules": first_modules(model),
-                "layers": layers.record(find_layers(Path(source), Path(out) / VERSION, opened, inputs)),
-            }
-            return {
-                "entry": VERSION,
-                "findings": [ONE_BY_ONE] if batch else [],
-                "details": details | ({"tried": tried} if tried else {}),
-                "inputs": [asdict(tensor) for tensor in inputs],
-                "outputs": [asdict(tensor) for tensor in outputs],
-            }
-        tried[name] = f"SQNR {ratio:.1f} dB against ONNX ({check.SAME_DB:.0f} needed)"
-    raise ValueError(
-        "no way through onnx2tf gives this model: " + "; ".join(f"{one}: {why}" for one, why in tried.items())
-    )
+        finally:
+            memory.release()
+        if ratio >= case.allowed_db:
+            return Made(name, ratio, single, found)
+        tried[name] = f"SQNR {ratio:.1f} dB against ONNX ({case.allowed_db:.0f} needed)"
+    others = "; ".join(f"{name}: {why}" for name, why in tried.items() if name != IMPORTER)
+    if refusals:
+        raise Refused(f"{refusals[0]}. onnx2tf was tried, too: {others}.")
+    raise ValueError(f"no way gives this model: {'; '.join(f'{name}: {why}' for name, why in tried.items())}")
 
 
-def check_operators(model: onnx.ModelProto) -> None:
-    """Every one has a file in onnx2tf. Raises Inexpressible."""
-    unknown = {
-        node.op_type: module_of(node)
-        for node in model.graph.node
-        if importlib.util.find_spec(f"onnx2tf.ops.{node.op_type}") is None
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def by_importer(case: Case, place: Path) -> tuple[bool, dict[str, layers.Twin]]:
+    """Ours: operator by operator, as ONNX means them."""
+    images = [tensor.name for tensor in (*case.inputs, *case.outputs) if tensor.layout == "NHWC"]
+    model = onnx.load(case.path)
+    affine.merge(model, {tensor.name: len(tensor.shape) for tensor in case.inputs if tensor.layout == "NHWC"})
+    network = importer.read(model, images)
+    names = [tensor.name for tensor in case.inputs]
+
+    def call(*values: Any) -> list[Any]:
+        found = network(**dict(zip(names, values, strict=True)))
+        return [found[tensor.name] for tensor in case.outputs]
+
+    save(by_onnx2tf.Network(call, None), case.inputs, case.outputs, place)
+    known = layers.of_onnx(case.model)
+    twins = {
+        name: layers.Twin(one.tensor, one.stored, known[one.tensor].module)
+        for name, one in network.twins.items()
+        if one.tensor in known
     }
-    if unknown:
-        raise inexpressible("onnx2tf", unknown)
+    return False, twins | _ends(case, known)
 
 
-def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same function in the words onnx2tf reads rightly.
+def by_other(
+    way: Callable[[onnx.ModelProto, tuple[Tensor, ...]], by_onnx2tf.Network],
+) -> Callable[[Case, Path], tuple[bool, dict[str, layers.Twin]]]:
+    """One of onnx2tf's."""
 
-    An elementwise operator with one constant per channel, (C, 1, 1) or (1, C, 1, 1), becomes a depthwise 1×1
-    convolution: of the constant, onnx2tf turns the axes twice where the batch is dynamic. Max pooling is padded by an
-    operator of its own: onnx2tf pads with the least float32, which as part of an integer range leaves one step of 10³⁶
-    (resnet18 in int8: LiteRT aborts the process).
-    """
-    graph = model.graph
-    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    ranks = {item.name: len(item.type.tensor_type.shape.dim) for item in [*inferred.input, *inferred.value_info]}
-    positive = never_negative(graph)
-    uses = Counter(name for node in graph.node for name in node.input)
-    nodes: list[onnx.NodeProto] = []
-    affines: dict[str, Affine] = {}
-    for node in graph.node:
-        affine = per_channel(node, constants, ranks)
-        if affine is not None:
-            before = affines.get(affine.tensor)
-            if before and uses[affine.tensor] == 1:  # mean and deviation: one convolution instead of two
-                nodes = [one for one in nodes if one.output[0] != affine.tensor]
-                affine = Affine(before.tensor, before.scale * affine.scale, before.shift * affine.scale + affine.shift)
-            affines[node.output[0]] = affine
-            nodes.append(_depthwise(affine, node, graph))
-        elif node.op_type == "MaxPool" and (mode := padding_mode(node, positive)):
-            nodes += _padded(node, mode, graph)
-        else:
-            nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    del graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(model)
+    def make(case: Case, place: Path) -> tuple[bool, dict[str, layers.Twin]]:
+        model = onnx.load(case.path)
+        by_onnx2tf.check_operators(model)
+        network = way(by_onnx2tf.prepare(model), case.inputs)
+        memory.release()
+        save(network, case.inputs, case.outputs, place)
+        return network.batch is not None, {}
+
+    return make
 
 
-@dataclass(frozen=True)
-class Affine:
-    """scale · tensor + shift, per channel of a rank-4 tensor."""
-
-    tensor: str
-    scale: np.ndarray[Any, Any]
-    """(C,)."""
-    shift: np.ndarray[Any, Any]
-    """(C,)."""
-
-
-def _depthwise(affine: Affine, node: onnx.NodeProto, graph: onnx.GraphProto) -> onnx.NodeProto:
-    weight, bias = f"{node.output[0]}.scale", f"{node.output[0]}.shift"
-    graph.initializer.append(numpy_helper.from_array(affine.scale.reshape(-1, 1, 1, 1), weight))
-    graph.initializer.append(numpy_helper.from_array(affine.shift, bias))
-    made = helper.make_node(
-        "Conv",
-        [affine.tensor, weight, bias],
-        list(node.output),
-        node.name,
-        group=len(affine.scale),
-        kernel_shape=[1, 1],
-    )
-    made.metadata_props.extend(node.metadata_props)
-    return made
+def opinion(case: Case, place: Path) -> tuple[dict[str, Any], list[str]]:
+    """What onnx2tf makes of it: SQNR of each way against ONNX, and a finding where none agrees."""
+    said: dict[str, Any] = {}
+    for way in by_onnx2tf.WAYS:
+        try:
+            by_other(way)(case, place)
+            said[way.__name__] = check.rounded(least(case, place))
+        except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
+            print(f"{way.__name__}: {type(error).__name__}: {error}")
+            said[way.__name__] = _short(error)
+        finally:
+            memory.release()
+            _remove(place)
+        if isinstance(said[way.__name__], float) and said[way.__name__] >= case.allowed_db:
+            return said, []
+    return said, ["second opinion: no way through onnx2tf gives what the importer and ONNX Runtime agree on"]
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+def _remove(place: Path) -> None:
+    import shutil
 
-
-def never_negative(graph: onnx.GraphProto) -> set[str]:
-    """Tensors without a value below zero, whatever the input."""
-    found: set[str] = set()
-    for node in graph.node:
-        if node.op_type in NEVER_NEGATIVE or (node.op_type in KEEP_SIGN and found.issuperset(node.input)):
-            found |= set(node.output)
-    return found
-
-
-def padding_mode(node: onnx.NodeProto, positive: set[str]) -> str:
-    """What may stand around the input of a max pooling without being its maximum; empty: nothing known.
-
-    Zeros around what is never negative. Else a reflection, where every window that reaches over the edge holds the
-    reflected values themselves, too.
-    """
-    pads, kernel = _attribute(node, "pads", []), _attribute(node, "kernel_shape", [])
-    if not any(pads) or len(pads) != 4 or _attribute(node, "ceil_mode", 0):  # it counts windows by what is padding
-        return ""
-    if node.input[0] in positive:
-        return "constant"
-    plain = max(_attribute(node, "dilations", [1])) == 1
-    inside = all(2 * pad < size for pad, size in zip(pads, kernel * 2, strict=True))
-    return "reflect" if plain and inside else ""
-
-
-def _padded(node: onnx.NodeProto, mode: str, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    (top, left, bottom, right), name = _attribute(node, "pads", []), f"{node.output[0]}.padded"
-    pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
-    graph.initializer.append(numpy_helper.from_array(pads, f"{name}.pads"))
-    pool = onnx.NodeProto()
-    pool.CopyFrom(node)
-    pool.input[0] = name
-    for attribute in pool.attribute:
-        if attribute.name == "pads":
-            attribute.ints[:] = [0, 0, 0, 0]
-    return [helper.make_node("Pad", [node.input[0], f"{name}.pads"], [name], name, mode=mode), pool]
-
-
-def per_channel(node: onnx.NodeProto, constants: Arrays, ranks: dict[str, int]) -> Affine | None:
-    """What an elementwise operator does with one constant per channel; None for every other operator."""
-    if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
-        return None
-    first, second = node.input
-    flipped = first in constants
-    if flipped and node.op_type in {"Sub", "Div"}:
-        return None
-    name, constant = (second, constants[first]) if flipped else (first, constants.get(second))
-    if constant is None or ranks.get(name) != 4 or constant.dtype != np.float32 or constant.ndim not in {3, 4}:
-        return None
-    channels = constant.size
-    if channels == 1 or constant.shape[-3:] != (channels, 1, 1):
-        return None
-    value, one, zero = constant.ravel(), np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    scale, shift = {"Add": (one, value), "Sub": (one, -value), "Mul": (value, zero), "Div": (one / value, zero)}[
-        node.op_type
-    ]
-    return Affine(name, scale, shift)
-
-
-def onnx2tf_graph(model: onnx.ModelProto, **options: Any) -> Graph:
-    """onnx2tf's network in memory: a callable of one tensor or a list."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
-        network: Graph = onnx2tf.convert(
-            input_onnx_file_path=str(path),
-            output_folder_path=folder,
-            tflite_backend="tf_converter",
-            disable_model_save=True,
-            not_use_onnxsim=True,
-            disable_strict_mode=True,  # no trying of axis permutations until one fits: the result is checked here
-            **options,
-        )
-    return network
-
-
-@dataclass(frozen=True)
-class Network:
-    """One way's result."""
-
-    call: Graph
-    batch: int | None
-    """The only batch size it takes; None: any."""
-
-
-def any_batch(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
-    """As it is: right for convolutional networks."""
-    return Network(onnx2tf_graph(model), None)
-
-
-def any_batch_nchw(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
-    """Inputs keep ONNX's layout, and we transpose: right for networks that transpose by themselves (ConvNeXt)."""
-    network = onnx2tf_graph(model, keep_shape_absolutely_input_names=[tensor.name for tensor in inputs])
-
-    def call(values: Any) -> Any:
-        given = [values] if len(inputs) == 1 else values
-        turned = [
-            tf.transpose(value, [0, 3, 1, 2]) if tensor.layout == "NHWC" else value
-            for value, tensor in zip(given, inputs, strict=True)
-        ]
-        return network(turned[0] if len(inputs) == 1 else turned)
-
-    return Network(call, None)
-
-
-def one_by_one(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
-    """For a batch of one, with every shape known: right for transformers whose reshapes mix the batch with others."""
-    import onnxsim
-
-    single = onnx.ModelProto()
-    single.CopyFrom(model)
-    for tensor in [*single.graph.input, *single.graph.output]:
-        tensor.type.tensor_type.shape.dim[0].dim_value = 1
-    del single.graph.value_info[:]
-    simplified, _ = onnxsim.simplify(single)
-    return Network(onnx2tf_graph(simplified), 1)
-
-
-WAYS = (any_batch, any_batch_nchw, one_by_one)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
@@ -293,31 +215,12 @@ def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
     return [tf.TensorSpec([batch, *one.shape[1:]], one.dtype, one.name) for one in inputs]
 
 
-def build(
-    way: Callable[[onnx.ModelProto, tuple[Tensor, ...]], Network],
-    model: onnx.ModelProto,
-    inputs: tuple[Tensor, ...],
-    outputs: tuple[Tensor, ...],
-    out: Path,
-) -> int | None:
-    """One way's SavedModel; → the only batch size its graph takes. What it left in memory is given back."""
-    try:
-        network = way(model, inputs)
-        memory.release()
-        save(network, inputs, outputs, out)
-        return network.batch
-    finally:
-        memory.release()
-
-
-def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
+def save(network: by_onnx2tf.Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
     """A SavedModel with `serving_default`, for any batch size and with the checkpoint's names.
 
     Where the network takes single samples only, they are mapped, and the signature `single` has the graph itself.
     """
-    frozen = freeze(
-        lambda *values: network.call(values[0] if len(values) == 1 else list(values)), specs(inputs, network.batch)
-    )
+    frozen = freeze(network.call, specs(inputs, network.batch))
     memory.release()
     direct = by_name(frozen, [tensor.name for tensor in outputs])
 
@@ -331,17 +234,29 @@ def save(network: Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ..
         return found
 
     module = tf.Module()
-    module.serve = tf.function(mapped if network.batch else direct, input_signature=specs(inputs))
+    module.serve = tf.function(mapped if network.batch else direct, autograph=False, input_signature=specs(inputs))
     signatures = {SERVING: module.serve.get_concrete_function()}
     if network.batch:
-        module.single = tf.function(direct, input_signature=specs(inputs, network.batch))
+        module.single = tf.function(direct, autograph=False, input_signature=specs(inputs, network.batch))
         signatures[SINGLE] = module.single.get_concrete_function()
     tf.saved_model.save(module, str(out), signatures=signatures)
 
 
-def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Tensor, ...]) -> dict[str, layers.Twin]:
-    """TensorFlow's name of each ONNX tensor: it has the same values on one sample."""
-    model = onnx.load(source)
+def transposes(folder: Path) -> int:
+    """How many transpositions the graph holds."""
+    operators = load_graph(folder).function.graph.get_operations()
+    return sum(operator.type == "Transpose" for operator in operators)
+
+
+def _ends(case: Case, known: dict[str, layers.Place]) -> dict[str, layers.Twin]:
+    """The outputs, by the names that TFLite has for them."""
+    names = [tensor.name for tensor in case.outputs if tensor.name in known]
+    return {name: layers.Twin(name, None, known[name].module) for name in names}
+
+
+def find_layers(case: Case, folder: Path, opened: Checkpoint) -> dict[str, layers.Twin]:
+    """TensorFlow's name of each ONNX tensor of a graph that does not say it: it has the same values on one sample."""
+    model = onnx.load(case.path)
     known = layers.of_onnx(model)
     names = {name for name in known if name not in {one.name for one in model.graph.output}}
     kinds = {
@@ -356,12 +271,11 @@ def find_layers(source: Path, folder: Path, opened: Checkpoint, inputs: tuple[Te
     graph = load_graph(folder)
     given = {
         tensor.name: np.moveaxis(one[tensor.name], 1, 3) if tensor.layout == "NHWC" else one[tensor.name]
-        for tensor in inputs
+        for tensor in case.inputs
     }
     values = inner(graph)([given[spec.name] for spec in graph.inputs])
     found = layers.matched(known, reference, {layers.canonical(name): value for name, value in values.items()})
-    ends = {name: layers.Twin(name, False, known[name].module) for name in graph.outputs if name in known}
-    return found | ends  # what TFLite calls them
+    return found | _ends(case, known)
 
 
 def golden_inputs(opened: Checkpoint) -> Arrays:
@@ -371,10 +285,13 @@ def golden_inputs(opened: Checkpoint) -> Arrays:
 
 
 def in_batches(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Arrays:
-    """A function of some samples, for all of them."""
+    """A function of some samples, for all of them: of each size of a batch once, then of the greatest."""
     count = len(next(iter(arrays.values())))
+    starts = [0, *np.cumsum(BATCHES).tolist()]
+    starts = [*starts, *range(starts[-1] + BATCHES[-1], count, BATCHES[-1])]
+    bounds = [start for start in starts if start < count] + [count]
     parts = [
-        call({name: value[start : start + BATCH] for name, value in arrays.items()}) for start in range(0, count, BATCH)
+        call({name: value[start:end] for name, value in arrays.items()}) for start, end in itertools.pairwise(bounds)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -384,6 +301,11 @@ def run_onnx(path: Path, arrays: Arrays) -> Arrays:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return in_batches(lambda some: dict(zip(names, session.run(names, some), strict=True)), arrays)
+
+
+def least(case: Case, folder: Path) -> float:
+    """The least SQNR against ONNX of what is on disk, in dB."""
+    return check.least(run(folder, case.golden, case.inputs, case.outputs), case.reference)
 
 
 def run(folder: Path, arrays: Arrays, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Arrays:

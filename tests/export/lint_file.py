@@ -12,7 +12,7 @@ from export.layers import Twin
 
 def look(path: str, modules: dict[str, str]) -> dict[str, Any]:
     """What a manifest would keep, and the findings. modules: of TensorFlow's tensors, by name."""
-    known = {name: Twin("", False, module) for name, module in modules.items()}
+    known = {name: Twin("", None, module) for name, module in modules.items()}
     seen = tflite_lint.lint(flatbuffer_utils.read_model(path), Path(path), known)
     return tflite_lint.record(seen) | {"findings": seen.findings}
 

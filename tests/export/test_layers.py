@@ -73,9 +73,9 @@ def test_tensors_are_matched_by_value_images_in_either_layout() -> None:
         "e": image,
     }
     assert layers.matched(known, reference, values) == {
-        "a": Twin("conv", True, "conv"),
-        "b": Twin("fc", False, "fc"),
-        "e": Twin("conv", False, "conv"),
+        "a": Twin("conv", (0, 3, 1, 2), "conv"),
+        "b": Twin("fc", None, "fc"),
+        "e": Twin("conv", None, "conv"),
     }
 
 
@@ -91,7 +91,11 @@ def test_a_path_means_all_within_it_and_an_unknown_one_says_the_nearest() -> Non
 
 
 def test_what_no_module_returns_belongs_to_the_next_that_one_does() -> None:
-    known = {"sigmoid": Twin("a", True, "act"), "out": Twin("b", False, "fc"), "relu": Twin("c", False, "the model")}
+    known = {
+        "sigmoid": Twin("a", (0, 3, 1, 2), "act"),
+        "out": Twin("b", None, "fc"),
+        "relu": Twin("c", None, "the model"),
+    }
     assert layers.spread(["x/pad", "sigmoid", "mul", "matmul;relu;out", "relu", "rest"], known) == {
         "x/pad": "act",
         "sigmoid": "act",
@@ -108,5 +112,5 @@ def test_manifests_say_where_the_layers_are(released: Path) -> None:
     assert {"conv1", "conv2", "fc1", "fc2", "normalisation"} <= {one.module for one in first.values()}
     returned = {name for name, one in first.items() if one.call is not None and one.module != layers.NORMALISATION}
     assert {one.tensor for one in second.values()} >= returned  # what normalises is one with what follows here
-    assert second["logits"] == Twin("logits", False, "fc2")
+    assert second["logits"] == Twin("logits", None, "fc2")
     assert layers.modules(run.artifact("onnx/float32").details) == {one.module for one in first.values()}

@@ -56,7 +56,7 @@ def test_layers_are_ranked_by_the_noise_that_comes_in() -> None:
     noise = {"a": 0.01, "b": 0.1, "c": 0.1, "bn": 0.3}
     said = [{"tensor": name, "operator": "Conv", "scale": 0.05} for name in noise]
     arrays = {str(index): np.ones((1, 8)) + value for index, value in enumerate(noise.values())}
-    found = localise.compare(said, arrays, {name: Twin(name, False, "") for name in noise}, network(*noise))
+    found = localise.compare(said, arrays, {name: Twin(name, None, "") for name in noise}, network(*noise))
     assert [one.module for one in wording.ranked(found)] == ["bn", "b", "a", "c"]
     assert found[1].sqnr_db == pytest.approx(20)
     assert found[1].steps == pytest.approx(2)
@@ -65,7 +65,7 @@ def test_layers_are_ranked_by_the_noise_that_comes_in() -> None:
 
 def test_a_layer_names_all_modules_since_the_one_before() -> None:
     said = [{"tensor": "t", "operator": "Conv", "scale": None}]
-    names = {"t": Twin("block", False, "")}
+    names = {"t": Twin("block", None, "")}
     (found,) = localise.compare(said, {"0": np.ones((1, 8))}, names, network("conv", "bn", "block"))
     assert (found.module, found.modules) == ("bn", ["conv", "bn"])
 

@@ -191,7 +191,7 @@ def _checked(node: Node, value: Value | None, kind: Expected) -> Value | None:
         raise node.refused(f"its output has {value.rank} axes, ONNX's inference says {len(kind.shape)}")
     physical: list[int | None] = [None] * value.rank
     for axis, size in zip(value.stored, kind.shape, strict=True):
-        physical[axis] = size
+        physical[axis] = size if value.tensor.shape[axis] is None else None
     value.tensor.set_shape(physical)
     return value
 

@@ -1,0 +1,92 @@
+"""ONNX's elementwise operators with one constant per channel as a depthwise 1×1 convolution.
+
+    merge(model, {"image": 4})             # the normalisation of the model's inputs: mean and deviation
+
+In integers a convolution has a range for each channel and a bias of 32 bits, where a difference and a quotient have
+one range for all, and cannot be prepared at all in 16 bits.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Array = np.ndarray[Any, Any]
+
+
+def merge(model: onnx.ModelProto, ranks: Mapping[str, int]) -> None:
+    """Rewrite every such operator on tensors of rank 4; one after the other become one.
+
+    ranks: of the tensors that may be rewritten, and of what comes of them where that is to be rewritten, too.
+    """
+    graph = model.graph
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(one.name for one in graph.output)
+    nodes: list[onnx.NodeProto] = []
+    affines: dict[str, Affine] = {}
+    for node in graph.node:
+        affine = per_channel(node, constants, {**ranks, **dict.fromkeys(affines, 4)})
+        if affine is None:
+            nodes.append(node)
+            continue
+        before = affines.get(affine.tensor)
+        if before and uses[affine.tensor] == 1:  # mean and deviation: one convolution instead of two
+            nodes = [one for one in nodes if one.output[0] != affine.tensor]
+            affine = Affine(before.tensor, before.scale * affine.scale, before.shift * affine.scale + affine.shift)
+        affines[node.output[0]] = affine
+        nodes.append(_depthwise(affine, node, graph))
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """scale · tensor + shift, per channel of a rank-4 tensor."""
+
+    tensor: str
+    scale: Array
+    """(C,)."""
+    shift: Array
+    """(C,)."""
+
+
+def _depthwise(affine: Affine, node: onnx.NodeProto, graph: onnx.GraphProto) -> onnx.NodeProto:
+    weight, bias = f"{node.output[0]}.scale", f"{node.output[0]}.shift"
+    graph.initializer.append(numpy_helper.from_array(affine.scale.reshape(-1, 1, 1, 1), weight))
+    graph.initializer.append(numpy_helper.from_array(affine.shift, bias))
+    made = helper.make_node(
+        "Conv",
+        [affine.tensor, weight, bias],
+        list(node.output),
+        node.name,
+        group=len(affine.scale),
+        kernel_shape=[1, 1],
+    )
+    made.metadata_props.extend(node.metadata_props)
+    return made
+
+
+def per_channel(node: onnx.NodeProto, constants: dict[str, Array], ranks: dict[str, int]) -> Affine | None:
+    """What an elementwise operator does with one constant per channel; None for every other operator."""
+    if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
+        return None
+    first, second = node.input
+    flipped = first in constants
+    if flipped and node.op_type in {"Sub", "Div"}:
+        return None
+    name, constant = (second, constants[first]) if flipped else (first, constants.get(second))
+    if constant is None or ranks.get(name) != 4 or constant.dtype != np.float32 or constant.ndim not in {3, 4}:
+        return None
+    channels = constant.size
+    if channels == 1 or constant.shape[-3:] != (channels, 1, 1):
+        return None
+    value, one, zero = constant.ravel(), np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    scale, shift = {"Add": (one, value), "Sub": (one, -value), "Mul": (value, zero), "Div": (one / value, zero)}[
+        node.op_type
+    ]
+    return Affine(name, scale, shift)
