@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks.zoo import modules
 from benchmarks.zoo.checkpoints import bear_signal, configuration
-from benchmarks.zoo.measure import reasons, unwanted
+from benchmarks.zoo.measure import measure, reasons, unwanted
 from benchmarks.zoo.networks import NETWORKS, Network, named
 from benchmarks.zoo.row import RUNTIMES, Row, judged, read, write
 from benchmarks.zoo.table import render, status
@@ -107,6 +107,12 @@ def test_a_row_with_anything_missing_is_not_green(tmp_path: Path) -> None:
     assert judged(unmade).problems == ("tflite: was not made",)
     by_image = Row(**{**GREEN.__dict__, "way": "one_by_one"})
     assert status(judged(by_image)) == "saved_model: a batch is computed image by image"
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_made_is_a_row_that_says_why(tmp_path: Path) -> None:
+    row = measure(Network("resnet19", "resnet19"), tmp_path)
+    assert row.problems[0].startswith("checkpoint: ") and "resnet19" in row.problems[0]
 
 
 def test_why_a_target_is_missing_is_read_from_what_export_prints() -> None:
