@@ -1,0 +1,119 @@
+"""A checkpoint of a network with random weights that bear a signal: what the exporters and runtimes are tried on.
+
+    checkpoint = make(network, Path("runs/zoo-resnet18"))
+
+No training: batch normalisation's statistics are estimated on batches of the digits, parts that start as good as
+switched off (the last normalisation of a residual branch, layer scales, a head of zeros) are switched on, and the head
+is scaled so that the logits of different images differ by about one. A network that gives the same for every image
+proves nothing about its conversion.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.zoo.networks import Network, named
+from pipeline import checkpoint, data, models, tasks, train
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig, to_toml
+from pipeline.golden import Golden, to_numpy
+
+BATCHES, BATCH = 4, 32
+"""Of training images, for the statistics."""
+GOLDEN = 32
+LAYERS = (nn.Linear, nn.Conv2d)
+"""What may be a head."""
+OFF = 1e-3
+"""A scale that is nowhere greater starts as good as switched off."""
+
+
+def configuration(network: Network) -> Config:
+    """The settled config of a run on digits in the network's size."""
+    return train.settle(
+        Config(
+            data=DataConfig(image_size=network.size, golden=GOLDEN, calibration=GOLDEN),
+            model=ModelConfig(name=network.model, options=dict(network.options)),
+            train=TrainConfig(epochs=1),
+        )
+    )
+
+
+def make(network: Network, run: Path) -> Checkpoint:
+    """Write `run/checkpoint`. Raises BadInput where the network cannot be built or gives no signal."""
+    config = configuration(network)
+    train.make_repeatable(config.train.seed)
+    task, images = tasks.load(config.task), data.load(config)
+    model = models.build(config, len(images.labels))
+    bear_signal(model, images.train.stack(range(BATCHES * BATCH))[0], len(images.labels))
+    golden = Golden(images, config, task)
+    inputs, outputs = golden.tensors(model)
+    record = {
+        "task": config.task,
+        "labels": images.labels,
+        "inputs": checkpoint.tensors_to(inputs),
+        "outputs": checkpoint.tensors_to(outputs),
+        "preparation": images.preparation.record(),
+        "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
+        "metrics": {},
+        "environment": train.environment(torch.device("cpu"), config.train.seed),
+        "progress": {"epoch": 0, "step": 0, "epochs": 0, "finished": True},
+    }
+    arrays = {checkpoint.WEIGHTS: to_numpy(model.state_dict()), **golden.record(model)}
+    return Checkpoint.write(run / "checkpoint", record, to_toml(config), arrays)
+
+
+def bear_signal(model: nn.Module, images: torch.Tensor, classes: int) -> None:
+    """Make a model with random weights (in place, left in eval mode) answer differently to different images.
+
+    images: (N, 3, H, W) float32 in [0, 1].
+    """
+    heads = [module for module in model.modules() if isinstance(module, LAYERS) and _outputs(module) == classes]
+    with torch.no_grad():
+        _switch_on(model, heads)
+        _estimate_statistics(model, images)
+        logits = model.eval()(images)  # (N, K)
+        gain = 1 / logits.std(dim=0).mean().clamp(min=1e-6)
+        rectified = float(logits.min()) >= 0  # squeezenet's end with a ReLU: a bias below it would silence them
+        for head in heads:
+            head.weight *= gain
+            if head.bias is not None:
+                head.bias.copy_((head.bias - (0 if rectified else logits.mean(dim=0))) * gain)
+
+
+def _outputs(module: nn.Linear | nn.Conv2d) -> int:
+    """How many values it gives; a convolution, of one place."""
+    return module.out_features if isinstance(module, nn.Linear) else module.out_channels
+
+
+def _switch_on(model: nn.Module, heads: list[nn.Linear | nn.Conv2d]) -> None:
+    for head in heads:
+        if float(head.weight.abs().max()) < OFF:
+            nn.init.normal_(head.weight, std=0.02)
+    biases = {id(module.bias) for module in model.modules() if getattr(module, "bias", None) is not None}
+    for name, parameter in model.named_parameters():
+        scale = id(parameter) not in biases and not name.endswith("bias")
+        if scale and parameter.is_floating_point() and float(parameter.abs().max()) < OFF:
+            if max(parameter.shape, default=1) == parameter.numel():  # one axis: a scale of channels
+                parameter.fill_(0.3)
+            else:
+                nn.init.normal_(parameter, std=0.02)
+
+
+def _estimate_statistics(model: nn.Module, images: torch.Tensor) -> None:
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average of the batches
+    model.train()
+    for batch in images.split(BATCH):
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+if __name__ == "__main__":
+    name, folder = sys.argv[1:]
+    make(named(name)[0], Path(folder))

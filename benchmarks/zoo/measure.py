@@ -1,0 +1,169 @@
+"""One network through the project's own commands, each a process of its own; nothing that fails ends the zoo.
+
+    row = measure(network, Path("runs/zoo"))
+
+In the work folder lie `runs/NAME`, an ordinary run, and `logs/NAME`, what the commands printed.
+"""
+
+import hashlib
+import re
+import shutil
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.export import said_last, watched
+from benchmarks.zoo import checkpoints, modules, networks, transposes
+from benchmarks.zoo.networks import Network
+from benchmarks.zoo.row import RUNTIMES, TARGETS, Row, judged
+from export import check, toolchain
+from export.artifact import Run
+from export.toolchain import WorkerFailed
+from pipeline.checkpoint import Checkpoint
+from validate import report, runner
+from validate.report import Result
+
+PRECISION = "float32"
+PACKAGES = ("torch", "torchvision", "timm", "onnx", "onnxruntime")
+LIMIT_S = 300.0
+"""Seconds for counting operators."""
+
+
+def measure(network: Network, work: Path) -> Row:
+    """Checkpoint, export, validation; the row says how far it came."""
+    run, logs = work / "runs" / network.name, work / "logs" / network.name
+    row = Row(network.name, network.source, network.size, versions={name: version(name) for name in PACKAGES})
+    if problem := checkpointed(network, run, work, logs):
+        return replace(row, problems=(f"checkpoint: {problem}",))
+    opened = Run(run, Checkpoint.open(run / "checkpoint"))
+    return judged(compared(exported(described(row, opened), opened, work, logs), opened, work, logs))
+
+
+def checkpointed(network: Network, run: Path, work: Path, logs: Path) -> str:
+    """Make the checkpoint, unless the same code made the one that is there; why it failed, else nothing.
+
+    A network that is tried again has its ONNX file already, which takes the longest.
+    """
+    note, code = run / "made_by", made_by()
+    if note.exists() and note.read_text() == code:
+        return ""
+    shutil.rmtree(run, ignore_errors=True)
+    maker = [sys.executable, "-m", "benchmarks.zoo.checkpoints", network.name, str(run.absolute())]
+    problem = failed(maker, work, logs / "checkpoint.log")
+    if not problem:
+        note.write_text(code)
+    return problem
+
+
+def made_by() -> str:
+    """Changes when a checkpoint of the zoo would be another: sha256 of its code and of the packages' versions."""
+    files = [Path(module.__file__ or "") for module in (checkpoints, modules, networks)]
+    packages = "".join(version(name) for name in PACKAGES)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + packages.encode()).hexdigest()
+
+
+def failed(command: list[str], work: Path, log: Path) -> str:
+    """Run a command in the work folder; what it printed last if it failed, else nothing."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _, _, status = watched(command, log, work)
+    return "" if status == 0 else said_last(log) or f"exit status {status}"
+
+
+def anywhere(*words: str) -> list[str]:
+    """The command of the environment this runs in."""
+    return [sys.executable, "-m", "anywhere", *words]
+
+
+def described(row: Row, run: Run) -> Row:
+    """With what the checkpoint says: its parameters, and what float32 itself loses."""
+    golden = run.checkpoint.golden()
+    (output,) = run.checkpoint.outputs
+    floor = check.sqnr(golden[f"output.{output.name}"], golden[f"oracle.{output.name}"])
+    parameters = sum(parameter.numel() for parameter in run.checkpoint.model().parameters())
+    return replace(row, parameters=parameters, floor_db=check.rounded(floor))
+
+
+def exported(row: Row, run: Run, work: Path, logs: Path) -> Row:
+    """With seconds, way and transposes by the manifests, and why a target is missing."""
+    log = logs / "export.log"
+    command = anywhere("export", run.name, "--to", ",".join(TARGETS), "--precision", PRECISION, "--jobs", "1")
+    problem = failed(command, work, log)
+    seconds, way, turns = {}, "", None
+    for target in TARGETS:
+        if run.place(f"{target}/{PRECISION}").exists():
+            artifact = run.artifact(f"{target}/{PRECISION}")
+            seconds[target] = artifact.seconds
+            if target == "saved_model":
+                way, turns = str(artifact.details["way"]), counted(artifact.path, logs / "transposes.log")
+    missing = [target for target in TARGETS if target not in seconds]
+    problems = reasons(log.read_text(errors="replace"), missing)
+    if missing and not problems:
+        problems = (f"export: {problem}",)
+    return replace(row, seconds=seconds, way=way, transposes=turns, problems=problems)
+
+
+def reasons(printed: str, missing: list[str]) -> tuple[str, ...]:
+    """Why these targets were not made, from what `anywhere export` printed."""
+    found = []
+    for target in missing:
+        pattern = rf"^{target}/{PRECISION}: (.+?)(?: Log: \S+)?$"
+        found += [f"{target}: {reason}" for reason in re.findall(pattern, printed, re.MULTILINE)[:1]]
+    return tuple(found)
+
+
+def counted(folder: Path, log: Path) -> int | None:
+    """Transposes of a SavedModel; None where it cannot be read."""
+    chain = toolchain.find()["tensorflow"]
+    try:
+        with chain.start(log) as worker:
+            arguments = {"folder": str(folder.absolute())}
+            return int(worker.call(Path(transposes.__file__), "count", arguments, log, LIMIT_S).value)
+    except WorkerFailed:
+        return None
+
+
+def compared(row: Row, run: Run, work: Path, logs: Path) -> Row:
+    """With SQNR and version of every runtime by validate's report, and why one did not pass."""
+    if set(row.seconds) <= {"onnx"}:
+        return row
+    path = run.folder / "report" / "report.json"
+    path.unlink(missing_ok=True)
+    others = [word for name in unwanted() for word in ("--leave-out", name)]
+    problem = failed(anywhere("validate", run.name, "--threads", "1", *others), work, logs / "validate.log")
+    if not path.exists():
+        return replace(row, problems=(*row.problems, f"validate: {problem}"))
+    results = {f"{one.target} in {one.where}": one for one in report.read(path).results}
+    wanted = {name: results[name] for name in RUNTIMES if name in results}
+    return replace(
+        row,
+        sqnr_db={name: least(result) for name, result in wanted.items()},
+        versions={**row.versions, **{name: one.runtime_version or "" for name, one in wanted.items()}},
+        problems=(*row.problems, *wrong(wanted, row)),
+    )
+
+
+def wrong(results: dict[str, Result], row: Row) -> tuple[str, ...]:
+    """Why rows of validate did not pass, but for those whose artifact is not there, which export's reason says."""
+    return tuple(
+        f"{name}: {one.reason or one.status}"
+        for name, one in results.items()
+        if one.status != "pass" and one.target in row.seconds
+    )
+
+
+def least(result: Result) -> float | None:
+    """The SQNR of the worst output; None where one has none."""
+    ratios = [output.sqnr_db for output in result.outputs]
+    numbers = [ratio for ratio in ratios if ratio is not None]
+    return min(numbers) if numbers and len(numbers) == len(ratios) else None
+
+
+def unwanted() -> list[str]:
+    """Every row of validate that the table has no column for: "tfjs/* in node cpu"."""
+    return [
+        f"{one.target}/* in {place}"
+        for one in runner.find()
+        for backend in one.backends
+        if f"{one.target} in {(place := f'{one.runtime} {backend}'.rstrip())}" not in RUNTIMES
+    ]
