@@ -12,7 +12,8 @@ from pathlib import Path
 TARGETS = ("onnx", "saved_model", "tflite", "tfjs")
 """What is exported, each from the one before it, or from the SavedModel."""
 RUNTIMES = {
-    "saved_model in tensorflow": "TensorFlow",
+    "saved_model in tensorflow onednn": "TensorFlow oneDNN",
+    "saved_model in tensorflow plain": "TensorFlow plain",
     "tflite in litert xnnpack": "LiteRT XNNPACK",
     "tflite in litert builtin": "LiteRT builtin",
     "tflite in tflite_runtime": "tflite_runtime",
