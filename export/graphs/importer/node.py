@@ -54,6 +54,8 @@ class Node:
     module: str
     """The PyTorch module it comes from; empty: the exporter did not say."""
     attributes: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    """Names of the tensors it takes."""
     outputs: tuple[Expected, ...]
     wanted: tuple[bool, ...]
     """Of each output whether anything reads it."""
@@ -98,7 +100,8 @@ class Node:
         """The size of a logical axis. Raises Refused where only the running model knows it."""
         size = value.shape[axis]
         if size is None:
-            raise self.refused(f"{what or f'axis {axis} of its input'} is dynamic. Give it one size: it is built in")
+            where = what or f"axis {axis % value.rank} of {', '.join(name for name in self.inputs if name)}"
+            raise self.refused(f"{where} is dynamic. Export the model with one size there: it is built in")
         return size
 
     def axes(self, value: Value | None, name: str = "axes") -> list[int] | None:
@@ -116,6 +119,7 @@ def read(node: onnx.NodeProto, opset: int, kinds: Mapping[str, Expected], **rest
         name=node.name,
         opset=opset,
         module=module_of(node),
+        inputs=tuple(node.input),
         attributes={one.name: _attribute(one) for one in node.attribute},
         outputs=tuple(kinds.get(name, unknown) for name in node.output),
         **rest,

@@ -65,7 +65,8 @@ def judged(folder: Path) -> tuple[str, str]:
     if strange or len(names) != len(inputs):
         return "refused", f"its data are {', '.join(sorted(strange)) or 'optional'}"
     refusals = []
-    for fed in ({*names[:1]}, set(names)):
+    ways = [{*names[:1]}] + ([set(names)] if len(names) > 1 else [])
+    for fed in ways:
         try:
             actual = _given(model, dict(zip(names, inputs, strict=True)), fed)
         except Refused as error:
@@ -76,7 +77,7 @@ def judged(folder: Path) -> tuple[str, str]:
         said = _compared([actual[one.name] for one in model.graph.output], outputs)
         if said:
             return "wrong", said
-    return ("refused", refusals[0]) if len(refusals) == 2 else ("right", "")
+    return ("refused", refusals[0]) if len(refusals) == len(ways) else ("right", "")
 
 
 def _sorted(folder: Path, kind: str) -> list[Path]:
