@@ -181,7 +181,10 @@ def _is(limit: Any, number: float) -> bool:
 
 @since(1)
 def Softmax(node: Node, value: Value) -> Value:
-    """Along one axis; before opset 13 along it and all behind it."""
+    """Along one axis; before opset 13 along it and all behind it. Of float16, summed in float32."""
+    if value.dtype == tf.float16:
+        wide = Softmax(node, value.over(lambda tensor: tf.cast(tensor, tf.float32)))
+        return wide.over(lambda tensor: tf.cast(tensor, tf.float16))
     axes = _axes(node, value)
     if _innermost(value, axes):
         return value.over(tf.nn.softmax)
