@@ -25,6 +25,7 @@ from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
 from export import check, layers, memory, repair
+from pipeline.checkpoint import fingerprints
 
 JUDGED = 16
 """Calibration samples that quantizers are judged on: the plain kernels of 16 bits take a second for one (resnet18)."""
@@ -34,6 +35,10 @@ SANE_SCALE = 1e20
 """A quantization step beyond this is an infinity in disguise, such as the padding of a maximum."""
 
 
+KEPT = 8
+"""Measurements that are kept."""
+MEASURED: dict[Any, dict[str, Any]] = {}
+"""Of a model and samples → the range of every tensor."""
 OPTIMIZED = {"optimizations": [tf.lite.Optimize.DEFAULT]}
 
 
@@ -123,11 +128,30 @@ class Ranges:
         """unseen: samples that attempts are measured on; those that set the ranges never overrun them."""
         self.model, self.unseen = exact(source), unseen or calibration
         self.recipe = WHOLE_INTEGER[precision].recipe()
-        made = quantizer.Quantizer(self.model, self.recipe)
-        ranges = Calibrator(self.model, num_threads=1, qsv_update_func=min_max_update)
-        ranges.calibrate({SIGNATURE: list(rows(calibration))}, made._recipe_manager)  # it counts them first
-        self.found = ranges.get_model_qsvs()
+        self.found = self._measured(calibration)
         self.source = source
+
+    def _measured(self, calibration: Arrays) -> dict[str, Any]:
+        """Tensor → least and greatest value; measured half by half, for the halves are asked for, too.
+
+        The precisions have the same: they are of the float32 model.
+        """
+        if self._key(calibration) not in MEASURED and len(next(iter(calibration.values()))) > 1:
+            first, second = (self._calibrated(half) for half in repair.divided(calibration))
+            _remember(self._key(calibration), {name: min_max_update(first[name], second[name]) for name in first})
+        return self._calibrated(calibration)
+
+    def _calibrated(self, samples: Arrays) -> dict[str, Any]:
+        key = self._key(samples)
+        if key not in MEASURED:
+            made = quantizer.Quantizer(self.model, self.recipe)
+            ranges = Calibrator(self.model, num_threads=1, qsv_update_func=min_max_update)
+            ranges.calibrate({SIGNATURE: list(rows(samples))}, made._recipe_manager)  # it counts them first
+            _remember(key, ranges.get_model_qsvs())
+        return MEASURED[key]
+
+    def _key(self, samples: Arrays) -> Any:
+        return hash(self.model), *(fingerprints([values])[0] for values in samples.values())
 
     @cached_property
     def places(self) -> dict[str, str]:
@@ -185,6 +209,12 @@ class Ranges:
         """With these modules in float32."""
         model, some = self.quantize(kept), self.some(repair.SAMPLES)
         return repair.score(run(model, some), run(self.model, some), len(model))
+
+
+def _remember(key: Any, ranges: dict[str, Any]) -> None:
+    while len(MEASURED) >= KEPT:
+        MEASURED.pop(next(iter(MEASURED)))
+    MEASURED[key] = ranges
 
 
 def partly(
