@@ -1,0 +1,1 @@
+"""Graphs in hand, one world a file or folder: what targets share."""
