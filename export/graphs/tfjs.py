@@ -20,7 +20,7 @@ KERNELS = Path(__file__).with_name("tfjs_kernels.json")
 """What is known to be wrong or refused: a list of {operators, condition, backends, cases, mended}."""
 BACKENDS = ("cpu", "wasm", "webgl", "webgpu")
 MANY = 5
-"""Axes from which on kernels of WebGL and WebGPU differ from those for fewer."""
+"""Axes from which on some kernels of WebGL and WebGPU are wrong or missing."""
 FUSED_APART = {"Tanh"}
 """Activations that no backend fuses."""
 Tensor = Any
@@ -54,7 +54,8 @@ def mend(graph: Any) -> list[str]:
                 findings.append(finding(operation))
             else:
                 done[operation.name] = value
-    _replace(graph, whole.as_graph_def(), done)
+    if done:
+        _replace(graph, whole.as_graph_def(), done)
     return list(dict.fromkeys(findings))
 
 
@@ -72,26 +73,39 @@ def _replace(graph: Any, whole: Any, done: dict[str, Tensor]) -> None:
 
 def finding(operation: Operation) -> str:
     """What a user has to know of an operator that could not be written otherwise."""
-    for kernel in json.loads(KERNELS.read_text()):
-        if operation.type in kernel["operators"] and kernel.get("least_rank", 0) <= (_rank(operation.inputs[0]) or 0):
-            bad = ", ".join(f"{what} on {backend}" for backend, what in kernel["backends"].items())
-            right = [one for one in BACKENDS if one not in kernel["backends"]]
-            advice = f"use {' or '.join(right)}" if right else "no backend computes it"
-            return f"{operation.type} ({kernel['condition']}) is {bad}: {advice}"
-    raise AssertionError(f"{operation.type} is not in {KERNELS.name}")
+    kernel = next(one for one in _kernels() if operation.type in one["operators"] and _about(one, operation))
+    bad = " and ".join(f"{what} on {backend}" for backend, what in kernel["backends"].items())
+    others = [one for one in BACKENDS if one not in kernel["backends"]]
+    advice = f"use {' or '.join(others)}" if others else "no backend computes it"
+    return f"{operation.type} ({kernel['condition']}) is {bad}: {advice}"
+
+
+def _kernels() -> list[dict[str, Any]]:
+    """The list, what is about many axes first."""
+    return sorted(json.loads(KERNELS.read_text()), key=lambda kernel: -kernel.get("least_rank", 0))
+
+
+def _about(kernel: dict[str, Any], operation: Operation) -> bool:
+    ranks = [_rank(one) or 0 for one in operation.inputs]
+    return max(ranks, default=0) >= int(kernel.get("least_rank", 0))
 
 
 def split_convolutions(graph: Any) -> None:
     """Fused activations that no backend has, and strides together with dilations, as operators of their own."""
-    shapes = _shapes(graph)
     for node in list(graph.node):
         if node.op in {"_FusedConv2D", "_FusedMatMul"}:
             _unfuse(graph, node)
-    for node in list(graph.node):
-        if node.op in {"Conv2D", "_FusedConv2D"}:
-            steps, rates = list(node.attr["strides"].list.i)[1:3], list(node.attr["dilations"].list.i or [1] * 4)[1:3]
-            if max(steps) > 1 and max(rates) > 1:
-                _thin(graph, node, steps, _spread(node, shapes, steps, rates))
+    found = [node for node in graph.node if node.op in {"Conv2D", "_FusedConv2D"} and min(map(max, _pace(node))) > 1]
+    shapes = _shapes(graph) if found else {}
+    for node in found:
+        pads = _spread(node, shapes)
+        if pads is not None:
+            _thin(graph, node, pads)
+
+
+def _pace(node: Any) -> tuple[list[int], list[int]]:
+    """The strides of a convolution and its dilations, down and across."""
+    return list(node.attr["strides"].list.i)[1:3], (list(node.attr["dilations"].list.i) or [1] * 4)[1:3]
 
 
 def _shapes(graph: Any) -> dict[str, list[int | None]]:
@@ -117,7 +131,7 @@ def _unfuse(graph: Any, node: Any) -> None:
     node.attr["T"].type = kind
 
 
-def _spread(node: Any, shapes: dict[str, list[int | None]], steps: list[int], rates: list[int]) -> list[int] | None:
+def _spread(node: Any, shapes: dict[str, list[int | None]]) -> list[int] | None:
     """How a convolution pads with its strides: [0, 0, top, bottom, left, right, 0, 0]; None where that is not known."""
     if node.attr["padding"].s == b"VALID":
         return [0] * 8
@@ -125,7 +139,7 @@ def _spread(node: Any, shapes: dict[str, list[int | None]], steps: list[int], ra
         return list(node.attr["explicit_paddings"].list.i)
     image, kernel = (shapes.get(name.partition(":")[0], [None] * 4) for name in node.input[:2])
     pads = [0, 0]
-    for size, taps, step, rate in zip(image[1:3], kernel[:2], steps, rates, strict=True):
+    for size, taps, step, rate in zip(image[1:3], kernel[:2], *_pace(node), strict=True):
         if size is None or taps is None:
             return None
         total = max((-(-size // step) - 1) * step + (taps - 1) * rate + 1 - size, 0)
@@ -133,10 +147,13 @@ def _spread(node: Any, shapes: dict[str, list[int | None]], steps: list[int], ra
     return [*pads, 0, 0]
 
 
-def _thin(graph: Any, node: Any, steps: list[int], pads: list[int] | None) -> None:
-    """A convolution with strides and dilations, computed everywhere and then thinned out: TF.js does one or the other."""
-    if pads is None:
-        return
+def _strides_and_dilates(operation: Operation) -> bool:
+    return min(map(max, _pace(operation.node_def))) > 1
+
+
+def _thin(graph: Any, node: Any, pads: list[int]) -> None:
+    """A convolution with strides and dilations, computed everywhere and thinned out: TF.js does one or the other."""
+    steps, _ = _pace(node)
     inner = graph.node.add()
     inner.CopyFrom(node)
     inner.name = f"{node.name}/mended/dense"
@@ -214,14 +231,12 @@ def _constant(tensor: Tensor) -> Any:
 
 
 def widened(operation: Operation) -> Tensor:
-    """A product of batches that are of one shape: where both have axes the other repeats, TF.js repeats the wrong ones."""
+    """A product of batches of one shape: TF.js repeats the wrong ones where an axis within is repeated."""
     first, second = operation.inputs
     ranks = max(first.shape.rank, second.shape.rank) - 2
     batches = [_batch(one, ranks) for one in (first, second)]
     target = tf.maximum(*batches)
-    first, second = (
-        tf.broadcast_to(one, tf.concat([target, tf.shape(one)[-2:]], 0)) for one in (first, second)
-    )
+    first, second = (tf.broadcast_to(one, tf.concat([target, tf.shape(one)[-2:]], 0)) for one in (first, second))
     turned = {"adjoint_a": operation.get_attr("adj_x"), "adjoint_b": operation.get_attr("adj_y")}
     return tf.matmul(first, second, **turned)
 
@@ -253,7 +268,7 @@ def one_hot(operation: Operation) -> Tensor | None:
     if _rank(indices) is None or _constant(depth) is None:
         return None
     axis = operation.get_attr("axis") % (indices.shape.rank + 1)
-    places = [int(depth_axis) for depth_axis in np.where(np.arange(indices.shape.rank + 1) == axis, -1, 1)]
+    places = [-1 if at == axis else 1 for at in range(indices.shape.rank + 1)]
     numbers = tf.reshape(tf.range(depth), places)
     return tf.cast(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), numbers), on.dtype) * (on - off) + off
 
@@ -261,9 +276,7 @@ def one_hot(operation: Operation) -> Tensor | None:
 def through_floats(operation: Operation) -> Tensor:
     """Whole numbers and flags as float32, which has each up to 2²⁴."""
     value = operation.inputs[0]
-    others = [one if one.dtype == tf.int32 or one.dtype == tf.int64 else tf.cast(one, tf.float32) for one in operation.inputs[1:]]
-    given = tf.cast(value, tf.float32)
-    found = _IN_FLOATS[operation.type](operation, given, others)
+    found = _IN_FLOATS[operation.type](operation, tf.cast(value, tf.float32), operation.inputs[1:])
     return tf.not_equal(found, 0.0) if value.dtype == tf.bool else tf.cast(found, value.dtype)
 
 
@@ -286,6 +299,18 @@ _IN_FLOATS: dict[str, Callable[..., Tensor]] = {
     "StridedSlice": _thinned,
 }
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+def _reduces_within(operation: Operation) -> bool:
+    """Whether whole numbers or flags are reduced along other axes than the last ones: WebGPU turns them, as floats.
+
+    Sizes multiplied, which may be beyond 2²⁴, are left as they are.
+    """
+    axes, rank = _constant(operation.inputs[1]), _rank(operation.inputs[0])
+    if not _whole(operation) or axes is None or rank is None:
+        return _whole(operation)
+    along = sorted(int(axis) % rank for axis in np.ravel(axes))
+    return along != list(range(rank - len(along), rank))
 
 
 def power(operation: Operation) -> Tensor:
@@ -321,7 +346,7 @@ def along_each_axis(
         after = int(np.prod(sizes[axis + 1 :]))
         parts = change(tf.reshape(value, [-1 if axis else 1, sizes[axis] if axis else -1, after]), how)
         length = parts.shape[1] if axis else -1
-        ends = sizes[1:axis] + [length] + sizes[axis + 1 :] if axis else sizes[1:]
+        ends = [*sizes[1:axis], length, *sizes[axis + 1 :]] if axis else sizes[1:]
         value = tf.reshape(parts, [-1, *ends])
     return value
 
@@ -338,6 +363,15 @@ def padded(operation: Operation) -> Tensor | None:
         return tf.pad(value, [[0, 0], sides, [0, 0]], mode, filled)
 
     return along_each_axis(operation, {axis: pair.tolist() for axis, pair in enumerate(amounts) if pair.any()}, pad)
+
+
+def reversed_(operation: Operation) -> Tensor | None:
+    """Along one axis after the other."""
+    axes = _constant(operation.inputs[1])
+    if axes is None or _rank(operation.inputs[0]) is None:
+        return None
+    turned = dict.fromkeys(sorted(int(axis) % operation.inputs[0].shape.rank for axis in axes))
+    return along_each_axis(operation, turned, lambda value, _: tf.reverse(value, [1]))
 
 
 def stepped(operation: Operation) -> Tensor | None:
@@ -389,6 +423,10 @@ def _floor_of_quotient(operation: Operation) -> Tensor:
     return tf.floor(tf.math.divide(*operation.inputs))
 
 
+def _by_nothing(_: Operation) -> None:
+    return None
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "GatherV2": (Rule(lambda operation: operation.get_attr("batch_dims") > 0, gathered),),
     "EnsureShape": (Rule(_always, _same),),
@@ -401,11 +439,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "SpaceToDepth": (Rule(_always, space_to_depth),),
     "BiasAdd": (Rule(_many_axes, lambda operation: tf.add(*operation.inputs)),),
     "SelectV2": (Rule(_many_axes, selected),),
-    "DivNoNan": (Rule(_many_axes, lambda _: None),),
+    "ReverseV2": (Rule(_many_axes, reversed_),),
+    "DivNoNan": (Rule(_many_axes, _by_nothing),),
+    **dict.fromkeys(["NonMaxSuppressionV3", "NonMaxSuppressionV4"], (Rule(_always, _by_nothing),)),
+    **dict.fromkeys(["Conv2D", "_FusedConv2D"], (Rule(_strides_and_dilates, _by_nothing),)),
     "StridedSlice": (
         Rule(lambda operation: _many_axes(operation) and _steps(operation), stepped),
         Rule(lambda operation: _whole(operation) and _steps(operation), through_floats),
     ),
     **dict.fromkeys(["Pad", "PadV2", "MirrorPad"], (Rule(_many_axes, padded),)),
-    **dict.fromkeys(["Transpose", "Sum", "Prod", "Max", "Min", "All", "Any"], (Rule(_whole, through_floats),)),
+    **dict.fromkeys(["Sum", "Prod", "Max", "Min", "All", "Any"], (Rule(_reduces_within, through_floats),)),
+    "Transpose": (Rule(_whole, through_floats),),
 }

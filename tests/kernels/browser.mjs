@@ -8,7 +8,9 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { GRAPHICS } from "../../validate/chromium.mjs";
 
-const ORIGIN = "http://localhost/"; // WebGPU wants a secure one, and this is; nothing listens there
+// WebGPU wants a secure origin, and localhost is; nothing listens there. What has fewer numbers than 7 is computed in
+// JavaScript, as shapes have to be: WebGPU cannot be asked for the sizes of the next tensor. By default that is a thousand.
+const ADDRESS = "http://localhost/?tfjsflags=WEBGPU_CPU_HANDOFF_SIZE_THRESHOLD:7";
 
 export async function measure({ model, cases, backend, out }) {
   const packages = path.dirname(path.dirname(fileURLToPath(import.meta.resolve("playwright-core/package.json"))));
@@ -30,7 +32,7 @@ export async function measure({ model, cases, backend, out }) {
       if (prefix) return route.fulfill({ path: path.join(places[prefix], name.slice(prefix.length)) });
       return route.fulfill({ contentType: "text/html", body: "<!doctype html>" });
     });
-    await page.goto(ORIGIN);
+    await page.goto(ADDRESS);
     for (const name of ["core", "converter", `backend-${backend}`]) {
       await page.addScriptTag({ url: `/node_modules/@tensorflow/tfjs-${name}/dist/tf-${name}.min.js` });
     }

@@ -28,8 +28,11 @@ LATER = {"FusedDepthwiseConv2dNative"}
 """What TensorFlow does not have: made of the plain operator."""
 
 
-def generate(cases: list[dict[str, Any]], out: str) -> list[dict[str, Any]]:
-    """Write `OUT/plain/model.json` and `OUT/mended/model.json`; → per case its feeds and expected outputs."""
+def generate(cases: list[dict[str, Any]], out: str) -> dict[str, Any]:
+    """Write `OUT/plain/model.json` and `OUT/mended/model.json`.
+
+    → per case its feeds and expected outputs, and what could not be written otherwise.
+    """
     with tf.Graph().as_default() as whole:
         built = [_case(case, index) for index, case in enumerate(cases)]
     told = []
@@ -46,9 +49,9 @@ def generate(cases: list[dict[str, Any]], out: str) -> list[dict[str, Any]]:
     graph = whole.as_graph_def()
     _write(copy.deepcopy(graph), Path(out) / "plain", cases)
     tfjs.straighten(graph)
-    graphs.mend(graph)
+    findings = graphs.mend(graph)
     _write(graph, Path(out) / "mended", cases)
-    return told
+    return {"cases": told, "findings": findings}
 
 
 def _write(graph: Any, folder: Path, cases: Sequence[dict[str, Any]]) -> None:
@@ -77,7 +80,9 @@ def _case(case: dict[str, Any], index: int) -> list[Any]:
         if one["fixed"]:
             tensors.append(tf.constant(value, name=f"k{index}_const{at}"))
         else:
-            tensors.append(tf.compat.v1.placeholder(value.dtype, [None, *value.shape[1:]][: value.ndim], f"k{index}_in{at}"))
+            tensors.append(
+                tf.compat.v1.placeholder(value.dtype, [None, *value.shape[1:]][: value.ndim], f"k{index}_in{at}")
+            )
     operator = UNFUSED[case["op"]] if case["op"] in LATER else case["op"]
     attributes = case["attributes"]
     if case["op"] in LATER:
@@ -96,7 +101,7 @@ def _grouped(inputs: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
 
 
 def spatial_transformer(images: Any, turns: Any) -> Any:
-    """(N, H, W, C) looked at through N affine maps, (N, 2, 3), between its pixels: zeros outside, corners not aligned."""
+    """(N, H, W, C) looked at through N affine maps, (N, 2, 3), between pixels: zeros outside, corners not aligned."""
     count, (height, width) = tf.shape(images)[0], images.shape[1:3]
     across, down = (tf.constant((2 * np.arange(size) + 1) / size - 1, tf.float32) for size in (width, height))
     points = tf.stack([*tf.meshgrid(across, down), tf.ones([height, width])], 2)
@@ -124,7 +129,11 @@ def applied(op: str, inputs: Sequence[Any], attributes: dict[str, Any], name: st
         return [tf.identity(value, name)]
     definition = op_def_registry.get(op)
     names = [argument.name for argument in definition.input_arg]
-    inferred = {one for argument in definition.input_arg for one in (argument.type_attr, argument.number_attr, argument.type_list_attr)}
+    inferred = {
+        one
+        for argument in definition.input_arg
+        for one in (argument.type_attr, argument.number_attr, argument.type_list_attr)
+    }
     words = {
         one.name: attributes[one.name] if one.name in attributes else _default(one)
         for one in definition.attr

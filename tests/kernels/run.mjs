@@ -2,14 +2,14 @@
 
 /** With `tf`, the library with its converter and that backend, and `source`, what loads the model.
 
- → per case {outputs: [{dtype, shape, data}]} or {refused: why}; data in base64. */
+ → per case {outputs: [{dtype, shape, data}]} or {refused: why} or {crashed: why}, which reads or writes
+ what is not its own; data in base64. */
 export async function run(tf, source, cases, backend) {
   let model = await start(tf, source, backend);
   const results = [];
   for (const one of cases) {
-    const { crashed, ...result } = await attempt(tf, model, one);
-    results.push(result);
-    if (crashed) {
+    results.push(await attempt(tf, model, one));
+    if (results.at(-1).crashed) {
       tf.backend().dispose = () => {}; // it would crash again
       model = await start(tf, source, backend);
     }
@@ -25,7 +25,7 @@ async function start(tf, source, backend) {
   const set = await tf.setBackend(backend);
   if (!set || tf.getBackend() !== backend) throw new Error(`tfjs did not start its backend ${backend}`);
   // Small tensors would be computed in JavaScript, as long as they have not been on the GPU: no shader would be seen.
-  if (backend.startsWith("webg")) tf.env().set(`${backend.toUpperCase()}_CPU_FORWARD`, false);
+  if (backend === "webgl") tf.env().set("WEBGL_CPU_FORWARD", false); // of WebGPU see browser.mjs
   return tf.loadGraphModel(source);
 }
 
@@ -41,8 +41,8 @@ async function attempt(tf, model, { feeds, fetches }) {
     tf.dispose([tensors, found]);
     return { outputs };
   } catch (error) {
-    const refused = String(error?.message ?? error).split("\n")[0];
-    return { refused, crashed: error instanceof WebAssembly.RuntimeError }; // whose memory is no longer to be trusted
+    const lost = error instanceof WebAssembly.RuntimeError || error instanceof DOMException; // the memory or the device
+    return { [lost ? "crashed" : "refused"]: String(error?.message ?? error).split("\n")[0] };
   }
 }
 
