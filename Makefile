@@ -15,7 +15,7 @@ COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes
     --no-emit-find-links --custom-compile-command "make lock"
 NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help setup train export validate test quick mutants benchmark zoo lint types format lock readme schema ci clean
+.PHONY: help setup train export validate test quick mutants benchmark zoo kernels lint types format lock readme schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -46,6 +46,9 @@ benchmark: $(READY) ## Time and memory of export, beside the plain chain of conv
 
 zoo: $(READY) ## Networks nobody tuned for, exported and validated: docs/zoo.md; takes hours, goes on where it stopped
 	@$(BIN)/python -m benchmarks.zoo $(ARGS)
+
+kernels: $(READY) ## Every operator on every backend of TensorFlow.js; docs/kernels.md
+	@$(BIN)/python -m tests.kernels $(ARGS)
 
 lint: $(READY) ## Check style
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -65,7 +65,7 @@ class Conversion:
 
 def code(file: Path) -> list[Path]:
     """What decides what a target makes: its file, what that imports of the project at any depth, and the lists here."""
-    found, waiting = set(FOLDER.parent.glob("*.txt")), [file]
+    found, waiting = {*FOLDER.parent.glob("*.txt"), *FOLDER.parent.glob("graphs/*.json")}, [file]
     while waiting:
         current = waiting.pop()
         if current not in found:

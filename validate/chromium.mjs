@@ -28,7 +28,7 @@ const FLAGS = [
   "--remote-debugging-port=0",
 ];
 // What draws is SwiftShader everywhere, on a machine with a GPU, too: the same numbers, and no driver to crash.
-const GRAPHICS = {
+export const GRAPHICS = {
   webgl: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
   webgpu: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"],
 };

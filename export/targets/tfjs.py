@@ -19,6 +19,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
 from export import memory
+from export.graphs.tfjs import mend
 from export.operators import inexpressible, modules
 from pipeline.checkpoint import Checkpoint, Tensor
 
@@ -67,6 +68,8 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     graph = optimised(loaded.function)
     memory.release()
     straighten(graph)
+    findings = mend(graph)
+    graph = needed(graph, loaded.function)
     check_operators(graph, Path(source))
     weights = take_weights(graph)
     manifest = write_weights(weights, precision, Path(out))
@@ -92,6 +95,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     (Path(out) / ENTRY).write_text(json.dumps(model))
     return {
         "entry": ENTRY,
+        "findings": findings,
         "inputs": [asdict(tensor) for tensor in inputs],
         "outputs": [asdict(tensor) for tensor in outputs],
     }
@@ -317,6 +321,12 @@ def _constant(graph: Any, name: str, value: Array) -> None:
     node = graph.node.add(name=name, op="Const")
     node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+
+
+def needed(graph: Any, frozen: Any) -> Any:
+    """The graph without what no output needs. Inputs stay."""
+    names = {tensor.op.name for tensor in [*frozen.inputs, *frozen.outputs]}
+    return tf.compat.v1.graph_util.extract_sub_graph(graph, sorted(names))
 
 
 def check_operators(graph: Any, source: Path) -> None:

@@ -39,6 +39,7 @@ def test_what_decides_an_artifact_is_all_that_its_target_imports_of_the_project(
     target = find()["tflite"]
     names = {file.name for file in code(target.file)}
     assert {"tflite.py", "tflite_integers.py", "repair.py", "checkpoint.py", "tfjs_operators.txt"} <= names
+    assert {"tfjs_kernels.json"} <= {file.name for file in code(find()["tfjs"].file)}
     assert not names & {"onnx.py", "convert.py", "numpy.py", "train.py"}
 
 

@@ -1,0 +1,453 @@
+"""A graph in the words that TensorFlow.js computes rightly, on every backend.
+
+    findings = mend(graph)
+
+Of its kernels some are wrong on one backend without a word, and some refuse: docs/kernels.md lists them, found by
+running every operator on every backend (tests/kernels). A rule here says when an operator is one of those, and how the
+same is written with others. What a rule cannot write otherwise becomes a finding that names the backends to use.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+KERNELS = Path(__file__).with_name("tfjs_kernels.json")
+"""What is known to be wrong or refused: a list of {operators, condition, backends, cases, mended}."""
+BACKENDS = ("cpu", "wasm", "webgl", "webgpu")
+MANY = 5
+"""Axes from which on some kernels of WebGL and WebGPU are wrong or missing."""
+FUSED_APART = {"Tanh"}
+"""Activations that no backend fuses."""
+Tensor = Any
+Operation = Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of operator is written otherwise."""
+
+    wrong: Callable[[Operation], bool]
+    """Whether this one meets the kernel's fault."""
+    mended: Callable[[Operation], Tensor | None]
+    """The same value by other operators; None where a dimension that is needed is not known."""
+
+
+def mend(graph: Any) -> list[str]:
+    """Write around every kernel known to be wrong, in place; → findings for what could not be."""
+    split_convolutions(graph)
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+        done: dict[str, Tensor] = {}
+        findings = []
+        for operation in whole.get_operations():
+            rule = next((one for one in RULES.get(operation.type, ()) if one.wrong(operation)), None)
+            if rule is None:
+                continue
+            with tf.name_scope(f"{operation.name}/mended/"):
+                value = rule.mended(operation)
+            if value is None:
+                findings.append(finding(operation))
+            else:
+                done[operation.name] = value
+    if done:
+        _replace(graph, whole.as_graph_def(), done)
+    return list(dict.fromkeys(findings))
+
+
+def _replace(graph: Any, whole: Any, done: dict[str, Tensor]) -> None:
+    """Each operator that is written otherwise becomes the name of what replaces it."""
+    for node in whole.node:
+        if node.name in done:
+            value = done[node.name]
+            node.op, node.input[:] = "Identity", [value.name.removesuffix(":0")]
+            node.attr.clear()
+            node.attr["T"].type = value.dtype.as_datatype_enum
+    del graph.node[:]
+    graph.node.extend(whole.node)
+
+
+def finding(operation: Operation) -> str:
+    """What a user has to know of an operator that could not be written otherwise."""
+    kernel = next(one for one in _kernels() if operation.type in one["operators"] and _about(one, operation))
+    bad = " and ".join(f"{what} on {backend}" for backend, what in kernel["backends"].items())
+    others = [one for one in BACKENDS if one not in kernel["backends"]]
+    advice = f"use {' or '.join(others)}" if others else "no backend computes it"
+    return f"{operation.type} ({kernel['condition']}) is {bad}: {advice}"
+
+
+def _kernels() -> list[dict[str, Any]]:
+    """The list, what is about many axes first."""
+    return sorted(json.loads(KERNELS.read_text()), key=lambda kernel: -kernel.get("least_rank", 0))
+
+
+def _about(kernel: dict[str, Any], operation: Operation) -> bool:
+    ranks = [_rank(one) or 0 for one in operation.inputs]
+    return max(ranks, default=0) >= int(kernel.get("least_rank", 0))
+
+
+def split_convolutions(graph: Any) -> None:
+    """Fused activations that no backend has, and strides together with dilations, as operators of their own."""
+    for node in list(graph.node):
+        if node.op in {"_FusedConv2D", "_FusedMatMul"}:
+            _unfuse(graph, node)
+    found = [node for node in graph.node if node.op in {"Conv2D", "_FusedConv2D"} and min(map(max, _pace(node))) > 1]
+    shapes = _shapes(graph) if found else {}
+    for node in found:
+        pads = _spread(node, shapes)
+        if pads is not None:
+            _thin(graph, node, pads)
+
+
+def _pace(node: Any) -> tuple[list[int], list[int]]:
+    """The strides of a convolution and its dilations, down and across."""
+    return list(node.attr["strides"].list.i)[1:3], (list(node.attr["dilations"].list.i) or [1] * 4)[1:3]
+
+
+def _shapes(graph: Any) -> dict[str, list[int | None]]:
+    """Of every tensor whose rank is known, by the operator's name."""
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+    tensors = [operation.outputs[0] for operation in whole.get_operations() if operation.outputs]
+    return {one.op.name: one.shape.as_list() for one in tensors if one.shape.rank is not None}
+
+
+def _unfuse(graph: Any, node: Any) -> None:
+    """A fused activation that no backend has comes after the fused operator."""
+    steps = list(node.attr["fused_ops"].list.s)
+    if steps[-1].decode() not in FUSED_APART:
+        return
+    inner = graph.node.add()
+    inner.CopyFrom(node)
+    inner.name = f"{node.name}/mended/fused"
+    inner.attr["fused_ops"].list.s[:] = steps[:-1]
+    kind = node.attr["T"].type
+    node.op, node.input[:] = steps[-1].decode(), [inner.name]
+    node.attr.clear()
+    node.attr["T"].type = kind
+
+
+def _spread(node: Any, shapes: dict[str, list[int | None]]) -> list[int] | None:
+    """How a convolution pads with its strides: [0, 0, top, bottom, left, right, 0, 0]; None where that is not known."""
+    if node.attr["padding"].s == b"VALID":
+        return [0] * 8
+    if node.attr["padding"].s == b"EXPLICIT":
+        return list(node.attr["explicit_paddings"].list.i)
+    image, kernel = (shapes.get(name.partition(":")[0], [None] * 4) for name in node.input[:2])
+    pads = [0, 0]
+    for size, taps, step, rate in zip(image[1:3], kernel[:2], *_pace(node), strict=True):
+        if size is None or taps is None:
+            return None
+        total = max((-(-size // step) - 1) * step + (taps - 1) * rate + 1 - size, 0)
+        pads += [total // 2, total - total // 2]
+    return [*pads, 0, 0]
+
+
+def _strides_and_dilates(operation: Operation) -> bool:
+    return min(map(max, _pace(operation.node_def))) > 1
+
+
+def _thin(graph: Any, node: Any, pads: list[int]) -> None:
+    """A convolution with strides and dilations, computed everywhere and thinned out: TF.js does one or the other."""
+    steps, _ = _pace(node)
+    inner = graph.node.add()
+    inner.CopyFrom(node)
+    inner.name = f"{node.name}/mended/dense"
+    inner.attr["strides"].list.i[:] = [1, 1, 1, 1]
+    inner.attr["padding"].s = b"EXPLICIT"
+    inner.attr["explicit_paddings"].list.i[:] = pads
+    kind = node.attr["T"].type
+    names = []
+    for name, value in (("begin", [0] * 4), ("end", [0] * 4), ("steps", [1, *steps, 1])):
+        constant = graph.node.add(name=f"{node.name}/mended/{name}", op="Const")
+        constant.attr["dtype"].type = tf.int32.as_datatype_enum
+        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.array(value, np.int32)))
+        names.append(constant.name)
+    node.op, node.input[:] = "StridedSlice", [inner.name, *names]
+    node.attr.clear()
+    node.attr["T"].type, node.attr["Index"].type = kind, tf.int32.as_datatype_enum
+    node.attr["begin_mask"].i = node.attr["end_mask"].i = 15
+
+
+def _rank(tensor: Tensor) -> int | None:
+    rank: int | None = tensor.shape.rank
+    return rank
+
+
+def _many_axes(operation: Operation) -> bool:
+    return any((_rank(one) or 0) >= MANY for one in operation.inputs)
+
+
+def _whole(operation: Operation) -> bool:
+    """Whether it is of whole numbers or of flags."""
+    return operation.inputs[0].dtype in {tf.int32, tf.int64, tf.bool}
+
+
+def _always(_: Operation) -> bool:
+    return True
+
+
+def _same(operation: Operation) -> Tensor:
+    return tf.identity(operation.inputs[0])
+
+
+def _is_not_zero(operation: Operation) -> Tensor:
+    return tf.not_equal(operation.inputs[0], tf.zeros([], operation.inputs[0].dtype))
+
+
+def gathered(operation: Operation) -> Tensor | None:
+    """One gather from the rows of all batches: index + row · length. Batches come first, then the gathered axis."""
+    params, indices, _ = operation.inputs
+    axis, batches = _constant(operation.inputs[2]), operation.get_attr("batch_dims")
+    if axis is None or _rank(params) is None or _rank(indices) is None:
+        return None
+    rank, within = params.shape.rank, indices.shape.rank - batches
+    axis = int(axis) % rank
+    between = axis - batches
+    if between:
+        front, back = list(range(batches)), list(range(axis + 1, rank))
+        params = tf.transpose(params, [*front, axis, *range(batches, axis), *back])
+    sizes, length = tf.shape(params), params.shape[batches] or tf.shape(params)[batches]
+    rows = tf.reshape(params, tf.concat([[-1], sizes[batches + 1 :]], 0))
+    flat = tf.reshape(tf.cast(indices, tf.int32), tf.concat([[-1], tf.shape(indices)[batches:]], 0))
+    starts = tf.reshape(tf.range(tf.shape(flat)[0]) * length, [-1, *[1] * within])
+    found = tf.gather(rows, flat + starts)
+    if batches > 1:
+        found = tf.reshape(found, tf.concat([tf.shape(indices), sizes[batches + 1 :]], 0))
+    if between:
+        middle = list(range(batches + within, batches + within + between))
+        ends = range(batches + within + between, rank + within - 1)
+        found = tf.transpose(found, [*range(batches), *middle, *range(batches, batches + within), *ends])
+    return found
+
+
+def _constant(tensor: Tensor) -> Any:
+    """The value of a tensor that is constant; None of any other."""
+    return tf.get_static_value(tensor)
+
+
+def widened(operation: Operation) -> Tensor:
+    """A product of batches of one shape: TF.js repeats the wrong ones where an axis within is repeated."""
+    first, second = operation.inputs
+    ranks = max(first.shape.rank, second.shape.rank) - 2
+    batches = [_batch(one, ranks) for one in (first, second)]
+    target = tf.maximum(*batches)
+    first, second = (tf.broadcast_to(one, tf.concat([target, tf.shape(one)[-2:]], 0)) for one in (first, second))
+    turned = {"adjoint_a": operation.get_attr("adj_x"), "adjoint_b": operation.get_attr("adj_y")}
+    return tf.matmul(first, second, **turned)
+
+
+def _batch(tensor: Tensor, count: int) -> Tensor:
+    """The shape without the matrix, as so many axes."""
+    return tf.concat([[1] * (count + 2 - tensor.shape.rank), tf.shape(tensor)[:-2]], 0)
+
+
+def _repeats_within(operation: Operation) -> bool:
+    """Whether one factor is repeated along an axis that comes after one along which it is not."""
+    first, second = operation.inputs
+    if _rank(first) is None or _rank(second) is None:
+        return False
+    count = max(first.shape.rank, second.shape.rank) - 2
+    batches = [[1] * (count + 2 - one.shape.rank) + one.shape.as_list()[:-2] for one in (first, second)]
+    for mine, other in (batches, batches[::-1]):
+        own = False
+        for size, beside in zip(mine, other, strict=True):
+            if own and size == 1 and beside != 1:
+                return True
+            own |= size != 1
+    return False
+
+
+def one_hot(operation: Operation) -> Tensor | None:
+    """By comparing: TF.js has the new axis last always, and wasm's kernel takes whole numbers only."""
+    indices, depth, on, off = operation.inputs
+    if _rank(indices) is None or _constant(depth) is None:
+        return None
+    axis = operation.get_attr("axis") % (indices.shape.rank + 1)
+    places = [-1 if at == axis else 1 for at in range(indices.shape.rank + 1)]
+    numbers = tf.reshape(tf.range(depth), places)
+    return tf.cast(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), numbers), on.dtype) * (on - off) + off
+
+
+def through_floats(operation: Operation) -> Tensor:
+    """Whole numbers and flags as float32, which has each up to 2²⁴."""
+    value = operation.inputs[0]
+    found = _IN_FLOATS[operation.type](operation, tf.cast(value, tf.float32), operation.inputs[1:])
+    return tf.not_equal(found, 0.0) if value.dtype == tf.bool else tf.cast(found, value.dtype)
+
+
+def _reduce(function: Any) -> Callable[..., Tensor]:
+    return lambda operation, value, others: function(value, others[0], operation.get_attr("keep_dims"))
+
+
+def _thinned(operation: Operation, value: Tensor, others: Sequence[Tensor]) -> Tensor:
+    return tf.strided_slice(value, *others, **{name: operation.get_attr(name) for name in MASKS})
+
+
+_IN_FLOATS: dict[str, Callable[..., Tensor]] = {
+    "Sum": _reduce(tf.reduce_sum),
+    "Prod": _reduce(tf.reduce_prod),
+    "Max": _reduce(tf.reduce_max),
+    "Min": _reduce(tf.reduce_min),
+    "All": _reduce(tf.reduce_min),
+    "Any": _reduce(tf.reduce_max),
+    "Transpose": lambda _, value, others: tf.transpose(value, others[0]),
+    "StridedSlice": _thinned,
+}
+MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+def _reduces_within(operation: Operation) -> bool:
+    """Whether whole numbers or flags are reduced along other axes than the last ones: WebGPU turns them, as floats.
+
+    Sizes multiplied, which may be beyond 2²⁴, are left as they are.
+    """
+    axes, rank = _constant(operation.inputs[1]), _rank(operation.inputs[0])
+    if not _whole(operation) or axes is None or rank is None:
+        return _whole(operation)
+    along = sorted(int(axis) % rank for axis in np.ravel(axes))
+    return along != list(range(rank - len(along), rank))
+
+
+def power(operation: Operation) -> Tensor:
+    """Of whole numbers, by float32 and rounded: WebGPU leaves out the rounding."""
+    first, second = (tf.cast(one, tf.float32) for one in operation.inputs)
+    return tf.cast(tf.round(tf.pow(first, second)), operation.inputs[0].dtype)
+
+
+def running_sum(operation: Operation) -> Tensor | None:
+    """Along an axis counted from the front."""
+    value, axis = operation.inputs[0], _constant(operation.inputs[1])
+    if axis is None or _rank(value) is None:
+        return None
+    given = tf.cast(value, tf.float32)
+    how = {name: operation.get_attr(name) for name in ("exclusive", "reverse")}
+    return tf.cast(tf.cumsum(given, int(axis) % value.shape.rank, **how), value.dtype)
+
+
+def _running_wrong(operation: Operation) -> bool:
+    axis = _constant(operation.inputs[1])
+    return _whole(operation) or axis is None or int(axis) < 0
+
+
+def along_each_axis(
+    operation: Operation, changes: dict[int, Any], change: Callable[[Tensor, Any], Tensor]
+) -> Tensor | None:
+    """What is done to one axis after the other, each the middle one of three."""
+    value = operation.inputs[0]
+    for axis, how in changes.items():
+        sizes = value.shape.as_list()
+        if None in sizes[1:]:
+            return None
+        after = int(np.prod(sizes[axis + 1 :]))
+        parts = change(tf.reshape(value, [-1 if axis else 1, sizes[axis] if axis else -1, after]), how)
+        length = parts.shape[1] if axis else -1
+        ends = [*sizes[1:axis], length, *sizes[axis + 1 :]] if axis else sizes[1:]
+        value = tf.reshape(parts, [-1, *ends])
+    return value
+
+
+def padded(operation: Operation) -> Tensor | None:
+    """Along one axis after the other."""
+    amounts = _constant(operation.inputs[1])
+    if amounts is None or _rank(operation.inputs[0]) is None:
+        return None
+    mode = operation.get_attr("mode").decode() if operation.type == "MirrorPad" else "CONSTANT"
+    filled = operation.inputs[2] if operation.type == "PadV2" else 0
+
+    def pad(value: Tensor, sides: Any) -> Tensor:
+        return tf.pad(value, [[0, 0], sides, [0, 0]], mode, filled)
+
+    return along_each_axis(operation, {axis: pair.tolist() for axis, pair in enumerate(amounts) if pair.any()}, pad)
+
+
+def reversed_(operation: Operation) -> Tensor | None:
+    """Along one axis after the other."""
+    axes = _constant(operation.inputs[1])
+    if axes is None or _rank(operation.inputs[0]) is None:
+        return None
+    turned = dict.fromkeys(sorted(int(axis) % operation.inputs[0].shape.rank for axis in axes))
+    return along_each_axis(operation, turned, lambda value, _: tf.reverse(value, [1]))
+
+
+def stepped(operation: Operation) -> Tensor | None:
+    """Steps along one axis after the other."""
+    begin, end, steps = (_constant(one) for one in operation.inputs[1:4])
+    bits = [operation.get_attr(name) for name in MASKS]
+    rank = _rank(operation.inputs[0])
+    if begin is None or end is None or any(bits[2:]) or rank != len(begin):
+        return None
+    ranges = {}
+    for axis, (first, last, step) in enumerate(zip(begin.tolist(), end.tolist(), steps.tolist(), strict=True)):
+        open_begin, open_end = bits[0] >> axis & 1, bits[1] >> axis & 1
+        if not (open_begin and open_end and step == 1):
+            ranges[axis] = slice(None if open_begin else first, None if open_end else last, step)
+    return along_each_axis(operation, ranges, lambda value, cut: value[:, cut])
+
+
+def _steps(operation: Operation) -> bool:
+    steps = _constant(operation.inputs[3])
+    return steps is None or bool((steps != 1).any())
+
+
+def selected(operation: Operation) -> Tensor | None:
+    """From one row of values: WebGL and WebGPU select in four axes at most."""
+    rank = max((_rank(one) or 0) for one in operation.inputs)
+    if None in map(_rank, operation.inputs):
+        return None
+    shapes = [tf.concat([[1] * (rank - one.shape.rank), tf.shape(one)], 0) for one in operation.inputs]
+    target = tf.maximum(tf.maximum(shapes[0], shapes[1]), shapes[2])
+    condition, first, second = operation.inputs
+    numbers = (tf.cast(condition, tf.int32), first, second)
+    flag, first, second = (tf.reshape(tf.broadcast_to(one, target), [-1]) for one in numbers)
+    return tf.reshape(tf.where(tf.not_equal(flag, 0), first, second), target)
+
+
+def space_to_depth(operation: Operation) -> Tensor | None:
+    """By moving axes: TF.js has no such operator."""
+    value, block = operation.inputs[0], operation.get_attr("block_size")
+    _, height, width, channels = value.shape.as_list()
+    if None in {height, width, channels}:
+        return None
+    parts = tf.reshape(value, [-1, height // block, block, width // block, block, channels])
+    return tf.reshape(
+        tf.transpose(parts, [0, 1, 3, 2, 4, 5]), [-1, height // block, width // block, block * block * channels]
+    )
+
+
+def _floor_of_quotient(operation: Operation) -> Tensor:
+    return tf.floor(tf.math.divide(*operation.inputs))
+
+
+def _by_nothing(_: Operation) -> None:
+    return None
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "GatherV2": (Rule(lambda operation: operation.get_attr("batch_dims") > 0, gathered),),
+    "EnsureShape": (Rule(_always, _same),),
+    "Cast": (Rule(lambda one: one.outputs[0].dtype == tf.bool != one.inputs[0].dtype, _is_not_zero),),
+    "BatchMatMulV2": (Rule(_repeats_within, widened),),
+    "OneHot": (Rule(_always, one_hot),),
+    "Cumsum": (Rule(_running_wrong, running_sum),),
+    "FloorDiv": (Rule(lambda operation: not _whole(operation), _floor_of_quotient),),
+    "Pow": (Rule(_whole, power),),
+    "SpaceToDepth": (Rule(_always, space_to_depth),),
+    "BiasAdd": (Rule(_many_axes, lambda operation: tf.add(*operation.inputs)),),
+    "SelectV2": (Rule(_many_axes, selected),),
+    "ReverseV2": (Rule(_many_axes, reversed_),),
+    "DivNoNan": (Rule(_many_axes, _by_nothing),),
+    **dict.fromkeys(["NonMaxSuppressionV3", "NonMaxSuppressionV4"], (Rule(_always, _by_nothing),)),
+    **dict.fromkeys(["Conv2D", "_FusedConv2D"], (Rule(_strides_and_dilates, _by_nothing),)),
+    "StridedSlice": (
+        Rule(lambda operation: _many_axes(operation) and _steps(operation), stepped),
+        Rule(lambda operation: _whole(operation) and _steps(operation), through_floats),
+    ),
+    **dict.fromkeys(["Pad", "PadV2", "MirrorPad"], (Rule(_many_axes, padded),)),
+    **dict.fromkeys(["Sum", "Prod", "Max", "Min", "All", "Any"], (Rule(_reduces_within, through_floats),)),
+    "Transpose": (Rule(_whole, through_floats),),
+}

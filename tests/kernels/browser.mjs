@@ -1,0 +1,48 @@
+// Runs the cases in a real, headless Chromium, on the backends that draw.
+//
+//     worker.call(Path("tests/kernels/browser.mjs"), "measure", {model, cases, backend, out}, log, limit_s)
+
+import fs from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { GRAPHICS } from "../../validate/chromium.mjs";
+
+// WebGPU wants a secure origin, and localhost is; nothing listens there. What has fewer numbers than 7 is computed in
+// JavaScript, as shapes have to be: WebGPU cannot be asked for the sizes of the next tensor. By default that is a thousand.
+const ADDRESS = "http://localhost/?tfjsflags=WEBGPU_CPU_HANDOFF_SIZE_THRESHOLD:7";
+
+export async function measure({ model, cases, backend, out }) {
+  const packages = path.dirname(path.dirname(fileURLToPath(import.meta.resolve("playwright-core/package.json"))));
+  const places = {
+    "/node_modules/": packages,
+    "/kernels/": path.dirname(fileURLToPath(import.meta.url)),
+    "/model/": path.dirname(model),
+  };
+  const browser = await chromium.launch({
+    executablePath: process.env.ANYWHERE_CHROMIUM,
+    args: ["--no-sandbox", "--disable-dev-shm-usage", ...GRAPHICS[backend]],
+  });
+  try {
+    const page = await browser.newPage();
+    page.on("console", (message) => console.log(`page ${message.type()}: ${message.text()}`));
+    await page.route("**/*", (route) => {
+      const name = new URL(route.request().url()).pathname;
+      const prefix = Object.keys(places).find((one) => name.startsWith(one));
+      if (prefix) return route.fulfill({ path: path.join(places[prefix], name.slice(prefix.length)) });
+      return route.fulfill({ contentType: "text/html", body: "<!doctype html>" });
+    });
+    await page.goto(ADDRESS);
+    for (const name of ["core", "converter", `backend-${backend}`]) {
+      await page.addScriptTag({ url: `/node_modules/@tensorflow/tfjs-${name}/dist/tf-${name}.min.js` });
+    }
+    const listed = JSON.parse(await fs.readFile(cases, "utf8"));
+    const results = await page.evaluate(
+      async ({ file, listed, backend }) => (await import("/kernels/run.mjs")).run(tf, file, listed, backend),
+      { file: `/model/${path.basename(model)}`, listed, backend },
+    );
+    await fs.writeFile(out, JSON.stringify(results));
+  } finally {
+    await browser.close();
+  }
+}
