@@ -8,13 +8,15 @@ from export.tensorflow_graph import load_graph, nhwc  # isort: skip  # before Te
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
+from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
@@ -61,26 +63,19 @@ Array = np.ndarray[Any, Any]
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
     """saved_model/float32's folder → `model.json` and `weights-<i>-of-<n>.bin`."""
     opened = Checkpoint.open(Path(checkpoint))
-    loaded = load_graph(Path(source))
+    whole = prepared(Path(source))
     inputs, outputs = (
-        [_batched(nhwc(one), loaded.batch) for one in tensors] for tensors in (opened.inputs, opened.outputs)
+        [_batched(nhwc(one), whole.batch) for one in tensors] for tensors in (opened.inputs, opened.outputs)
     )
-    graph = optimised(loaded.function)
-    memory.release()
-    straighten(graph)
-    findings = mend(graph)
-    graph = needed(graph, loaded.function)
-    check_operators(graph, Path(source))
-    weights = take_weights(graph)
-    manifest = write_weights(weights, precision, Path(out))
-    places = {name: tensor.name for name, tensor in zip(loaded.outputs, loaded.function.outputs, strict=True)}
+    graph = GraphDef.FromString(whole.graph)
+    manifest = write_weights(take_weights(graph), precision, Path(out))
     model = {
         "format": "graph-model",
         "generatedBy": f"TensorFlow {tf.__version__}",
         "convertedBy": "Anywhere",
         "signature": {
             "inputs": {one.name: _described(one, f"{one.name}:0") for one in inputs},
-            "outputs": {one.name: _described(one, places[one.name]) for one in outputs},
+            "outputs": {one.name: _described(one, whole.places[one.name]) for one in outputs},
         },
         "userDefinedMetadata": {
             "task": opened.task,
@@ -95,10 +90,36 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     (Path(out) / ENTRY).write_text(json.dumps(model))
     return {
         "entry": ENTRY,
-        "findings": findings,
+        "findings": whole.findings,
         "inputs": [asdict(tensor) for tensor in inputs],
         "outputs": [asdict(tensor) for tensor in outputs],
     }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph that TF.js computes rightly, with its weights inside: all precisions have the same."""
+
+    graph: bytes
+    batch: int | None
+    """The only batch size it takes; None: any."""
+    places: Mapping[str, str]
+    """Output → its tensor in the graph."""
+    findings: list[str]
+
+
+@lru_cache(maxsize=1)
+def prepared(source: Path) -> Prepared:
+    """Of a SavedModel. Raises Inexpressible."""
+    loaded = load_graph(source)
+    graph = optimised(loaded.function)
+    memory.release()
+    straighten(graph)
+    findings = mend(graph)
+    graph = needed(graph, loaded.function)
+    check_operators(graph, source)
+    places = {name: tensor.name for name, tensor in zip(loaded.outputs, loaded.function.outputs, strict=True)}
+    return Prepared(graph.SerializeToString(), loaded.batch, places, findings)
 
 
 def _batched(tensor: Tensor, batch: int | None) -> Tensor:
@@ -115,7 +136,7 @@ def optimised(frozen: Any) -> Any:
     graph = frozen.graph.as_graph_def()
     fetch = [tensor.name for tensor in [*frozen.inputs, *frozen.outputs]]
     spell_out(graph)
-    graph = grappler(graph, fetch, ["debug_stripper", "constfold", "arithmetic", "dependency"])
+    graph = grappler(graph, fetch, ["debug_stripper", "constfold", "arithmetic", "dependency"], device="")
     split_groups(graph)
     keep_layout(graph, {name.partition(":")[0] for name in fetch})
     add_biases(graph)
@@ -131,10 +152,13 @@ def spell_out(graph: Any) -> None:
         node.op, node.input[:] = "Sub", [f"{node.name}/one", inner.name]
 
 
-def grappler(graph: Any, fetch: list[str], optimizers: list[str]) -> Any:
-    """TensorFlow's optimizer of graphs; tensors in `fetch` stay."""
+def grappler(graph: Any, fetch: list[str], optimizers: list[str], device: str = "/device:CPU:0") -> Any:
+    """TensorFlow's optimizer of graphs; tensors in `fetch` stay.
+
+    device: without one, nothing is fused, and several operators on one tensor do not become `_UnaryOpsComposition`.
+    """
     for node in graph.node:
-        node.device = "/device:CPU:0"  # without one, nothing is fused
+        node.device = device
     with tf.Graph().as_default() as whole:
         tf.import_graph_def(graph, name="")
     meta = tf.compat.v1.train.export_meta_graph(graph_def=graph, graph=whole)
