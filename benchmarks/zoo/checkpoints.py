@@ -14,15 +14,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.zoo.modules import SIZE
 from benchmarks.zoo.networks import Network, named
 from pipeline import checkpoint, data, models, tasks, train
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig, to_toml
 from pipeline.golden import Golden, to_numpy
 
-BATCHES, BATCH = 4, 32
+BATCHES = 4
 """Of training images, for the statistics."""
-GOLDEN = 32
+SAMPLES, FEW = 32, 16
+"""In a batch, in golden and in calibration; of images greater than the zoo's, fewer."""
 LAYERS = (nn.Linear, nn.Conv2d)
 """What may be a head."""
 OFF = 1e-3
@@ -31,9 +33,10 @@ OFF = 1e-3
 
 def configuration(network: Network) -> Config:
     """The settled config of a run on digits in the network's size."""
+    samples = SAMPLES if network.size <= SIZE else FEW
     return train.settle(
         Config(
-            data=DataConfig(image_size=network.size, golden=GOLDEN, calibration=GOLDEN),
+            data=DataConfig(image_size=network.size, golden=samples, calibration=samples),
             model=ModelConfig(name=network.model, options=dict(network.options)),
             train=TrainConfig(epochs=1),
         )
@@ -46,7 +49,7 @@ def make(network: Network, run: Path) -> Checkpoint:
     train.make_repeatable(config.train.seed)
     task, images = tasks.load(config.task), data.load(config)
     model = models.build(config, len(images.labels))
-    bear_signal(model, images.train.stack(range(BATCHES * BATCH))[0], len(images.labels))
+    bear_signal(model, images.train.stack(range(BATCHES * config.data.golden))[0], len(images.labels))
     golden = Golden(images, config, task)
     inputs, outputs = golden.tensors(model)
     record = {
@@ -108,7 +111,7 @@ def _estimate_statistics(model: nn.Module, images: torch.Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average of the batches
     model.train()
-    for batch in images.split(BATCH):
+    for batch in images.split(len(images) // BATCHES):
         model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
