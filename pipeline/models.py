@@ -176,11 +176,11 @@ def fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
 
 
 def allows_channels_last(model: nn.Module, config: Config) -> bool:
-    """Whether the model takes tensors that are NHWC in memory; `view` on one raises."""
+    """Whether the model takes tensors that are NHWC in memory; `view` on one raises, and so do weights of five axes."""
     size = config.data.image_size
     device = next(model.parameters()).device
-    local = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
     try:
+        local = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
         with torch.no_grad():
             local(torch.zeros(2, 3, size, size, device=device).contiguous(memory_format=torch.channels_last))
     except RuntimeError:

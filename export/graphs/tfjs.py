@@ -262,6 +262,21 @@ def _repeats_within(operation: Operation) -> bool:
     return False
 
 
+def _vector_beside_many(operation: Operation) -> bool:
+    return _many_axes(operation) and any(_rank(one) == 1 for one in operation.inputs)
+
+
+def in_rows(operation: Operation) -> Tensor:
+    """A vector beside many axes as a matrix of one row, which WebGPU reads by another shader."""
+    inputs = [tf.reshape(one, [1, -1]) if _rank(one) == 1 else one for one in operation.inputs]
+    names = [argument.name for argument in operation.op_def.input_arg]
+    return getattr(tf.raw_ops, operation.type)(**dict(zip(names, inputs, strict=True)))
+
+
+def _biased(operation: Operation) -> Tensor:
+    return tf.add(operation.inputs[0], tf.reshape(operation.inputs[1], [1, -1]))
+
+
 def one_hot(operation: Operation) -> Tensor | None:
     """By comparing: TF.js has the new axis last always, and wasm's kernel takes whole numbers only."""
     indices, depth, on, off = operation.inputs
@@ -273,10 +288,15 @@ def one_hot(operation: Operation) -> Tensor | None:
     return tf.cast(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), numbers), on.dtype) * (on - off) + off
 
 
+def _floats(value: Tensor) -> Tensor:
+    """A tensor as float32. WebGPU's Cast leaves whole numbers as they are and calls them floats; a product does not."""
+    return value if value.dtype == tf.float32 else tf.cast(value, tf.float32) * tf.ones([])
+
+
 def through_floats(operation: Operation) -> Tensor:
     """Whole numbers and flags as float32, which has each up to 2²⁴."""
     value = operation.inputs[0]
-    found = _IN_FLOATS[operation.type](operation, tf.cast(value, tf.float32), operation.inputs[1:])
+    found = _IN_FLOATS[operation.type](operation, _floats(value), operation.inputs[1:])
     return tf.not_equal(found, 0.0) if value.dtype == tf.bool else tf.cast(found, value.dtype)
 
 
@@ -315,30 +335,36 @@ def _reduces_within(operation: Operation) -> bool:
 
 def power(operation: Operation) -> Tensor:
     """Of whole numbers, by float32 and rounded: WebGPU leaves out the rounding."""
-    first, second = (tf.cast(one, tf.float32) for one in operation.inputs)
+    first, second = map(_floats, operation.inputs)
     return tf.cast(tf.round(tf.pow(first, second)), operation.inputs[0].dtype)
 
 
 def running_sum(operation: Operation) -> Tensor | None:
-    """Along an axis counted from the front."""
+    """Along an axis counted from the front, forwards: WebGPU gives all of a model the length of the first."""
     value, axis = operation.inputs[0], _constant(operation.inputs[1])
     if axis is None or _rank(value) is None:
         return None
-    given = tf.cast(value, tf.float32)
-    how = {name: operation.get_attr(name) for name in ("exclusive", "reverse")}
-    return tf.cast(tf.cumsum(given, int(axis) % value.shape.rank, **how), value.dtype)
+    along, backwards = int(axis) % value.shape.rank, operation.get_attr("reverse")
+
+    def add_up(given: Tensor, axis: int) -> Tensor:
+        turned = tf.reverse(given, [axis]) if backwards else given
+        found = tf.cumsum(turned, axis, exclusive=operation.get_attr("exclusive"))
+        return tf.reverse(found, [axis]) if backwards else found
+
+    if not _many_axes(operation):
+        return tf.cast(add_up(_floats(value), along), value.dtype)
+    found = along_each_axis(_floats(value), {along: None}, lambda part, _: add_up(part, 1))
+    return None if found is None else tf.cast(found, value.dtype)
 
 
 def _running_wrong(operation: Operation) -> bool:
     axis = _constant(operation.inputs[1])
-    return _whole(operation) or axis is None or int(axis) < 0
+    turned = operation.get_attr("reverse") or axis is None or int(axis) < 0
+    return _whole(operation) or _many_axes(operation) or turned
 
 
-def along_each_axis(
-    operation: Operation, changes: dict[int, Any], change: Callable[[Tensor, Any], Tensor]
-) -> Tensor | None:
+def along_each_axis(value: Tensor, changes: dict[int, Any], change: Callable[[Tensor, Any], Tensor]) -> Tensor | None:
     """What is done to one axis after the other, each the middle one of three."""
-    value = operation.inputs[0]
     for axis, how in changes.items():
         sizes = value.shape.as_list()
         if None in sizes[1:]:
@@ -362,16 +388,18 @@ def padded(operation: Operation) -> Tensor | None:
     def pad(value: Tensor, sides: Any) -> Tensor:
         return tf.pad(value, [[0, 0], sides, [0, 0]], mode, filled)
 
-    return along_each_axis(operation, {axis: pair.tolist() for axis, pair in enumerate(amounts) if pair.any()}, pad)
+    return along_each_axis(
+        operation.inputs[0], {axis: pair.tolist() for axis, pair in enumerate(amounts) if pair.any()}, pad
+    )
 
 
-def reversed_(operation: Operation) -> Tensor | None:
+def mirrored(operation: Operation) -> Tensor | None:
     """Along one axis after the other."""
     axes = _constant(operation.inputs[1])
     if axes is None or _rank(operation.inputs[0]) is None:
         return None
     turned = dict.fromkeys(sorted(int(axis) % operation.inputs[0].shape.rank for axis in axes))
-    return along_each_axis(operation, turned, lambda value, _: tf.reverse(value, [1]))
+    return along_each_axis(operation.inputs[0], turned, lambda value, _: tf.reverse(value, [1]))
 
 
 def stepped(operation: Operation) -> Tensor | None:
@@ -386,7 +414,7 @@ def stepped(operation: Operation) -> Tensor | None:
         open_begin, open_end = bits[0] >> axis & 1, bits[1] >> axis & 1
         if not (open_begin and open_end and step == 1):
             ranges[axis] = slice(None if open_begin else first, None if open_end else last, step)
-    return along_each_axis(operation, ranges, lambda value, cut: value[:, cut])
+    return along_each_axis(operation.inputs[0], ranges, lambda value, cut: value[:, cut])
 
 
 def _steps(operation: Operation) -> bool:
@@ -420,13 +448,19 @@ def space_to_depth(operation: Operation) -> Tensor | None:
 
 
 def _floor_of_quotient(operation: Operation) -> Tensor:
-    return tf.floor(tf.math.divide(*operation.inputs))
+    rows = _vector_beside_many(operation)
+    inputs = [tf.reshape(one, [1, -1]) if rows and _rank(one) == 1 else one for one in operation.inputs]
+    return tf.floor(tf.math.divide(*inputs))
 
 
 def _by_nothing(_: Operation) -> None:
     return None
 
 
+BINARY = (
+    *("AddV2", "Sub", "Mul", "RealDiv", "FloorMod", "Maximum", "Minimum", "SquaredDifference", "Atan2", "Equal"),
+    *("NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr"),
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     "GatherV2": (Rule(lambda operation: operation.get_attr("batch_dims") > 0, gathered),),
     "EnsureShape": (Rule(_always, _same),),
@@ -435,12 +469,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "OneHot": (Rule(_always, one_hot),),
     "Cumsum": (Rule(_running_wrong, running_sum),),
     "FloorDiv": (Rule(lambda operation: not _whole(operation), _floor_of_quotient),),
-    "Pow": (Rule(_whole, power),),
+    "Pow": (Rule(_whole, power), Rule(_vector_beside_many, in_rows)),
+    **dict.fromkeys(BINARY, (Rule(_vector_beside_many, in_rows),)),
     "SpaceToDepth": (Rule(_always, space_to_depth),),
-    "BiasAdd": (Rule(_many_axes, lambda operation: tf.add(*operation.inputs)),),
+    "BiasAdd": (Rule(_many_axes, _biased),),
     "SelectV2": (Rule(_many_axes, selected),),
-    "ReverseV2": (Rule(_many_axes, reversed_),),
+    "ReverseV2": (Rule(_many_axes, mirrored),),
     "DivNoNan": (Rule(_many_axes, _by_nothing),),
+    "Einsum": (Rule(_always, _by_nothing),),
     **dict.fromkeys(["NonMaxSuppressionV3", "NonMaxSuppressionV4"], (Rule(_always, _by_nothing),)),
     **dict.fromkeys(["Conv2D", "_FusedConv2D"], (Rule(_strides_and_dilates, _by_nothing),)),
     "StridedSlice": (

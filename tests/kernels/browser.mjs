@@ -38,8 +38,8 @@ export async function measure({ model, cases, backend, out }) {
     }
     const listed = JSON.parse(await fs.readFile(cases, "utf8"));
     const results = await page.evaluate(
-      async ({ file, listed, backend }) => (await import("/kernels/run.mjs")).run(tf, file, listed, backend),
-      { file: `/model/${path.basename(model)}`, listed, backend },
+      async ({ shared, file, listed, backend }) => (await import(shared)).run(tf, file, listed, backend),
+      { shared: "/kernels/run.mjs", file: `/model/${path.basename(model)}`, listed, backend },
     );
     await fs.writeFile(out, JSON.stringify(results));
   } finally {

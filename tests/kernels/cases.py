@@ -158,6 +158,7 @@ PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((1,), (2, 3, 4)),
     ((2, 2, 3, 1, 2), (3, 4, 1)),
     ((5, 2, 3, 2, 1, 2), (1, 3, 1, 4, 1)),
+    ((2, 2, 3, 2, 4), (4,)),
 )
 WHOLE = ("AddV2", "Sub", "Mul", "FloorDiv", "FloorMod", "Maximum", "Minimum", "Equal", "Less", "GreaterEqual", "Pow")
 
@@ -250,9 +251,11 @@ def reductions() -> Iterator[Case]:
         for shape, axis in (((1, 7), 1), ((5, 3, 4), 0), ((2, 3, 4), 1), ((2, 3, 4, 5), -1), ((2, 3, 4, 5, 2), 2)):
             yield Case(op, (floats(*shape), number(axis)), {"output_type": TYPES["int32"]})
         yield Case(op, (whole(2, 9, high=3), number(1)), {"output_type": TYPES["int32"]}, "equal values")
-    for shape, axis in (((1, 7), 1), ((5, 3, 4), 1), ((2, 3, 4, 5), 0), ((2, 3, 4, 5), -1)):
+    for shape, axis in (((1, 7), 1), ((5, 3, 4), 1), ((2, 3, 4, 5), 0), ((2, 3, 4, 5), 3), ((2, 3, 4, 5), -1)):
         for exclusive, reverse in ((False, False), (True, False), (False, True), (True, True)):
             yield Case("Cumsum", (floats(*shape), number(axis)), {"exclusive": exclusive, "reverse": reverse})
+    for reverse in (False, True):
+        yield Case("Cumsum", (floats(5, 2, 3, 2, 4), number(2)), {"exclusive": False, "reverse": reverse})
     yield Case("Cumsum", (whole(2, 3, 4), number(1)), {"exclusive": False, "reverse": False})
     for op in ("Softmax", "LogSoftmax"):
         for shape in ((1, 7), (5, 3, 4), (2, 3, 4, 5), (2, 2, 3, 2, 5)):
@@ -286,6 +289,8 @@ def products() -> Iterator[Case]:
             one = floats(*first_batch, *((6, 4) if first else (4, 6)))
             other = floats(*second_batch, *((3, 6) if second else (6, 3)))
             yield Case("BatchMatMulV2", (one, other), {"adj_x": first, "adj_y": second})
+    for batch in (1, 2, 5):
+        yield Case("Einsum", ([floats(batch, 3, 4), floats(batch, 5, 4)],), {"equation": "bic,bjc->bij"})
     large = {"adj_x": False, "adj_y": True}
     yield Case("BatchMatMulV2", (floats(5, 33, 64), floats(64, 48)), {"adj_x": False, "adj_y": False})
     for rows in (1, 5, 64):

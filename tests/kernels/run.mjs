@@ -41,6 +41,7 @@ async function attempt(tf, model, { feeds, fetches }) {
     tf.dispose([tensors, found]);
     return { outputs };
   } catch (error) {
+    if (tf.backend().commandEncoder) tf.backend().submitQueue(); // WebGPU's: what waits must not go with the next case
     const lost = error instanceof WebAssembly.RuntimeError || error instanceof DOMException; // the memory or the device
     return { [lost ? "crashed" : "refused"]: String(error?.message ?? error).split("\n")[0] };
   }
