@@ -9,13 +9,29 @@ import tensorflow as tf
 from export.graphs.importer.node import Node, since
 from export.graphs.importer.value import Array, Value, broadcast, channels_last, reshaped
 
+LONG = 256
+"""Numbers that are added one after the other, at most."""
+
 
 def normalised(tensor: Any, axes: Sequence[int], epsilon: float) -> tuple[Any, Any, Any]:
     """Less the mean, by the deviation, over physical axes; → also the mean and 1 / deviation."""
-    mean = tf.reduce_mean(tensor, axes, keepdims=True)
+    mean = averaged(tensor, axes)
     rest = tensor - mean
-    scale = tf.math.rsqrt(tf.reduce_mean(rest * rest, axes, keepdims=True) + epsilon)
+    scale = tf.math.rsqrt(averaged(rest * rest, axes) + epsilon)
     return rest * scale, mean, scale
+
+
+def averaged(tensor: Any, axes: Sequence[int]) -> Any:
+    """The mean over axes, in parts: TF.js adds thousands of numbers in one float32, and loses by it."""
+    for axis in axes:
+        size = tensor.shape[axis] or 1
+        part = next((one for one in range(int(size**0.5), 1, -1) if size % one == 0), 1)
+        if size > LONG and part > 1:
+            sizes = Value(tensor).sizes
+            split = reshaped(tensor, [*sizes[:axis], size // part, part, *sizes[axis + 1 :]])
+            tensor = tf.squeeze(tf.reduce_mean(split, axis + 1, keepdims=True), axis + 1)
+        tensor = tf.reduce_mean(tensor, axis, keepdims=True)
+    return tensor
 
 
 def _scaled(value: Value, scale: Value | None, shift: Value | None) -> Value:
