@@ -25,7 +25,8 @@ def windows(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int],
     if auto in {"SAME_UPPER", "SAME_LOWER"}:
         pads = []
         for axis, (size, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
-            extent = node.static(value, 2 + axis, f"axis {2 + axis} of an input that is padded to keep its size")
+            where = f"axis {2 + axis} of {node.inputs[0]}, which is padded to keep its size,"
+            extent = node.static(value, 2 + axis, where)
             pads.append(same_padding(extent, size, stride, dilation, upper=auto == "SAME_UPPER"))
         return strides, dilations, pads
     given = node.numbers("pads") or [0] * 2 * count
@@ -149,7 +150,7 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
     kernels = weight.array if weight.constant else weight.logical
     sizes = [int(size) for size in kernels.shape[2:]]
     strides, dilations, _ = windows(node, image, sizes)
-    extents = [node.static(image, 2 + axis, f"axis {2 + axis} of its input") for axis in range(count)]
+    extents = [node.static(image, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}") for axis in range(count)]
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True)]
     cuts, wanted = _cuts(node, extents, reach, strides)
     if max(dilations) > 1:
@@ -179,7 +180,7 @@ def _cuts(
     auto, shape = node.text("auto_pad", "NOTSET"), node.numbers("output_shape")
     if shape or auto.startswith("SAME"):
         wanted = shape[-count:] if shape else [size * step for size, step in zip(extents, strides, strict=True)]
-        totals = [far + extra - size for far, extra, size in zip(whole, more, wanted, strict=True)]
+        totals = [max(0, far + extra - size) for far, extra, size in zip(whole, more, wanted, strict=True)]
         return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], wanted
     pads = [0] * 2 * count if auto == "VALID" else node.numbers("pads") or [0] * 2 * count
     return pads[:count], [far - pads[axis] - pads[axis + count] + more[axis] for axis, far in enumerate(whole)]

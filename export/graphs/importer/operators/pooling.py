@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from export.graphs.importer.node import Node, since
 from export.graphs.importer.operators.convolution import Pads, padding, windows
+from export.graphs.importer.operators.shape import taken
 from export.graphs.importer.value import Array, Value, channels_last, product, reshaped
 
 
@@ -22,7 +23,7 @@ def _counted(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int]
         return strides, dilations, pads, pads
     needed = []
     for axis, (low, high) in enumerate(pads):
-        size = node.static(value, 2 + axis, f"axis {2 + axis} of an input whose windows are rounded up")
+        size = node.static(value, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}, whose windows are rounded up,")
         far = (kernel[axis] - 1) * dilations[axis] + 1
         count = -(-(size + low + high - far) // strides[axis]) + 1
         if (count - 1) * strides[axis] >= size + low:  # a window that would begin in the padding behind is none
@@ -97,7 +98,18 @@ def _surrounded(node: Node, tensor: Any, kernel: Sequence[int], dilations: Seque
     fits = all(size is not None and max(pair) <= size for pair, size in zip(pads, sizes, strict=True))
     if max(dilations) == 1 and inside and fits:
         return tf.pad(tensor, around, "SYMMETRIC")
-    return tf.pad(tensor, around, constant_values=tensor.dtype.min)
+    if any(size is None or size < step for size, step in zip(sizes, dilations, strict=True)):
+        return tf.pad(tensor, around, constant_values=tensor.dtype.min)
+    for axis, (size, step, (low, high)) in enumerate(zip(sizes, dilations, pads, strict=True)):
+        tensor = taken(tensor, 1 + axis, _nearest(size, step, low, high)) if low or high else tensor
+    return tensor
+
+
+def _nearest(size: int, step: int, low: int, high: int) -> Array:
+    """(low + size + high,): of each place the nearest inside that the same windows hold, `step` by `step` from it."""
+    places = np.arange(-low, size + high)
+    last = size - 1
+    return np.where(places < 0, places % step, np.where(places > last, last - (last - places) % step, places))
 
 
 @since(1)
@@ -133,7 +145,7 @@ def _shares(
     """(1, …, 1): size of a window by how many of its places count."""
     share = np.ones((), np.float64)
     for axis, (size, step, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
-        extent = node.static(value, 2 + axis, f"axis {2 + axis} of a padded input")
+        extent = node.static(value, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}, whose padding counts for nothing,")
         low, high = needed[axis]
         counts = np.zeros(low + extent + high)
         first, last = (low - pads[axis][0], low + extent + pads[axis][1]) if include else (low, low + extent)

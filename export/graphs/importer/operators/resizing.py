@@ -94,10 +94,10 @@ def _wanted(node: Node, value: Value, axes: list[int], sizes: Value) -> dict[int
     inferred = node.outputs[0].shape
     wanted: dict[int, int] = {}
     for axis, size in zip(axes, parts, strict=True):
-        known = inferred[axis] if isinstance(size, Extent) and inferred else size
+        known = size if not isinstance(size, Extent) else inferred[axis] if inferred else None
         if known is None and value.shape[axis] is None and axis == 0:
             continue  # the batch
-        if known is None or isinstance(known, Extent):
+        if known is None:
             raise node.refused(f"the size it is to give to axis {axis} depends on the input")
         if value.shape[axis] is not None:
             wanted[axis] = int(known)

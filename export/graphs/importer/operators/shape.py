@@ -315,10 +315,10 @@ def _along(node: Node, tensor: Any, axis: int, low: int, high: int, mode: str) -
         places %= size
     else:
         places = np.abs((places + size - 1) % max(1, 2 * (size - 1)) - (size - 1))
-    return _taken(tensor, axis, places)
+    return taken(tensor, axis, places)
 
 
-def _taken(tensor: Any, axis: int, places: Array) -> Any:
+def taken(tensor: Any, axis: int, places: Array) -> Any:
     """Slices at known places along an axis: as runs that are joined, where those are few, else gathered."""
     jumps = np.flatnonzero(np.diff(places) != 1) + 1
     runs = np.split(places, jumps)
@@ -351,6 +351,9 @@ def Expand(node: Node, value: Value, shape: Value) -> Value:
 def _repeated(tensor: Any, target: Sequence[Dim]) -> Any:
     if all(isinstance(size, int) for size in target):
         return tf.broadcast_to(tensor, [int(number(size)) for size in target])
+    known = list(tensor.shape)
+    if not any(isinstance(size, Extent) and own == 1 for size, own in zip(target, known, strict=True)):
+        return tf.tile(tensor, [number(size) if own == 1 else 1 for size, own in zip(target, known, strict=True)])
     found = tf.broadcast_to(tensor, tf.stack([number(size) for size in target]))
     found.set_shape([None if isinstance(size, Extent) else size for size in target])
     return found
