@@ -29,7 +29,7 @@ from export import check, layers, memory
 from export.graphs import affine, by_onnx2tf
 from export.graphs.importer import graph as importer
 from export.graphs.importer.node import Refused
-from export.operators import first_modules
+from export.operators import Inexpressible, first_modules
 from pipeline.checkpoint import Checkpoint, Tensor
 
 TOOLCHAIN = "tensorflow"
@@ -127,7 +127,7 @@ class Made:
 
 
 def _first(case: Case, place: Path, tried: dict[str, str]) -> Made:
-    """The first way whose result is right; why not the others goes to `tried`. Raises ValueError."""
+    """The first way whose result is right; why not the others goes to `tried`. Raises Inexpressible, ValueError."""
     refusals: list[Refused] = []
     for name, way in {IMPORTER: by_importer, **{way.__name__: by_other(way) for way in by_onnx2tf.WAYS}}.items():
         try:
@@ -146,7 +146,7 @@ def _first(case: Case, place: Path, tried: dict[str, str]) -> Made:
         tried[name] = f"SQNR {said} ({case.allowed_db:.0f} needed)"
     others = "; ".join(f"{name}: {why}" for name, why in tried.items() if name != IMPORTER)
     if refusals:
-        raise Refused(f"{refusals[0]}. onnx2tf was tried, too: {others}.")
+        raise Inexpressible(f"{refusals[0]}. onnx2tf was tried, too: {others}.")
     raise ValueError(f"no way gives this model: {'; '.join(f'{name}: {why}' for name, why in tried.items())}")
 
 

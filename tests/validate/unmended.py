@@ -15,6 +15,18 @@ from export.targets import saved_model, tfjs, tflite  # isort: skip  # before Te
 
 import tensorflow as tf
 
+from export.graphs import by_onnx2tf
+from export.graphs.importer.node import Refused
+
+
+def without_importer() -> None:
+    """As for a network of which the importer has not every operator."""
+
+    def refuse(case: Any, place: Path) -> Any:
+        raise Refused("the importer has no Whirl; the model is of opset 18")
+
+    saved_model.by_importer = refuse
+
 
 def dense_layers_per_row(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """TFLiteConverter's own dynamic range: FULLY_CONNECTED version 12."""
@@ -52,14 +64,16 @@ def turned_products(source: str, checkpoint: str, out: str, mend: bool) -> dict[
 
 
 def constants_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
-    """Normalisation not as a depthwise convolution."""
-    saved_model.prepare = lambda model: model
+    """By onnx2tf, normalisation not as a depthwise convolution."""
+    without_importer()
+    by_onnx2tf.prepare = lambda model: model
     return saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
 
 
 def maxima_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """Max pooling with onnx2tf's padding, in int8; `source` is the ONNX file."""
-    saved_model.padding_mode = lambda node, positive: ""
+    without_importer()
+    by_onnx2tf.padding_mode = lambda node, positive: ""
     made = saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
     (Path(out) / "manifest.json").write_text(json.dumps(made))  # which says what belongs to which module
     return tflite.convert(Path(out) / saved_model.VERSION, Path(checkpoint), "int8", Path(out))
@@ -68,9 +82,9 @@ def maxima_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]
 def prepare(files: dict[str, str]) -> None:
     """With all mends: ONNX to ONNX."""
     for source, out in files.items():
-        onnx.save(saved_model.prepare(onnx.load(source)), out)
+        onnx.save(by_onnx2tf.prepare(onnx.load(source)), out)
 
 
 def check_operators(source: str) -> None:
     """Whether onnx2tf knows them."""
-    saved_model.check_operators(onnx.load(source))
+    by_onnx2tf.check_operators(onnx.load(source))
