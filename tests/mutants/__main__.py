@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutants import false_alarms
+from tests.mutants import false_alarms, importing
 from tests.mutants.bench import Bench, Outcome
 from tests.mutants.catalogue import MUTANTS, UNCAUGHT
 from tests.mutants.workplace import prepare
@@ -54,7 +54,11 @@ def examined(place: Path, tell: false_alarms.Tell) -> list[Outcome]:
     tell("the small network: training and exporting …")
     with Bench(prepare(place)) as bench:
         tell(f"{len(MUTANTS)} mutants …")
-        return [bench.examine(mutant) for mutant in MUTANTS]
+        outcomes = [bench.examine(mutant) for mutant in MUTANTS]
+    tell("the importer's network: training and exporting …")
+    with Bench(prepare(place, importing.MODEL, importing.TARGETS)) as bench:
+        tell(f"{len(importing.MUTANTS)} mutants …")
+        return outcomes + [bench.examine(mutant) for mutant in importing.MUTANTS]
 
 
 def show(console: Console, outcomes: Sequence[Outcome]) -> None:

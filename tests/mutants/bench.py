@@ -90,11 +90,11 @@ class Opened:
 
     def edit(self, function: str, **arguments: Any) -> None:
         """By a function of the target's file in `formats/`."""
-        self._call(f"{self.artifact.target}.py", function, path=str(self.artifact.path.absolute()), **arguments)
+        self.call(f"{self.artifact.target}.py", function, path=str(self.artifact.path.absolute()), **arguments)
 
     def convert(self, alteration: str) -> None:
         """Anew, of an altered model."""
-        self._call(
+        self.call(
             "altered.py",
             "convert",
             alteration=alteration,
@@ -104,7 +104,8 @@ class Opened:
             out=str(self.artifact.folder.absolute()),
         )
 
-    def _call(self, file: str, function: str, **arguments: Any) -> None:
+    def call(self, file: str, function: str, **arguments: Any) -> None:
+        """A function of a file in `formats/`."""
         self.workers.call(FORMATS / file, function, arguments)
 
     @contextmanager

@@ -21,7 +21,7 @@ PLACES = {
     "onnx/int8": "onnxruntime",
     "torchscript/float32": "torch",
     "exported_program/float32": "torch",
-    "saved_model/float32": "tensorflow",
+    "saved_model/float32": "tensorflow plain",
     "tflite/float32": "litert xnnpack",
     "tflite/float16": "tflite_runtime",
     "tflite/int8_dynamic": "litert builtin",

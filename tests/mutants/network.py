@@ -1,4 +1,4 @@
-"""The network that mutants are made of: small, and with everything converters have got wrong.
+"""The networks that mutants are made of: small, with everything converters have got wrong; the second, importers.
 
 Normalisation is so initialised that activations reach beyond 6, where ReLU6 differs from ReLU; every weight that a
 mutant changes has a shape of its own, by which it is found in every format.
@@ -28,6 +28,34 @@ def normalised(channels: int, gain: float = 1.0) -> nn.BatchNorm2d:
     made = nn.BatchNorm2d(channels)
     nn.init.constant_(made.weight, gain)
     return made
+
+
+class Stored(nn.Module):
+    """As many channels as rows and columns: an axis taken for another is no other shape, and only other numbers."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 24, 3, padding=1)
+        nn.init.constant_(self.stem.bias, 300)  # type: ignore[arg-type]  # so far from 0, a variance has few digits
+        self.norm = nn.GroupNorm(4, 24)
+        nn.init.normal_(self.norm.weight, 1, 0.3)
+        nn.init.normal_(self.norm.bias, 0, 0.3)
+        self.act = nn.Hardswish()
+        self.mix = nn.Conv2d(24, 24, 1)
+        self.scale = nn.Parameter(torch.linspace(12, 36, 24)[:, None, None])
+        self.tiles = nn.AvgPool2d(8)  # (N, 24, 3, 3)
+        self.pool = nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False)  # (N, 24, 13, 13)
+        self.deep = nn.Conv2d(24, 32, 3, padding=1)
+        self.head = nn.Linear(24 * 9 + 32, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, 24, 24) → (N, num_classes)."""
+        x = self.mix(self.act(self.norm(self.stem(x))))
+        x = x * x.softmax(1) * self.scale
+        x = x - x.mean(2, keepdim=True)
+        deep = self.deep(self.pool(x)).relu().mean((2, 3))
+        logits: torch.Tensor = self.head(torch.cat([self.tiles(x).flatten(1), deep], 1))
+        return logits
 
 
 def network(num_classes: int) -> nn.Module:

@@ -4,6 +4,7 @@ folder = prepare(Path("/tmp/mutants"))     # …/runs/mutants; half a minute, an
 """
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -34,18 +35,22 @@ SETTINGS = {
 """Sure enough of its decisions that integers agree."""
 
 
-def prepare(place: Path) -> Path:
-    """A run in `place/runs`; to be called, and used, in the folder `place`."""
+def prepare(place: Path, model: str = "network", targets: Collection[str] = ()) -> Path:
+    """A run in `place/runs`; to be called, and used, in the folder `place`.
+
+    model: a function of network.py. targets: `tflite/float32` …; none: all.
+    """
     shutil.copy(str(network.__file__), place / "network.py")
     digits.write(place / "images")
-    folder, threads = place / "runs" / "mutants", torch.get_num_threads()
+    folder, threads = place / "runs" / ("mutants" if model == "network" else model.lower()), torch.get_num_threads()
     torch.set_num_threads(1)  # so small that threads cost more than they save, and the weights are the same everywhere
     try:
-        wanted = SETTINGS | {"data.folder": str(place / "images")}
+        wanted = SETTINGS | {"model.name": f"network:{model}", "data.folder": str(place / "images")}
         train(settle(configs.read(None, wanted)), folder, None, Console(quiet=True))
     finally:
         torch.set_num_threads(threads)
     run = Run(folder, Checkpoint.open(folder / "checkpoint"))
-    outcomes = convert(run, plan(find()), jobs=2, force=False, report=lambda _: None)
+    conversions = [one for one in plan(find()) if not targets or one.name in targets]
+    outcomes = convert(run, conversions, jobs=2, force=False, report=lambda _: None)
     assert [one.reason for one in outcomes if one.artifact is None] == []
     return folder
