@@ -397,14 +397,14 @@ def gelu_network() -> onnx.ModelProto:
     nodes = [
         node("MatMul", ["x", "first"], ["a"]),
         node("Add", ["a", "bias"], ["b"]),
-        node("Div", ["b", "root"], ["c"]),
+        node("Mul", ["b", "root"], ["c"]),
         node("Erf", ["c"], ["d"]),
         node("Add", ["d", "one"], ["e"]),
-        node("Mul", ["b", "e"], ["f"]),
-        node("Mul", ["f", "half"], ["g"]),
+        node("Mul", ["b", "half"], ["f"]),
+        node("Mul", ["f", "e"], ["g"]),
         node("MatMul", ["g", "second"], ["out"]),
     ]
-    numbers = {"root": 2**0.5, "one": 1.0, "half": 0.5}
+    numbers = {"root": 0.5**0.5, "one": 1.0, "half": 0.5}
     constants = {"first": weights(64, 96), "second": weights(96, 32), "bias": weights(96)}
     return model_of(nodes, {"x": ["N", 64]}, constants | {name: np.float32(one) for name, one in numbers.items()})
 
