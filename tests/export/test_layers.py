@@ -74,8 +74,8 @@ def test_tensors_are_matched_by_value_images_in_either_layout() -> None:
     }
     assert layers.matched(known, reference, values) == {
         "a": Twin("conv", (0, 3, 1, 2), "conv"),
-        "b": Twin("fc", None, "fc"),
-        "e": Twin("conv", None, "conv"),
+        "b": Twin("fc", (0, 1), "fc"),
+        "e": Twin("conv", (0, 1, 2, 3), "conv"),
     }
 
 
