@@ -87,9 +87,10 @@ def test_between_modules_onnx_is_the_reference_as_far_as_it_is_right() -> None:
 
 def test_layouts_are_turned_back_and_what_does_not_fit_is_left_out() -> None:
     expected = np.arange(24.0).reshape(1, 2, 3, 4)
-    assert np.array_equal(localise.laid_out(np.moveaxis(expected, 1, -1), expected, True), expected)
-    assert np.array_equal(localise.laid_out(np.moveaxis(expected, 1, -1), expected, False), expected)
-    assert localise.laid_out(expected.reshape(1, 24), expected, False) is None
+    assert np.array_equal(localise.laid_out(np.moveaxis(expected, 1, -1), expected, (0, 3, 1, 2)), expected)
+    assert np.array_equal(localise.laid_out(np.moveaxis(expected, 1, 2), expected, (0, 2, 1, 3)), expected)
+    assert np.array_equal(localise.laid_out(np.moveaxis(expected, 1, -1), expected, None), expected)
+    assert localise.laid_out(expected.reshape(1, 24), expected, None) is None
 
 
 @pytest.fixture(scope="module")
