@@ -158,9 +158,17 @@ def test_products_with_a_turned_factor_are_wrong_on_wasm_and_mended(awkward: Pat
 
 
 @pytest.mark.slow
-def test_operators_that_only_onednn_has_are_refused(awkward: Path, tmp_path: Path) -> None:
-    with pytest.raises(WorkerFailed, match=r"TensorFlow.js cannot express _\w+"):
-        unmended(tmp_path, "with_onednn", "saved_model/float32", UNMENDED.with_name("unmended_onednn.py"))
+def test_an_operator_that_tensorflow_js_does_not_have_is_refused(awkward: Path, tmp_path: Path) -> None:
+    with pytest.raises(WorkerFailed, match=r"TensorFlow.js cannot express _FusedHardSwish"):
+        unmended(tmp_path, "operator_of_tensorflow_alone", "saved_model/float32")
+
+
+@pytest.mark.slow
+def test_with_onednn_grappler_makes_nothing_that_tensorflow_js_has_not(awkward: Path, tmp_path: Path) -> None:
+    """Of the importer's graphs; of onnx2tf's it made `_FusedHardSwish`."""
+    unmended(tmp_path, "with_onednn", "saved_model/float32", UNMENDED.with_name("unmended_onednn.py"))
+    put(tmp_path, "tfjs/float32")
+    assert check(runners("tfjs_in_node"))["tfjs/float32 in node wasm"].status == "pass"
 
 
 @pytest.mark.slow

@@ -63,6 +63,19 @@ def turned_products(source: str, checkpoint: str, out: str, mend: bool) -> dict[
     return tfjs.convert(Path(source), Path(checkpoint), "float32", Path(out))
 
 
+def operator_of_tensorflow_alone(source: str, checkpoint: str, out: str) -> dict[str, Any]:
+    """A graph with one operator that TF.js does not have, as grappler has made them."""
+    optimised = tfjs.optimised
+
+    def strange(frozen: Any) -> Any:
+        graph = optimised(frozen)
+        next(node for node in graph.node if node.op == "Mul").op = "_FusedHardSwish"
+        return graph
+
+    tfjs.optimised = strange
+    return tfjs.convert(Path(source), Path(checkpoint), "float32", Path(out))
+
+
 def constants_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """By onnx2tf, normalisation not as a depthwise convolution."""
     without_importer()
