@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.graphs.einsum import einsum
+
 KERNELS = Path(__file__).with_name("tfjs_kernels.json")
 """What is known to be wrong or refused: a list of {operators, condition, backends, cases, mended}."""
 BACKENDS = ("cpu", "wasm", "webgl", "webgpu")
@@ -262,6 +264,13 @@ def _repeats_within(operation: Operation) -> bool:
     return False
 
 
+def multiplied(operation: Operation) -> Tensor | None:
+    """One matrix product: wasm has no Einsum, and none of the others an ellipsis."""
+    if operation.inputs[0].dtype != tf.float32:
+        return None
+    return einsum(operation.get_attr("equation").decode(), *operation.inputs)
+
+
 def _vector_beside_many(operation: Operation) -> bool:
     return _many_axes(operation) and any(_rank(one) == 1 for one in operation.inputs)
 
@@ -424,15 +433,55 @@ def _steps(operation: Operation) -> bool:
 
 def selected(operation: Operation) -> Tensor | None:
     """From one row of values: WebGL and WebGPU select in four axes at most."""
-    rank = max((_rank(one) or 0) for one in operation.inputs)
-    if None in map(_rank, operation.inputs):
-        return None
-    shapes = [tf.concat([[1] * (rank - one.shape.rank), tf.shape(one)], 0) for one in operation.inputs]
+    return None if None in map(_rank, operation.inputs) else _in_one_row(*operation.inputs)
+
+
+def _in_one_row(*inputs: Tensor) -> Tensor:
+    rank = max(one.shape.rank for one in inputs)
+    shapes = [tf.concat([[1] * (rank - one.shape.rank), tf.shape(one)], 0) for one in inputs]
     target = tf.maximum(tf.maximum(shapes[0], shapes[1]), shapes[2])
-    condition, first, second = operation.inputs
-    numbers = (tf.cast(condition, tf.int32), first, second)
+    numbers = (tf.cast(inputs[0], tf.int32), *inputs[1:])
     flag, first, second = (tf.reshape(tf.broadcast_to(one, target), [-1]) for one in numbers)
     return tf.reshape(tf.where(tf.not_equal(flag, 0), first, second), target)
+
+
+def _flag_for_rows(operation: Operation) -> bool:
+    """Whether one flag decides on all that has the same first index."""
+    flags, values, _ = operation.inputs
+    return _rank(flags) == 1 and (_rank(values) or 0) > 1
+
+
+def selected_by_row(operation: Operation) -> Tensor:
+    """With the flags along the first axis: TF.js lays them along the last."""
+    flags, first, second = operation.inputs
+    flags = tf.reshape(flags, [-1, *[1] * (first.shape.rank - 1)])
+    return (_in_one_row if _many_axes(operation) else tf.where)(flags, first, second)
+
+
+def banded(operation: Operation) -> Tensor | None:
+    """Zeros beside a band of diagonals: TF.js takes a bound below zero, which means none, for a number."""
+    value, *limits = operation.inputs
+    below, above = map(_constant, limits)
+    if below is None or above is None or _rank(value) is None or None in value.shape[-2:].as_list():
+        return None
+    rows, columns = value.shape[-2:].as_list()
+    down = np.arange(rows)[:, None] - np.arange(columns)
+    kept = ((below < 0) | (down <= below)) & ((above < 0) | (-down <= above))
+    matrices = tf.reshape(value, [-1, rows, columns])
+    return tf.reshape(tf.where(kept, matrices, tf.zeros([], value.dtype)), tf.shape(value))
+
+
+def cropped(operation: Operation) -> Tensor:
+    """With the image of each box at that box's place: WebGL takes a box's place for its image's, whatever is said."""
+    images, boxes, places, size = operation.inputs
+    return tf.raw_ops.CropAndResize(
+        image=tf.gather(images, places),
+        boxes=boxes,
+        box_ind=tf.range(tf.shape(places)[0]),
+        crop_size=size,
+        method=operation.get_attr("method").decode(),
+        extrapolation_value=operation.get_attr("extrapolation_value"),
+    )
 
 
 def space_to_depth(operation: Operation) -> Tensor | None:
@@ -474,10 +523,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "SpaceToDepth": (Rule(_always, space_to_depth),),
     "BiasAdd": (Rule(_many_axes, _biased),),
     "SelectV2": (Rule(_many_axes, selected),),
+    "Select": (Rule(_flag_for_rows, selected_by_row), Rule(_many_axes, selected)),
+    "MatrixBandPart": (Rule(_always, banded),),
+    "CropAndResize": (Rule(_always, cropped),),
     "ReverseV2": (Rule(_many_axes, mirrored),),
     "DivNoNan": (Rule(_many_axes, _by_nothing),),
-    "Einsum": (Rule(_always, _by_nothing),),
-    **dict.fromkeys(["NonMaxSuppressionV3", "NonMaxSuppressionV4"], (Rule(_always, _by_nothing),)),
+    "Einsum": (Rule(_always, multiplied),),
+    **dict.fromkeys(
+        [*(f"NonMaxSuppressionV{version}" for version in (2, 3, 4, 5)), "Where"], (Rule(_always, _by_nothing),)
+    ),
     **dict.fromkeys(["Conv2D", "_FusedConv2D"], (Rule(_strides_and_dilates, _by_nothing),)),
     "StridedSlice": (
         Rule(lambda operation: _many_axes(operation) and _steps(operation), stepped),

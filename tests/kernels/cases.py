@@ -289,8 +289,7 @@ def products() -> Iterator[Case]:
             one = floats(*first_batch, *((6, 4) if first else (4, 6)))
             other = floats(*second_batch, *((3, 6) if second else (6, 3)))
             yield Case("BatchMatMulV2", (one, other), {"adj_x": first, "adj_y": second})
-    for batch in (1, 2, 5):
-        yield Case("Einsum", ([floats(batch, 3, 4), floats(batch, 5, 4)],), {"equation": "bic,bjc->bij"})
+    yield from sums_of_products()
     large = {"adj_x": False, "adj_y": True}
     yield Case("BatchMatMulV2", (floats(5, 33, 64), floats(64, 48)), {"adj_x": False, "adj_y": False})
     for rows in (1, 5, 64):
@@ -304,6 +303,27 @@ def products() -> Iterator[Case]:
             for rows in (2, 5):
                 inputs = (floats(rows, 7), Fixed(floats(*((4, 7) if turned else (7, 4)))), [Fixed(floats(4))])
                 yield Case("_FusedMatMul", inputs, {"transpose_b": turned, **fused, **slope})
+
+
+def sums_of_products() -> Iterator[Case]:
+    """As attention, bilinear layers and axes summed alone have them."""
+    for batch in (1, 2, 5):
+        pairs: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = (
+            ("bic,bjc->bij", (batch, 3, 4), (batch, 5, 4)),
+            ("bqhd,bkhd->bhqk", (batch, 4, 2, 3), (batch, 5, 2, 3)),
+            ("bhqk,bkhd->bqhd", (batch, 2, 4, 5), (batch, 5, 2, 3)),
+            ("bqhd,dk->bqhk", (batch, 4, 2, 3), (3, 6)),
+            ("bchw,cd->bhwd", (batch, 3, 2, 4), (3, 5)),
+            ("bi,bj->bij", (batch, 3), (batch, 4)),
+            ("bi,bi->b", (batch, 7), (batch, 7)),
+            ("...ij,...kj->...ik", (batch, 2, 3, 4), (batch, 2, 5, 4)),
+            ("b...i,ij->b...j", (batch, 2, 3, 4), (4, 5)),
+        )
+        for equation, first, second in pairs:
+            yield Case("Einsum", ([floats(*first), floats(*second)],), {"equation": equation})
+        yield Case("Einsum", ([floats(batch, 3, 4)],), {"equation": "bij->jb"})
+    yield Case("Einsum", ([floats(2, 3, 4), floats(2, 4, 2)],), {"equation": "bij,bjk->bk"})
+    yield Case("Einsum", ([floats(2, 3, 3)],), {"equation": "bii->bi"})
 
 
 ACTIVATIONS = ("Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid", "Tanh")
@@ -602,6 +622,76 @@ def networks() -> Iterator[Case]:
         )
 
 
+def larger() -> Iterator[Case]:
+    """Sizes for which kernels have other ways: four channels at once, tiles, threads, two passes."""
+    plain = {"data_format": "NHWC", "strides": [1, 1, 1, 1], "dilations": [1, 1, 1, 1], "padding": "SAME"}
+    fused = {"fused_ops": ["BiasAdd", "Relu6"]}
+    for batch, size, given, made in ((1, 1, 16, 32), (2, 3, 4, 8), (5, 3, 5, 7), (2, 1, 64, 4)):
+        for step in (1, 2):
+            how = {**plain, "strides": [1, step, step, 1]}
+            yield Case("Conv2D", (floats(batch, 13, 9, given), Fixed(floats(size, size, given, made))), how)
+        weights = (Fixed(floats(size, size, given, made)), [Fixed(floats(made))])
+        yield Case("_FusedConv2D", (floats(batch, 13, 9, given), *weights), {**plain, **fused})
+    for batch, size, channels in ((1, 3, 8), (2, 5, 4), (5, 7, 17)):
+        how = {**plain, "strides": [1, 2, 2, 1]}
+        yield Case(
+            "DepthwiseConv2dNative", (floats(batch, 14, 15, channels), Fixed(floats(size, size, channels, 1))), how
+        )
+    gradient = (ints(2, 16, 16, 8), Fixed(floats(4, 4, 8, 12)), floats(2, 8, 8, 12))
+    yield Case("Conv2DBackpropInput", gradient, {**plain, "strides": [1, 2, 2, 1]})
+    for kernel, step in ((7, 7), (5, 1), (1, 2)):
+        how = {**plain, "ksize": [1, kernel, kernel, 1], "strides": [1, step, step, 1]}
+        del how["dilations"]
+        yield Case("MaxPool", (floats(2, 14, 14, 16),), how)
+        yield Case("AvgPool", (floats(2, 14, 14, 16),), how)
+    for rows, inner, columns in ((1, 64, 64), (1, 2000, 1), (2, 2000, 3), (64, 64, 64), (130, 3, 70)):
+        factors = (floats(5, rows, inner), floats(5, columns, inner))
+        yield Case("BatchMatMulV2", factors, {"adj_x": False, "adj_y": True})
+    for shape, axes in (((2, 3000), (1,)), ((1, 40, 40, 32), (1, 2)), ((2, 33, 65), (0, 2))):
+        for op in ("Sum", "Mean", "Max"):
+            yield Case(op, (floats(*shape), ints(*axes)), {"keep_dims": False})
+        yield Case("ArgMax", (floats(*shape), number(axes[-1])), {"output_type": TYPES["int32"]})
+    yield Case("Softmax", (floats(5, 17, 300, low=-9, high=9),))
+    yield Case("Cumsum", (floats(2, 600), number(1)), {"exclusive": False, "reverse": False})
+    yield Case("TopKV2", (floats(2, 1000), number(100)), {"sorted": True})
+    for count in (5, 17, 33):
+        yield Case("ConcatV2", ([floats(2, 3, 4, 1 + at % 3) + at for at in range(count)], number(3)))
+    for shape, order in (((2, 64, 48), (0, 2, 1)), ((2, 49, 3, 4, 8), (2, 0, 3, 1, 4))):
+        yield Case("Transpose", (floats(*shape), ints(*order)))
+    yield Case("ResizeBilinear", (floats(5, 16, 15, 8), ints(32, 30)), {"half_pixel_centers": True})
+    yield Case("GatherV2", (floats(500, 16), whole(5, 40, high=500), number(0)), {"batch_dims": 0})
+    for op in ("Erf", "Sigmoid", "Exp", "Tanh", "Round", "Softplus"):
+        yield Case(op, (floats(5, 9, 13, 32, low=-3, high=3),))
+    yield Case("AddV2", (floats(5, 100, 70), floats(100, 70)))
+
+
+def seldom() -> Iterator[Case]:
+    """Operators that only some converters write."""
+    for batch in (1, 2, 5):
+        yield Case("AddN", ([floats(batch, 3), floats(batch, 3) + 1, floats(batch, 3) + 2],))
+        yield Case("LRN", (floats(batch, 4, 3, 8),), {"depth_radius": 2, "bias": 1.0, "alpha": 1e-2, "beta": 0.75})
+        for below, above in ((-1, 0), (1, -1), (1, 2), (-1, -1)):
+            yield Case("MatrixBandPart", (floats(batch, 4, 5), number(below), number(above)))
+        yield Case("MatrixBandPart", (floats(batch, 2, 3, 4, 5), number(0), number(-1)))
+        yield Case("Cumprod", (floats(batch, 3, 4), number(1)), {"exclusive": False, "reverse": False})
+        yield Case("EuclideanNorm", (floats(batch, 3, 4), ints(1)), {"keep_dims": True})
+        boxes = np.array([[0.1, 0.2, 0.8, 0.9], [0.3, 0, 1, 0.7]], np.float32)
+        for places in ((0, 0), (0, batch - 1)):
+            how = {"method": "bilinear", "extrapolation_value": 0.0}
+            yield Case("CropAndResize", (floats(batch, 8, 7, 3), boxes, ints(*places), ints(4, 5)), how)
+        yield Case("Size", (floats(batch, 3, 4),), {"out_type": TYPES["int32"]})
+        yield Case("Rank", (floats(batch, 3, 4),))
+        yield Case("StopGradient", (floats(batch, 3),))
+        yield Case("BatchMatMul", (floats(batch, 3, 4), floats(batch, 5, 4)), {"adj_x": False, "adj_y": True})
+        yield Case("Add", (floats(batch, 3), floats(batch, 3) + 1))
+        yield Case("Div", (floats(batch, 3), floats(batch, 3) + 3))
+        yield Case("Select", (flags(batch, 3), floats(batch, 3), floats(batch, 3) + 3))
+        yield Case("Select", (flags(batch, 2, 1, 3, 2), floats(batch, 2, 1, 3, 2), floats(batch, 2, 1, 3, 2) + 3))
+    yield Case("Select", (flags(5), floats(5, 3), floats(5, 3) + 3), note="a flag a row")
+    yield Case("Select", (flags(5), floats(5, 2, 2, 1, 3), floats(5, 2, 2, 1, 3) + 3), note="a flag a row")
+    yield Case("Where", (flags(2, 5),))
+
+
 def suppression() -> Iterator[Case]:
     """Of boxes that overlap."""
     corners = floats(8, 2, low=0, high=4)
@@ -609,10 +699,13 @@ def suppression() -> Iterator[Case]:
     limits = (number(5), Fixed(np.float32(0.3)), Fixed(np.float32(0.1)))
     scores = floats(8, low=0, high=1)
     yield Case("NonMaxSuppressionV4", (boxes, scores, *limits), {"pad_to_max_output_size": True})
+    yield Case("NonMaxSuppressionV2", (boxes, scores, *limits[:2]))
     yield Case("NonMaxSuppressionV3", (boxes, scores, *limits))
+    softness = Fixed(np.float32(0))
+    yield Case("NonMaxSuppressionV5", (boxes, scores, *limits, softness), {"pad_to_max_output_size": False})
 
 
-KINDS = (unary, binary, casts, reductions, products, convolutions, padding, shapes, indexing, networks)
+KINDS = (unary, binary, casts, reductions, products, convolutions, padding, shapes, indexing, networks, larger, seldom)
 
 
 def table(kinds: Sequence[Any] = KINDS) -> list[Case]:

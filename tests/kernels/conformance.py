@@ -93,15 +93,20 @@ def make(folder: Path, cases: Sequence[Case]) -> Made:
     return Made(folder, tuple(told["cases"]), tuple(told["findings"]))
 
 
-def measured(made: Made, model: str, backend: str) -> dict[str, Verdict]:
-    """Every case of a model, `plain` or `mended`, on a backend, by name."""
+def measured(made: Made, model: str, backend: str, place: str = "") -> dict[str, Verdict]:
+    """Every case of a model, `plain` or `mended`, on a backend, by name; in Node or in Chromium, or where it is usual.
+
+    wasm is one with threads in Chromium, and one without SIMD, for old browsers, in `old`.
+    """
+    place = place or ("node" if backend in IN_NODE else "chromium")
     chain = toolchain.find()["web"]
     chain.build()
-    log, out, cases = (made.folder / f"{model}-{backend}.{end}" for end in ("log", "json", "cases"))
+    log, out, cases = (made.folder / f"{model}-{backend}-{place}.{end}" for end in ("log", "json", "cases"))
     cases.write_text(json.dumps(made.cases))
-    file = HERE / ("node.mjs" if backend in IN_NODE else "browser.mjs")
+    file = HERE / ("browser.mjs" if place == "chromium" else "node.mjs")
     arguments = {"model": str(made.folder / model / "model.json"), "cases": str(cases), "backend": backend}
-    environment = {} if backend in IN_NODE else machine.environment(["chromium"])
+    arguments["simd"] = place != "old"
+    environment = {} if place != "chromium" else machine.environment(["chromium"])
     with chain.start(log, environment=environment) as worker:
         worker.call(file, "measure", {**arguments, "out": str(out)}, log, LIMIT_S)
     results = json.loads(out.read_text())
@@ -112,8 +117,9 @@ def judge(case: dict[str, Any], result: dict[str, Any], backend: str) -> Verdict
     """A case's outputs beside TensorFlow's."""
     if "refused" in result:
         return Verdict("refused", result["refused"])
-    if "crashed" in result:
-        return Verdict("wrong", result["crashed"])
+    for fault in ("crashed", "invalid"):
+        if fault in result:
+            return Verdict("wrong", result[fault])
     if len(result["outputs"]) != len(case["expected"]):
         return Verdict("wrong", f"{len(result['outputs'])} outputs instead of {len(case['expected'])}")
     allowed = ROUGH.get(case["name"].partition(" ")[0], TOLERANCE) if backend in IN_CHROMIUM else TOLERANCE

@@ -3,7 +3,7 @@
 /** With `tf`, the library with its converter and that backend, and `source`, what loads the model.
 
  → per case {outputs: [{dtype, shape, data}]} or {refused: why} or {crashed: why}, which reads or writes
- what is not its own; data in base64. */
+ what is not its own, or {invalid: why}, which gives what it has not computed; data in base64. */
 export async function run(tf, source, cases, backend) {
   let model = await start(tf, source, backend);
   const results = [];
@@ -30,6 +30,15 @@ async function start(tf, source, backend) {
 }
 
 async function attempt(tf, model, { feeds, fetches }) {
+  // A shader of WebGPU's that does not compile throws nothing, and its output is what was in the memory before.
+  const device = tf.getBackend() === "webgpu" ? tf.backend().device : undefined;
+  device?.pushErrorScope("validation");
+  const result = await computed(tf, model, feeds, fetches);
+  const invalid = result.crashed ? undefined : await device?.popErrorScope();
+  return result.outputs && invalid ? { invalid: invalid.message.split("\n")[0] } : result;
+}
+
+async function computed(tf, model, feeds, fetches) {
   try {
     const tensors = {};
     for (const [name, array] of Object.entries(feeds)) tensors[name] = tf.tensor(decode(array), array.shape, array.dtype);
@@ -41,7 +50,10 @@ async function attempt(tf, model, { feeds, fetches }) {
     tf.dispose([tensors, found]);
     return { outputs };
   } catch (error) {
-    if (tf.backend().commandEncoder) tf.backend().submitQueue(); // WebGPU's: what waits must not go with the next case
+    if (tf.backend().commandEncoder) {
+      tf.backend().endComputePassEncoder(); // WebGPU's: what waits must not go with the next case
+      tf.backend().submitQueue();
+    }
     const lost = error instanceof WebAssembly.RuntimeError || error instanceof DOMException; // the memory or the device
     return { [lost ? "crashed" : "refused"]: String(error?.message ?? error).split("\n")[0] };
   }

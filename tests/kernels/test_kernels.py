@@ -40,6 +40,14 @@ def test_every_operator_as_we_write_it_is_right_in_chromium_or_wrong_as_listed(m
     assert conformance.surprises(verdicts, backend, "mended") == []
 
 
+@pytest.mark.parametrize("place", ["old", pytest.param("chromium", marks=pytest.mark.slow)])
+def test_wasm_is_right_without_simd_and_with_threads(made: Made, place: str) -> None:
+    numbers = made.named({case["name"] for case in made.cases if not case["name"].endswith(" special")})
+    verdicts = conformance.measured(numbers, "mended", "wasm", place)
+    assert len(verdicts) > 800
+    assert conformance.surprises(verdicts, "wasm", "mended") == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", conformance.IN_CHROMIUM)
 def test_what_is_listed_is_wrong_in_chromium_still(made: Made, backend: str) -> None:
@@ -77,7 +85,7 @@ def test_what_cannot_be_written_otherwise_says_which_backends_to_use(made: Made)
     wants = "always: it wants executeAsync, which would slow down all of the model"
     assert list(made.findings) == [
         "DivNoNan (5 axes and more) is refused on webgl and refused on webgpu: use cpu or wasm",
-        "Einsum (always) is refused on wasm: use cpu or webgl or webgpu",
-        f"NonMaxSuppressionV4 ({wants}) is {everywhere}",
-        f"NonMaxSuppressionV3 ({wants}) is {everywhere}",
+        f"Einsum (an axis named twice of one factor) is {everywhere}",
+        *(f"NonMaxSuppressionV{version} ({wants}) is {everywhere}" for version in (4, 2, 3, 5)),
+        f"Where ({wants}) is {everywhere}",
     ]
