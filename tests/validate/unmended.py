@@ -64,12 +64,12 @@ def turned_products(source: str, checkpoint: str, out: str, mend: bool) -> dict[
 
 
 def operator_of_tensorflow_alone(source: str, checkpoint: str, out: str) -> dict[str, Any]:
-    """A graph with one operator that TF.js does not have, as grappler has made them."""
+    """A graph with one operator that TF.js does not have."""
     optimised = tfjs.optimised
 
     def strange(frozen: Any) -> Any:
         graph = optimised(frozen)
-        next(node for node in graph.node if node.op == "Mul").op = "_FusedHardSwish"
+        next(node for node in graph.node if node.op == "Sigmoid").op = "Erfc"
         return graph
 
     tfjs.optimised = strange
