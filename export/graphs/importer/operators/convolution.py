@@ -205,15 +205,17 @@ def _transposed(
 ) -> Any:
     """One group's result of the wanted size."""
     channels = int(kernel.shape[-2])
-    operator = tf.nn.conv2d_transpose if len(extents) == 2 else tf.nn.conv3d_transpose
+    if len(extents) == 3:
+        return _reached(tensor, kernel, strides, reach, cuts, wanted)
     batch = tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
     same = [max(far - step, 0) // 2 for far, step in zip(reach, strides, strict=True)]
     if list(cuts) == same and list(wanted) == [size * step for size, step in zip(extents, strides, strict=True)]:
-        found = operator(tensor, kernel, tf.stack([batch, *wanted, channels]), list(strides), "SAME")
+        shape = tf.stack([batch, *wanted, channels])
+        found = tf.nn.conv2d_transpose(tensor, kernel, shape, list(strides), "SAME")
         found.set_shape([tensor.shape[0], *wanted, channels])
         return found
     whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
-    found = operator(tensor, kernel, tf.stack([batch, *whole, channels]), list(strides), "VALID")
+    found = tf.nn.conv2d_transpose(tensor, kernel, tf.stack([batch, *whole, channels]), list(strides), "VALID")
     found.set_shape([tensor.shape[0], *whole, channels])
     short = [max(0, cut + size - far) for cut, size, far in zip(cuts, wanted, whole, strict=True)]
     if any(short):
@@ -221,6 +223,39 @@ def _transposed(
     if any(cuts) or list(wanted) != [far + more for far, more in zip(whole, short, strict=True)]:
         found = found[(slice(None), *(slice(cut, cut + size) for cut, size in zip(cuts, wanted, strict=True)))]
     return found
+
+
+def _reached(
+    tensor: Any,
+    kernel: Any,
+    strides: Sequence[int],
+    reach: Sequence[int],
+    cuts: Sequence[int],
+    wanted: Sequence[int],
+) -> Any:
+    """Of three axes: a convolution over the input with zeros between and around it, for TF.js has no other."""
+    around = [(0, 0)]
+    for axis, (step, far, cut, size) in enumerate(zip(strides, reach, cuts, wanted, strict=True)):
+        tensor = _spread(tensor, 1 + axis, step)
+        before = far - 1 - cut
+        behind = size + far - 1 - before - int(tensor.shape[1 + axis])
+        front = [slice(None)] * (1 + axis)
+        tensor = tensor[(*front, slice(max(0, -before), int(tensor.shape[1 + axis]) + min(0, behind)))]
+        around.append((max(0, before), max(0, behind)))
+    flipped = kernel[::-1, ::-1, ::-1]
+    turned = np.swapaxes(flipped, -1, -2) if isinstance(kernel, np.ndarray) else tf.transpose(flipped, [0, 1, 2, 4, 3])
+    return tf.nn.conv3d(tf.pad(tensor, [*around, (0, 0)]), turned, [1] * 5, "VALID")
+
+
+def _spread(tensor: Any, axis: int, step: int) -> Any:
+    """With step - 1 zeros between neighbours along an axis."""
+    if step == 1:
+        return tensor
+    sizes, count = Value(tensor).sizes, int(tensor.shape[axis])
+    wide = tf.expand_dims(tensor, axis + 1)
+    joined = tf.concat([wide] + [tf.zeros_like(wide)] * (step - 1), axis + 1)
+    long = reshaped(joined, [*sizes[:axis], count * step, *sizes[axis + 1 :]])
+    return long[(*[slice(None)] * axis, slice(0, (count - 1) * step + 1))]
 
 
 @since(10)
