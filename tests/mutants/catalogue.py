@@ -243,11 +243,11 @@ def one_side(opened: Opened) -> None:
 
 
 def other_side(opened: Opened) -> None:
-    """What is padded below and to the right, above and to the left."""
+    """Both rows and columns of padding behind the image instead of one on each side."""
     with opened.constants() as constants:
         for name, value in constants.items():
-            if value.shape == (4, 2) and value.tolist() == [[0, 0], [0, 1], [0, 1], [0, 0]]:
-                constants[name] = value[:, ::-1]
+            if value.shape == (4, 2) and value.tolist() == [[0, 0], [1, 1], [1, 1], [0, 0]]:
+                constants[name] = np.array([[0, 0], [0, 2], [0, 2], [0, 0]], value.dtype)
 
 
 def output(scale: float = 1.0, zero: int = 0) -> Change:

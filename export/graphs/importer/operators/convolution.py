@@ -82,7 +82,7 @@ def Conv(node: Node, image: Value, weight: Value, bias: Value | None = None) -> 
         found = grouped(tensor, kernel, groups, strides, dilations, word)
     if bias is not None:
         found = tf.nn.bias_add(found, bias.logical) if len(found.shape) == 4 else found + bias.logical
-    return Value(found[:, 0] if count == 1 else found, channels_last(image.rank))
+    return Value(tf.squeeze(found, 1) if count == 1 else found, channels_last(image.rank))
 
 
 def _kernel(node: Node, weight: Value, count: int) -> Any:
@@ -167,7 +167,7 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
     result = found[0] if groups == 1 else tf.concat(found, -1)
     if bias is not None:
         result = tf.nn.bias_add(result, bias.logical) if len(result.shape) == 4 else result + bias.logical
-    return Value(result[:, 0] if count == 1 else result, channels_last(image.rank))
+    return Value(tf.squeeze(result, 1) if count == 1 else result, channels_last(image.rank))
 
 
 def _cuts(

@@ -27,6 +27,15 @@ def counted(indices: Any, size: Dim) -> Any:
     return tf.where(tf.less(indices, 0), indices + tf.cast(number(size), indices.dtype), indices)
 
 
+def single(tensor: Any, axis: int, place: int) -> Any:
+    """One slice along a physical axis, which goes: cut and reshaped, for no delegate takes a slice that drops one."""
+    cut = tensor[(*[slice(None)] * axis, slice(place, place + 1))]
+    if isinstance(cut, np.ndarray):
+        return np.squeeze(cut, axis)
+    sizes = Value(cut).sizes
+    return reshaped(cut, [*sizes[:axis], *sizes[axis + 1 :]])
+
+
 @since(1)
 def Gather(node: Node, value: Value, indices: Value) -> Value:
     """Slices at places along an axis."""
@@ -35,8 +44,7 @@ def Gather(node: Node, value: Value, indices: Value) -> Value:
     physical = value.stored[axis]
     if indices.rank == 0:
         if isinstance(places, np.ndarray):
-            cuts = (*[slice(None)] * physical, int(places))
-            return Value(value.tensor[cuts], without(value.stored, [axis]))
+            return Value(single(value.tensor, physical, int(places)), without(value.stored, [axis]))
         return Value(tf.gather(value.tensor, places, axis=physical), without(value.stored, [axis]))
     if indices.rank == 1:
         if isinstance(places, np.ndarray) and len(places) and (np.diff(places) == 1).all():

@@ -42,7 +42,8 @@ def separable(
 ) -> Any:
     """Pooling over one, two or three axes, channels last, in two-dimensional operators."""
     if len(kernel) == 1:
-        return _flat(tf.expand_dims(tensor, 1), [1, *kernel], [1, *strides], [1, *dilations], word, pool)[:, 0]
+        found = _flat(tf.expand_dims(tensor, 1), [1, *kernel], [1, *strides], [1, *dilations], word, pool)
+        return tf.squeeze(found, 1)
     if len(kernel) == 2:
         return _flat(tensor, kernel, strides, dilations, word, pool)
     whole = Value(tensor)
