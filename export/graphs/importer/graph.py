@@ -19,6 +19,7 @@ import tensorflow as tf
 from onnx import helper, numpy_helper
 
 from export.graphs.importer import sizes
+from export.graphs.importer.groups import restore
 from export.graphs.importer.node import Expected, Node, Refused, narrow, running
 from export.graphs.importer.node import read as read_node
 from export.graphs.importer.operators import (
@@ -217,6 +218,7 @@ def read(model: onnx.ModelProto, last: Sequence[str] = ()) -> Network:
     except onnx.shape_inference.InferenceError as error:
         raise Refused(f"ONNX's shape inference refuses the model: {error}") from error
     graph = inferred.graph
+    restore(graph)
     kinds = {one.name: _expected(one) for one in [*graph.input, *graph.value_info, *graph.output]}
     kinds |= {one.name: kind for inner in _inner_graphs(graph) for one in inner.value_info if (kind := _expected(one))}
     constants = {one.name: Value(np.array(numpy_helper.to_array(one))) for one in graph.initializer}

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs.importer.node import Node, since
-from export.graphs.importer.value import Array, Value, broadcast, channels_last, reshaped
+from export.graphs.importer.value import Array, Value, broadcast, channels_last, product, reshaped
 
 LONG = 256
 """Numbers that are added one after the other, at most."""
@@ -107,13 +107,13 @@ def RMSNormalization(node: Node, value: Value, scale: Value) -> Value:
 
 
 @since(18)
-def GroupNormalization(node: Node, value: Value, scale: Value, shift: Value) -> Value:
+def GroupNormalization(node: Node, value: Value, scale: Value | None = None, shift: Value | None = None) -> Value:
     """Groups of channels of each sample by themselves; scale and shift a group before opset 21, a channel since."""
     groups, epsilon = node.integer("num_groups"), node.real("epsilon", 1e-5)
     channels = node.static(value, 1)
-    parts = [_repeated(one, channels) for one in (scale, shift)]
     found = group_normalised(value, groups, channels, epsilon)
-    return _scaled(found, *(_per_channel(one, value.rank) for one in parts))
+    parts = [None if one is None else _per_channel(_repeated(one, channels), value.rank) for one in (scale, shift)]
+    return _scaled(found, *parts)
 
 
 def _repeated(value: Value, channels: int) -> Value:
@@ -131,10 +131,8 @@ def group_normalised(value: Value, groups: int, channels: int, epsilon: float) -
     """(N, C, …), in channels last, without scale and shift."""
     tensor = value.last
     last = Value(tensor)
-    inner = last.sizes[1:-1]
-    split = reshaped(tensor, [last.size(0), *inner, groups, channels // groups])
-    axes = [*range(1, 1 + len(inner)), len(inner) + 2]
-    found = normalised(split, axes, epsilon)[0]
+    split = reshaped(tensor, [last.size(0), product(last.sizes[1:-1]), groups, channels // groups])
+    found = normalised(split, [1, 3], epsilon)[0]
     return Value(reshaped(found, last.sizes), channels_last(value.rank))
 
 
