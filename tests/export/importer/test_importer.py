@@ -188,13 +188,58 @@ def convnext_block() -> onnx.ModelProto:
     return model_of(nodes, {"image": ["N", 3, 9, 11]}, constants)
 
 
+def grouped_block() -> onnx.ModelProto:
+    """Conv → group normalisation as PyTorch's exporter writes it → Conv."""
+    nodes = [
+        node("Conv", ["image", "stem"], ["a"], pads=[1, 1, 1, 1]),
+        node("Reshape", ["a", "groups"], ["b"]),
+        node("InstanceNormalization", ["b", "ones", "zeros"], ["c"]),
+        node("Shape", ["a"], ["shape"]),
+        node("Reshape", ["c", "shape"], ["d"]),
+        node("Mul", ["d", "scale"], ["e"]),
+        node("Conv", ["e", "last"], ["out"]),
+    ]
+    constants = {
+        "stem": weights(8, 3, 3, 3), "groups": np.array([0, 2, -1]), "ones": np.ones(2, np.float32),
+        "zeros": np.zeros(2, np.float32), "scale": weights(8, 1, 1), "last": weights(6, 8, 3, 3),
+    }  # fmt: skip
+    return model_of(nodes, {"image": ["N", 3, 20, 22]}, constants)
+
+
 # -------------------------------------------------------------------------------------------------------- transposing
 
 
-@pytest.mark.parametrize("model", [mobile_block(), convnext_block()], ids=["mobile", "convnext"])
+BLOCKS = {"mobile": mobile_block(), "convnext": convnext_block(), "grouped": grouped_block()}
+
+
+@pytest.mark.parametrize("model", BLOCKS.values(), ids=BLOCKS)
 def test_a_network_of_images_is_not_transposed(importer: Importer, model: onnx.ModelProto) -> None:
     built = importer.check(model, last=("image", "out"))
     assert "Transpose" not in built.operators
+
+
+def test_groups_that_something_else_reads_stay_as_they_are(importer: Importer) -> None:
+    model = grouped_block()
+    model.graph.output.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, None))
+    assert importer.check(model, last=("image", "out")).operators["Transpose"] > 0
+
+
+def test_a_slice_that_drops_an_axis_is_cut_and_reshaped(importer: Importer) -> None:
+    """Neither XNNPACK nor the GPU delegate takes one that drops it."""
+    nodes = [node("Gather", ["image", "second"], ["a"], axis=2), node("Relu", ["a"], ["out"])]
+    built = importer.check(model_of(nodes, {"image": ["N", 3, 5, 7]}, {"second": np.array(1)}))
+    assert built.operators["Reshape"] == built.operators["StridedSlice"] == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"output_padding": [1, 0, 1], "strides": [2, 3, 2]}, {"group": 2}])
+def test_a_transposed_convolution_of_three_axes_is_one_that_tensorflow_js_has(
+    importer: Importer, more: dict[str, Any]
+) -> None:
+    attributes = {"strides": [2, 2, 2], "pads": [1, 0, 1, 1, 2, 0]} | more
+    nodes = [node("ConvTranspose", ["x", "weight"], ["out"], **attributes)]
+    constants = {"weight": weights(4, 3, 3, 4, 2)}
+    built = importer.check(model_of(nodes, {"x": ["N", 4, 4, 5, 3]}, constants), last=("x", "out"))
+    assert "Conv3DBackpropInputV2" not in built.operators
 
 
 def test_an_image_in_onnx_own_layout_is_transposed_once_each_way(importer: Importer) -> None:
