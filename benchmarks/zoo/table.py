@@ -20,7 +20,8 @@ the project's own commands in float32: `make zoo` writes this page.
 - **made by**: the way to the SavedModel, by its manifest; TFLite and TF.js are made from it.
 - **transposes**: operators of the SavedModel's graph that only turn axes.
 - **floor**: SQNR in dB of PyTorch's float32 against float64, on the same images. Runtimes: SQNR in dB against PyTorch.
-- **green**: every target was made, for any batch, and every runtime passed `anywhere validate`.
+- **green**: every target was made, for any batch, and every runtime passed `anywhere validate`, probes included; how an
+  app prepares image files is not judged here, for random weights can make much of the 1/255 that rounding leaves.
 """
 
 
