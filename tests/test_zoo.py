@@ -88,7 +88,7 @@ def test_the_table_states_numbers_status_and_versions() -> None:
     red = Row("GruRows", "own", 64, problems=("saved_model: no | way\nthrough", "tflite: x"))
     page = render([GREEN, red], known=5)
     assert "**1 of 2 green**; 3 not run" in page
-    numbers = "64 | importer | 9.2 | 6.5 | 3.1 | 2.0 | 1 | 101 | 120 | 120 | 120 | 120 | equal | green |"
+    numbers = "64 | importer | 9.2 | 6.5 | 3.1 | 2.0 | 1 | 101 | 120 | 120 | 120 | 120 | 120 | equal | green |"
     assert f"| resnet18 | torchvision | 11.18 M | {numbers}" in page
     assert r"| saved_model: no \| way through (and 1 more) |" in page
     assert "Versions: torch 2.9.0; TF.js wasm tfjs 4.22.0." in page

@@ -95,9 +95,9 @@ def not_transposed(self: Value, wanted: tuple[int, ...]) -> Any:
 
 
 def in_one_pass(tensor: Any, axes: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """E[x²] − E[x]²."""
+    """E[x²] − E[x]², not below 0: where it is, the processor's rounding decides, and NaN is another mutant's reason."""
     mean = tf.reduce_mean(tensor, axes, keepdims=True)
-    variance = tf.reduce_mean(tensor * tensor, axes, keepdims=True) - mean * mean
+    variance = tf.nn.relu(tf.reduce_mean(tensor * tensor, axes, keepdims=True) - mean * mean)
     scale = tf.math.rsqrt(variance + epsilon)
     return (tensor - mean) * scale, mean, scale
 
