@@ -62,8 +62,8 @@ format: $(READY) ## Format
 readme: $(READY) ## Write README's tables anew, from the latest report
 	@$(BIN)/python -m tests.readme
 
-schema: $(READY) ## Write validate/report.schema.json anew
-	@$(BIN)/python -m validate.report
+schema: $(READY) ## Write validate/report/report.schema.json anew
+	@$(BIN)/python -m validate.report.records
 
 lock: $(READY) ## Write the lock of every toolchain anew
 	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml -o $(LOCK)

@@ -13,7 +13,7 @@ import typer
 import export.commands
 import pipeline.commands
 import validate.commands
-from pipeline.errors import BadInput
+from records.errors import BadInput
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -33,10 +33,16 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.numpy import load_file, save_file
 
-from export import check, target, toolchain
-from export.artifact import Artifact, Run
-from export.toolchain import ROOT, Toolchain, WorkerFailed
-from pipeline.errors import BadInput
+from export import self_check, target
+from export.artifact import Artifact
+from export.run import Run
+from measures.distance import sqnr_db
+from measures.tolerance import SAME_DB
+from records.errors import BadInput
+from records.tensor import Array
+from workers import registry
+from workers.toolchain import ROOT, Toolchain
+from workers.worker import WorkerFailed
 
 HERE = Path(__file__).parent
 TICK_S = 0.1
@@ -70,7 +76,7 @@ class Step:
     @property
     def right(self) -> bool:
         """Whether it wrote a float32 model that gives golden's numbers."""
-        return not self.failed and self.sqnr_db is not None and self.sqnr_db >= check.SAME_DB
+        return not self.failed and self.sqnr_db is not None and self.sqnr_db >= SAME_DB
 
 
 # ---------------------------------------------------------------------------------------------------- measuring
@@ -159,8 +165,8 @@ class Comparer:
         self.run, self.folder = run, folder
         golden = run.checkpoint.golden()
         (given,), (gives,) = run.checkpoint.inputs, run.checkpoint.outputs
-        self.images = golden[f"input.{given.name}"][: check.SAMPLES]
-        self.expected = golden[f"output.{gives.name}"][: check.SAMPLES]
+        self.images = golden[f"input.{given.name}"][: self_check.SAMPLES]
+        self.expected = golden[f"output.{gives.name}"][: self_check.SAMPLES]
         np.save(folder / "images.npy", self.images)
 
     def compared(self, step: Step, form: str, path: Path) -> Step:
@@ -173,14 +179,14 @@ class Comparer:
             return replace(step, failed=f"written, but it does not run: {str(error)[:300]}")
         if actual.shape != self.expected.shape:
             return replace(step, batch=batch, failed=f"shape {actual.shape}, golden has {self.expected.shape}")
-        return replace(step, batch=batch, sqnr_db=check.rounded(check.sqnr(actual, self.expected)))
+        return replace(step, batch=batch, sqnr_db=self_check.rounded(sqnr_db(actual, self.expected)))
 
-    def _python(self, form: str, path: Path) -> tuple[str, check.Array]:
+    def _python(self, form: str, path: Path) -> tuple[str, Array]:
         arguments = {"path": str(path), "images": str(self.folder / "images.npy"), "out": str(self.folder / "out.npy")}
         batch = self._call(RUNTIMES[form], HERE / "infer.py", form, arguments)
         return batch, np.load(self.folder / "out.npy")
 
-    def _tfjs(self, path: Path) -> tuple[str, check.Array]:
+    def _tfjs(self, path: Path) -> tuple[str, Array]:
         """In Node on the wasm backend, by the names in the model's signature."""
         signature = json.loads(path.read_text())["signature"]
         ((_, given),), ((_, gives),) = signature["inputs"].items(), signature["outputs"].items()
@@ -207,7 +213,7 @@ class Comparer:
         return "any" if shape[0] < 0 else str(shape[0]), load_file(out)[gives["name"]]
 
     def _call(self, name: str, file: Path, function: str, arguments: Mapping[str, Any]) -> Any:
-        chain = toolchain.find()[name]
+        chain = registry.find()[name]
         chain.build()
         log = self.folder / "compare.log"
         with chain.start(log) as worker:
@@ -221,7 +227,7 @@ def ours(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
     """Each target with what it is made from already there; then all at once."""
     plan = target.plan(target.find())
     for name in {one.target.toolchain for one in plan}:
-        toolchain.find()[name].build()
+        registry.find()[name].build()
     artifacts, log = run.folder / "artifacts", comparer.folder / "anywhere.log"
     anywhere = [sys.executable, "-m", "anywhere", "export", run.name]
     cwd = run.folder.resolve().parents[1]
@@ -248,7 +254,7 @@ def plain(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
     """torch.onnx.export, onnx2tf, tensorflowjs one after the other; and litert-torch by itself."""
     folder, checkpoint = comparer.folder / "plain", run.checkpoint.folder.resolve()
     folder.mkdir()
-    chains = toolchain.find() | toolchain.find(HERE / "toolchains")
+    chains = registry.find() | registry.find(HERE / "toolchains")
 
     def step(name: str, chain: Toolchain, command: list[str | Path], out: Path, must: Path, form: str) -> Step:
         try:
@@ -347,7 +353,7 @@ def main(
         "checkpoint_sha256": opened.checkpoint.sha256,
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
         "repeat": repeat,
-        "samples": check.SAMPLES,
+        "samples": self_check.SAMPLES,
         "chains": {name: [asdict(one) for one in steps] for name, steps in chains.items()},
     }
     place = opened.folder / "benchmark.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from records.tensor import Array
 
 
 def onnx(path: str, images: str, out: str) -> str:

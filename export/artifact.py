@@ -13,28 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoint import PATTERN as PATTERN
-from pipeline.checkpoint import PATTERNS as PATTERNS
-from pipeline.checkpoint import Checkpoint as Checkpoint
-from pipeline.checkpoint import Tensor, is_sealed, seal, sha256_of_file, tensor_from, tensors_to
-from pipeline.checkpoint import exclusive as exclusive
-from pipeline.checkpoint import fingerprints as fingerprints
-from pipeline.checkpoint import latest_run as latest_run
-from pipeline.checkpoint import new_folder as new_folder
-from pipeline.checkpoint import recover_folder as recover_folder
-from pipeline.checkpoint import run_folder as run_folder
-from pipeline.errors import BadInput as BadInput
-from pipeline.errors import room_for as room_for
-from pipeline.errors import unknown as unknown
-from pipeline.settings import adapter as adapter
-from pipeline.settings import load_settings as load_settings
-from pipeline.settings import read_toml as read_toml
+from records.errors import BadInput
+from records.folder import recover_folder
+from records.sealed import is_sealed, seal, sha256_of_file
+from records.tensor import Tensor, tensor_from, tensors_to
 
 MANIFEST = "manifest.json"
-EXPECTED = "expected.json"
-"""In `artifacts/`: every conversion that was ever asked for, so that one that failed is missed."""
-KEPT = "keep_float.json"
-"""In `artifacts/`: the layers that are to stay in float32, by conversion."""
 FORMAT = 1
 
 
@@ -97,17 +81,17 @@ class Artifact:
             record = json.loads(path.read_text())
         except ValueError as error:
             raise BadInput(
-                f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {_remedy(folder)}"
+                f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {remedy(folder)}"
             ) from error
         if not is_sealed(record) or record["format"] != FORMAT:
             raise BadInput(
-                f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {_remedy(folder)}"
+                f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {remedy(folder)}"
             )
         for name, expected in record["files"].items():
             file = folder / name
             if not file.is_file() or sha256_of_file(file) != expected:
                 state = "does not match its manifest (truncated or altered)" if file.is_file() else "is missing"
-                raise BadInput(f"artifact {folder}: {name} {state}. {_remedy(folder)}")
+                raise BadInput(f"artifact {folder}: {name} {state}. {remedy(folder)}")
         extra = sorted(set(_files_in(folder)) - set(record["files"]))
         if extra:
             raise BadInput(
@@ -153,7 +137,8 @@ def _run_of(folder: Path) -> str:
     return folder.parents[2].name
 
 
-def _remedy(folder: Path) -> str:
+def remedy(folder: Path) -> str:
+    """Say how an artifact is made anew."""
     return f"Convert it again: anywhere export --force {_run_of(folder)}."
 
 
@@ -161,85 +146,3 @@ def recipe(code: Iterable[Path], toolchain_key: str, asked: Iterable[str] = ()) 
     """Changes when the code, the environment or what was asked for besides (layers to keep, options) does."""
     content = b"".join(file.read_bytes() for file in code)
     return hashlib.sha256(content + toolchain_key.encode() + "".join(asked).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run's folder with its checkpoint, as the later rooms need it."""
-
-    folder: Path
-    checkpoint: Checkpoint
-
-    @classmethod
-    def open(cls, name: str) -> "Run":
-        """The run of that name (empty: the latest one), its checkpoint verified. Raises BadInput."""
-        folder = run_folder(name or latest_run())
-        return cls(folder, Checkpoint.open(folder / "checkpoint"))
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
-
-    def place(self, conversion: str) -> Path:
-        """Where the artifact of a conversion (`onnx/int8`) belongs."""
-        return self.folder / "artifacts" / conversion
-
-    def log(self, stage: str, name: str) -> Path:
-        """Where what a worker prints is kept."""
-        return self.folder / "logs" / stage / f"{name.replace('/', '-')}.log"
-
-    def expected(self) -> list[str]:
-        """The conversions asked for so far."""
-        names: list[str] = self._remembered(EXPECTED, [])
-        return names
-
-    def expect(self, names: Iterable[str]) -> None:
-        """Remember that these were asked for."""
-        self._remember(EXPECTED, list(dict.fromkeys([*self.expected(), *names])))
-
-    def kept(self, conversion: str) -> list[str]:
-        """Layers that are to stay in float32: paths of modules, or `auto`."""
-        found: list[str] = self._remembered(KEPT, {}).get(conversion, [])
-        return found
-
-    def keep(self, conversions: Iterable[str], modules: Iterable[str]) -> None:
-        """Remember that these are to stay in float32; none: that all are integers again."""
-        modules = list(modules)
-        self._remember(KEPT, {**self._remembered(KEPT, {}), **dict.fromkeys(conversions, modules)})
-
-    def _remembered(self, name: str, empty: Any) -> Any:
-        path = self.folder / "artifacts" / name
-        try:
-            return json.loads(path.read_text()) if path.is_file() else empty
-        except ValueError as error:
-            raise BadInput(
-                f"{path}: was truncated or altered ({error}). Remove it and run: anywhere export {self.name}."
-            ) from error
-
-    def _remember(self, name: str, value: Any) -> None:
-        path = self.folder / "artifacts" / name
-        with room_for(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(value))
-            new.rename(path)
-
-    def artifact(self, conversion: str) -> Artifact:
-        """A verified artifact that was made from this very checkpoint. Raises BadInput."""
-        artifact = Artifact.open(self.place(conversion))
-        if artifact.name != conversion:
-            raise BadInput(f"artifact {artifact.folder}: its manifest says {artifact.name}. {_remedy(artifact.folder)}")
-        if artifact.checkpoint_sha256 != self.checkpoint.sha256:
-            raise BadInput(
-                f"artifact {artifact.folder}: made from another checkpoint ({artifact.checkpoint_sha256[:12]}) "
-                f"than {self.checkpoint.folder} "
-                f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
-            )
-        for field in ("task", "labels", "preparation", "normalisation"):
-            if getattr(artifact, field) != getattr(self.checkpoint, field):
-                raise BadInput(
-                    f"artifact {artifact.folder}: its manifest has other {field} than {self.checkpoint.folder}. "
-                    f"{_remedy(artifact.folder)}"
-                )
-        return artifact

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from export.artifact import Run
     from export.convert import Outcome
+    from export.run import Run
     from export.target import Conversion
 
 STYLES = {"built": "green", "unchanged": "dim", "failed": "red", "not_run": "red"}
@@ -32,9 +32,10 @@ def export(
     """Convert a run's checkpoint: runs/RUN/artifacts/TARGET/PRECISION."""
     from rich.console import Console
 
-    from export.artifact import Run, exclusive
     from export.convert import convert
+    from export.run import Run
     from export.target import find, plan
+    from records.folder import exclusive
 
     console = Console()
     conversions = plan(find(), _list(to), _list(precision))
@@ -65,8 +66,8 @@ def export(
 
 def keep(run: "Run", conversions: "list[Conversion]", wanted: list[str]) -> None:
     """Remember which layers are to stay in float32. Raises BadInput for what is no layer of this model."""
-    from export.artifact import BadInput
-    from export.layers import chosen, modules
+    from export.graphs.layers import chosen, modules
+    from records.errors import BadInput
 
     able = [one for one in conversions if one.precision in one.target.keeps_float]
     if not able:

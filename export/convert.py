@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export import toolchain
-from export.artifact import Artifact, Run, new_folder, recipe
+from export.artifact import Artifact, recipe
+from export.run import Run
 from export.target import CHECKPOINT, Conversion, code
-from export.toolchain import Toolchain, Worker, WorkerFailed
-from pipeline.checkpoint import tensor_from
-from pipeline.errors import BadInput
+from records.errors import BadInput
+from records.folder import new_folder
+from records.tensor import tensor_from
+from workers import registry
+from workers.toolchain import Toolchain
+from workers.worker import Done, Worker, WorkerFailed
 
 INEXPRESSIBLE = "Inexpressible"
 """The exception of export/operators.py, by name: it crossed from another process."""
@@ -105,7 +108,7 @@ def convert(
 
     `report` is called as each ends. What most others are made from goes first.
     """
-    toolchains = toolchain.find() if toolchains is None else toolchains
+    toolchains = registry.find() if toolchains is None else toolchains
     made_by = {file: code(file) for file in {one.target.file for one in conversions}}
     keys = {name: toolchains[name].key for name in {one.target.toolchain for one in conversions}}
     run.expect(conversion.name for conversion in conversions)
@@ -232,7 +235,7 @@ def _convert_one(
 
 
 def _record(
-    run: Run, conversion: Conversion, source: Artifact | None, key: str, done: toolchain.Done, new: Path
+    run: Run, conversion: Conversion, source: Artifact | None, key: str, done: Done, new: Path
 ) -> dict[str, Any]:
     said = done.value if isinstance(done.value, dict) else {}
     entry = said.get("entry")

@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BadInput, unknown
+from records.errors import BadInput, unknown
 
 FOLDER = Path(__file__).parent / "targets"
 ROOT = FOLDER.parents[1]

@@ -7,27 +7,24 @@ Reading one needs no torch; only `model()` imports it. No pickle anywhere: array
 TOML and JSON. A folder is written beside its place and renamed into it.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import re
-import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import BadInput, room_for
+from records.errors import BadInput
+from records.folder import new_folder, recover_folder
+from records.golden import PATTERN
+from records.sealed import is_sealed, seal, sha256_of_file
+from records.tensor import Arrays, Tensor, tensors_from
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor as Tensor_
     from torch import nn
 
-    Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 RECORD = "checkpoint.json"
 WEIGHTS = "weights.safetensors"
@@ -36,34 +33,11 @@ GOLDEN = "golden.safetensors"
 CALIBRATION = "calibration.safetensors"
 PROBES = "probes.safetensors"
 """Image files as they are stored, and what training makes of them; patterns."""
-PATTERNS = ("black", "white", "checkerboard", "noise", "shifted")
-"""Inputs unlike golden's, in the order in which they are run: a slow runtime takes the first."""
-PATTERN = "pattern."
-"""What stands before the names of their arrays."""
 TRAINING = "training.safetensors"
 """Optimizer, average, random state: there while a training is unfinished, for `--resume`."""
 
 FORMAT = 1
 """Raised when an older version could not read a checkpoint rightly."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One input or output of the exported model, as every target has it unless its manifest says otherwise."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    """A string is an axis of any length: `batch`."""
-    layout: str = ""
-    """One letter per axis: NCHW, NHWC, NK."""
-    range: tuple[float, float] | None = None
-    """Least and greatest value an input may have."""
-    channels: str = ""
-    """Their order: RGB."""
-    scale: float | None = None
-    """Of an integer tensor: (value − zero_point) · scale is the number it stands for. None: the value itself."""
-    zero_point: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,8 +96,8 @@ class Checkpoint:
             sha256=record["sha256"],
             task=record["task"],
             labels=tuple(record["labels"]),
-            inputs=tuple(tensor_from(item) for item in record["inputs"]),
-            outputs=tuple(tensor_from(item) for item in record["outputs"]),
+            inputs=tensors_from(record["inputs"]),
+            outputs=tensors_from(record["outputs"]),
             preparation=record["preparation"],
             normalisation=record["normalisation"],
             metrics=record["metrics"],
@@ -221,129 +195,3 @@ def _read_record(folder: Path) -> dict[str, Any]:
             "train --force."
         )
     return record
-
-
-def tensor_from(item: Mapping[str, Any]) -> Tensor:
-    """A Tensor from its JSON."""
-    span = tuple(item["range"]) if item["range"] else None
-    return Tensor(**{**item, "shape": tuple(item["shape"]), "range": span})
-
-
-def tensors_to(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:
-    """Tensors as JSON takes them."""
-    return [asdict(tensor) for tensor in tensors]
-
-
-def seal(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with its own sha256: of its canonical JSON without that field."""
-    body = {key: value for key, value in record.items() if key != "sha256"}
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return {**body, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}
-
-
-def is_sealed(record: Any) -> bool:
-    """Whether a record read from disk is the one that was sealed."""
-    return isinstance(record, dict) and record.get("sha256") == seal(record)["sha256"]
-
-
-def fingerprints(samples: Any) -> list[str]:
-    """A hash of each sample of (N, …), by its values alone: 16 hexadecimal digits."""
-    return [hashlib.sha256(sample.tobytes()).hexdigest()[:16] for sample in samples]
-
-
-def sha256_of_file(path: Path) -> str:
-    """In hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _old(place: Path) -> Path:
-    return place.with_name(f".{place.name}.old")
-
-
-@contextmanager
-def new_folder(place: Path) -> Iterator[Path]:
-    """A folder to write in; renamed to `place` at the end, removed on an error. What was there before stays until then.
-
-    Two renames, for no system call of Python's swaps folders: a kill between them leaves the old one aside, and
-    `recover_folder` puts it back.
-    """
-    new = place.with_name(f".{place.name}.new")
-    with room_for(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        recover_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        try:
-            yield new
-            for path in new.rglob("*"):
-                if path.is_file():
-                    _sync(path)
-            if place.exists():
-                place.rename(_old(place))
-            new.rename(place)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            recover_folder(place)
-            raise
-    _remove(_old(place))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def recover_folder(place: Path) -> None:
-    """Undo a replacement that a kill cut in two."""
-    if _old(place).exists():
-        if place.exists():
-            _remove(_old(place))
-        else:
-            _old(place).rename(place)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def run_folder(name: str, runs: Path = Path("runs")) -> Path:
-    """The folder of the run of that name. Raises BadInput for a name that is more than a name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise BadInput(
-            f"run {name!r}: not a name of a folder in {runs}/. Allowed are up to 100 letters, digits, '.', '_' "
-            "and '-', "
-            "a letter or digit first. Choose another --run."
-        )
-    return runs / name
-
-
-@contextmanager
-def exclusive(run: Path) -> Iterator[None]:
-    """Keep other processes from writing into the run's folder meanwhile. Raises BadInput where one already does."""
-    with room_for(run):
-        run.mkdir(parents=True, exist_ok=True)
-        file = (run / ".lock").open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(
-                f"run {run.name}: another process is writing to {run}. Wait for it, or choose another --run."
-            ) from error
-        try:
-            yield
-        finally:
-            if [path.name for path in run.iterdir()] == [".lock"]:  # nothing came of it
-                shutil.rmtree(run)
-
-
-def latest_run(runs: Path = Path("runs")) -> str:
-    """The name of the run whose checkpoint was written last. Raises BadInput where there is none."""
-    records = list(runs.glob(f"*/checkpoint/{RECORD}"))
-    if not records:
-        raise BadInput(f"{runs.absolute()}: no run with a checkpoint. Train first: anywhere train.")
-    return max(records, key=lambda path: path.stat().st_mtime).parents[1].name

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import BadInput
+from records.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ def train(
     """Train a model: images to runs/RUN/checkpoint."""
     given = dict(locals())
     from pipeline import config as configs
-    from pipeline.checkpoint import latest_run, run_folder
+    from records.folder import latest_run, run_folder
 
     named = {key: given[name] for name, key in OPTIONS.items() if given[name] is not None}
     if folder is not None and dataset is None:
@@ -126,8 +126,8 @@ def _resume(place: Path) -> None:
 
 
 def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "Console") -> None:
-    from pipeline.checkpoint import exclusive
     from pipeline.train import Interrupted, train
+    from records.folder import exclusive
 
     start = f"epoch {resume.progress['epoch'] + 1}" if resume else "the start"
     console.print(

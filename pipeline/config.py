@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import ConfigDict, Field
 
-from pipeline import settings
-from pipeline.errors import BadInput
+from records import settings
+from records.errors import BadInput
 
 LATER = ("validate",)
 """Sections of the same file that are for a later room."""

@@ -23,7 +23,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from pipeline.config import Config, DataConfig
-from pipeline.errors import BadInput, unknown
+from records.errors import BadInput, unknown
 
 Raw = tuple[Any, int]
 """A PIL image or a (C, H, W) uint8 tensor, and its class."""

@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from pipeline import checkpoint, models
-from pipeline.checkpoint import PATTERN, Tensor, fingerprints
 from pipeline.config import Config
 from pipeline.data import Data, Split
-from pipeline.errors import BadInput
 from pipeline.probes import Probes, patterns, roundings
 from pipeline.tasks import Task, Tensors
+from records.errors import BadInput
+from records.golden import PATTERN
+from records.sealed import fingerprints
+from records.tensor import Tensor
 
 BATCH = 32
 

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.config import Config
-from pipeline.errors import BadInput, unknown
+from records.errors import BadInput, unknown
 
 OWN_SIZE = {"simple_cnn": 28, "inception_v3": 299}
 """Input sizes of models that are made for one, in pixels."""

@@ -21,8 +21,8 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms.v2 import functional
 
-from pipeline.checkpoint import PATTERNS
 from pipeline.data import Data, Preparation, opaque
+from records.golden import PATTERNS
 
 PICTURES = 4
 """Held-out images beside the first."""

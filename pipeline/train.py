@@ -26,12 +26,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from pipeline import checkpoint, data, models, tasks
-from pipeline.board import Board
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
-from pipeline.display import Display
-from pipeline.errors import BadInput
 from pipeline.golden import Golden, named, to_numpy
+from pipeline.progress import Display
+from pipeline.tensorboard_log import Board
+from records.errors import BadInput
+from records.tensor import tensors_to
 
 EVERY = 10
 """Steps between two scalars in TensorBoard."""
@@ -90,8 +91,8 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
         record = {
             "task": config.task,
             "labels": images.labels,
-            "inputs": checkpoint.tensors_to(inputs),
-            "outputs": checkpoint.tensors_to(outputs),
+            "inputs": tensors_to(inputs),
+            "outputs": tensors_to(outputs),
             "preparation": images.preparation.record(),
             "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
             "metrics": metrics,

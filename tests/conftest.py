@@ -66,8 +66,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with every target exported. Not to be written into: `released` is a copy."""
-    from export.artifact import Run
     from export.convert import convert
+    from export.run import Run
     from export.target import find, plan
     from pipeline.checkpoint import Checkpoint
 

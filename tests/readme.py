@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline import config
-from validate import report, screen, settings
+from validate import settings
+from validate.report import records
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -26,7 +27,7 @@ def part(text: str, name: str) -> str:
 def table(path: Path) -> str:
     """What `anywhere validate` prints of that report."""
     terminal = io.StringIO()
-    Console(file=terminal, width=100).print(screen.render(report.read(path)), soft_wrap=True)
+    Console(file=terminal, width=100).print(terminal.render(records.read(path)), soft_wrap=True)
     lines = "\n".join(line.rstrip() for line in terminal.getvalue().splitlines())
     return f"```\n{lines}\n```\n"
 

@@ -94,11 +94,11 @@ def test_targets_lists_what_can_be_made_and_run(command: Command) -> None:
 def test_doctor_says_what_is_missing_and_what_mends_it(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from export import toolchain
+    from workers import registry
 
     folder = tmp_path / "toolchains"
-    shutil.copytree(toolchain.FOLDER / "torch", folder / "torch")
-    monkeypatch.setattr(toolchain.find, "__defaults__", (folder,))
+    shutil.copytree(registry.FOLDER / "torch", folder / "torch")
+    monkeypatch.setattr(registry.find, "__defaults__", (folder,))
     monkeypatch.setenv("ANYWHERE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ANYWHERE_CHROMIUM", "/no/such")
     said = command("doctor")

@@ -8,29 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from export import toolchain
+from workers import registry
 
 ROOT = Path(__file__).parents[1]
+GROUND = {"records": set[str](), "workers": {"records"}, "measures": {"records"}}
+"""Rooms that know no format and no stage → the ground rooms they may import."""
 DOORS = {
-    "pipeline": set[str](),
-    "export": {"pipeline.checkpoint", "pipeline.errors", "pipeline.settings"},
-    "validate": {
+    "pipeline": {"pipeline.checkpoint"},
+    "export": {
         "export.artifact",
-        "export.check",
-        "export.layers",
+        "export.graphs.layers",
+        "export.graphs.tensorflow",
+        "export.run",
         "export.target",
-        "export.tensorflow_graph",
-        "export.toolchain",
     },
+    "validate": set[str](),
 }
-"""Room → the modules of other rooms it may import."""
+"""Storeys, each above the one before it → the modules that a higher one may import."""
+ROOMS = [*GROUND, *DOORS]
 
+JAVASCRIPT = [file for room in ROOMS for file in (ROOT / room).rglob("*.mjs")]
 WORKER_FILES = [
     *(ROOT / "export" / "targets").glob("*.py"),
-    *(ROOT / "validate" / "runners").glob("*.py"),
-    *(ROOT / "validate" / "layers").glob("*.py"),
-    ROOT / "export" / "worker.py",
-    ROOT / "validate" / "runner.py",
+    *(ROOT / "validate" / "runtimes" / "runners").glob("*.py"),
+    *(ROOT / "validate" / "localise" / "readers").glob("*.py"),
+    ROOT / "workers" / "inside.py",
+    ROOT / "validate" / "runtimes" / "runner.py",
 ]
 
 
@@ -55,30 +58,85 @@ def imports(file: Path, top_level: bool = False) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("room", DOORS)
-def test_a_room_knows_the_previous_room_by_its_doors_only(room: str) -> None:
+def of_room(name: str) -> str:
+    """The room a module is in; empty: it is not the project's, or the command itself."""
+    room = name.partition(".")[0]
+    return room if room in ROOMS else ""
+
+
+def file_of(module: str) -> Path | None:
+    """Where a module of the project lies; None: it is none, or a package."""
+    path = ROOT / Path(*module.split(".")).with_suffix(".py")
+    return path if of_room(module) and path.is_file() else None
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_knows_the_ground_and_the_doors_of_the_storeys_below(room: str) -> None:
+    storeys = list(DOORS)
+    below = storeys[: storeys.index(room)] if room in DOORS else []
+    doors = {door for storey in below for door in DOORS[storey]}
+    ground = GROUND.get(room, set(GROUND))
     for file in (ROOT / room).rglob("*.py"):
         for name in imports(file):
-            other = name.partition(".")[0]
-            if other in DOORS and other != room:
-                allowed = DOORS[room]
-                assert name in {other, *allowed} or name.rpartition(".")[0] in allowed, f"{file}: {name}"
+            other = of_room(name)
+            if other and other != room and other not in ground:
+                assert name == other or name in doors or name.rpartition(".")[0] in doors, f"{file}: {name}"
+
+
+def test_a_door_is_used() -> None:
+    """One that nobody outside opens is a wall."""
+    used = {
+        name
+        for room in ROOMS
+        for file in (ROOT / room).rglob("*.py")
+        for name in imports(file)
+        if of_room(name) != room
+    }
+    assert {door for doors in DOORS.values() for door in doors} <= used
+
+
+def test_what_is_imported_is_defined_there() -> None:
+    """Nothing is handed on: a name comes from the module that it lives in."""
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                source = file_of(node.module or "") if isinstance(node, ast.ImportFrom) else None
+                if source is None or not isinstance(node, ast.ImportFrom):
+                    continue
+                handed = {
+                    alias.asname or alias.name
+                    for other in ast.walk(ast.parse(source.read_text()))
+                    if isinstance(other, ast.ImportFrom)
+                    for alias in other.names
+                }
+                assert not handed & {alias.name for alias in node.names}, f"{file} takes it from {source}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    edges = {}
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            edges[module] = {name for name in imports(file) if file_of(name)} - {module}
+    while leaves := {module for module, known in edges.items() if not known & edges.keys()}:
+        edges = {module: known for module, known in edges.items() if module not in leaves}
+    assert edges == {}
 
 
 def test_validate_imports_neither_torch_nor_tensorflow() -> None:
-    for file in (ROOT / "validate").glob("*.py"):
+    for file in (ROOT / "validate").rglob("*.py"):
+        if file in WORKER_FILES:
+            continue
         assert not {name.partition(".")[0] for name in imports(file)} & {"torch", "torchvision", "tensorflow"}, file
 
 
 @pytest.mark.parametrize("file", WORKER_FILES, ids=lambda file: file.name)
 def test_what_runs_in_a_toolchain_imports_what_its_lock_lists(file: Path) -> None:
     """Modules of the project included, which at their top level may import no more than that either."""
-    name = "torch" if file.name in {"worker.py", "runner.py", "__init__.py"} else None
+    name = "torch" if file.name in {"inside.py", "runner.py", "__init__.py"} else None
     if name is None:
         name = next(m[1] for m in re.finditer(r'^TOOLCHAIN = "(\w+)"', file.read_text(), re.M))
-    locked = {
-        line.partition("==")[0].replace("-", "_") for line in toolchain.find()[name].lock.read_text().splitlines()
-    }
+    locked = {line.partition("==")[0].replace("-", "_") for line in registry.find()[name].lock.read_text().splitlines()}
     locked |= {"google"} if "protobuf" in locked else set()  # a distribution may have another name than its module
     allowed = locked | set(sys.stdlib_module_names)
     seen: set[Path] = set()
@@ -89,7 +147,7 @@ def test_what_runs_in_a_toolchain_imports_what_its_lock_lists(file: Path) -> Non
         seen.add(current)
         for module in imports(current, top_level):
             first = module.partition(".")[0]
-            if first in DOORS:
+            if first in ROOMS:
                 path = ROOT / Path(*module.split(".")).with_suffix(".py")
                 if path.exists():
                     follow(path, top_level=True)
@@ -99,11 +157,11 @@ def test_what_runs_in_a_toolchain_imports_what_its_lock_lists(file: Path) -> Non
     follow(file, top_level=False)
 
 
-@pytest.mark.parametrize("file", [*ROOT.glob("*/*.mjs"), *ROOT.glob("*/*/*.mjs")], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", JAVASCRIPT, ids=lambda file: file.name)
 def test_javascript_imports_what_its_lock_lists(file: Path) -> None:
     text = file.read_text()
     chain = re.search(r'^export const TOOLCHAIN = "(\w+)"', text, re.M)
-    locked = json.loads((toolchain.FOLDER / (chain[1] if chain else "web") / "package.json").read_text())
+    locked = json.loads((registry.FOLDER / (chain[1] if chain else "web") / "package.json").read_text())
     named = re.findall(r'^import .*"([^"]+)";$', text, re.M) + re.findall(r'import\(["`]([^"`]+)["`]\)', text)
     for name in named:
         package = re.match(r"(@[^/]+/)?[^/$]+", name)
@@ -113,13 +171,13 @@ def test_javascript_imports_what_its_lock_lists(file: Path) -> None:
 
 
 def test_the_worker_needs_the_standard_library_only() -> None:
-    own = {"export", "export.memory"}
-    found = imports(ROOT / "export" / "worker.py") - own | imports(ROOT / "export" / "memory.py")
+    own = {"workers", "workers.memory"}
+    found = imports(ROOT / "workers" / "inside.py") - own | imports(ROOT / "workers" / "memory.py")
     assert {name.partition(".")[0] for name in found} <= set(sys.stdlib_module_names)
 
 
 def test_every_room_is_mirrored_by_its_tests() -> None:
-    for room in DOORS:
+    for room in ROOMS:
         assert (ROOT / "tests" / room).is_dir()
 
 

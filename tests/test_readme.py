@@ -12,11 +12,11 @@ import pytest
 import torch
 import torchvision
 
-from export import toolchain
 from export.target import find, plan
 from tests import readme
 from tests.conftest import scans
-from validate import runner
+from validate.runtimes import runner
+from workers import toolchain
 
 ROOT = Path(__file__).parents[1]
 TEXT = readme.README.read_text()

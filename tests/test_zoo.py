@@ -15,7 +15,7 @@ from benchmarks.zoo.row import RUNTIMES, Row, judged, read, write
 from benchmarks.zoo.table import render, status
 from pipeline import models
 from pipeline.models import Normalised
-from validate import runner
+from validate.runtimes import runner
 
 OWN = [network for network in NETWORKS if network.source == "own"]
 GREEN = Row(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from export.toolchain import Toolchain
+    from workers.toolchain import Toolchain
 
 ROOM_BYTES = 10 * 10**9
 """Free disk below which environments and artifacts may not fit."""
@@ -40,9 +40,11 @@ def validate(
     """Run every artifact in every runtime and prove parity: runs/RUN/report."""
     from rich.console import Console
 
-    from export import toolchain
-    from export.artifact import Run
-    from validate import parity, publish, runner, screen, settings
+    from export.run import Run
+    from validate import parity, settings
+    from validate.report import publish, terminal
+    from validate.runtimes import runner
+    from workers import registry
 
     console = Console()
     wanted = settings.read(
@@ -60,12 +62,12 @@ def validate(
             runner.find(),
             threads,
             lambda text: status.update(f"running {text} …"),
-            toolchain.find(),
+            registry.find(),
             wanted,
             baseline,
             localise,
         )
-    console.print(screen.render(result), soft_wrap=True)
+    console.print(terminal.render(result), soft_wrap=True)
     if wanted.only:
         console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
     else:
@@ -77,8 +79,8 @@ def report(run: Annotated[str, typer.Argument(help="Name of the run. Default: th
     """Write report.html, report.md and junit.xml anew from report.json; nothing is run."""
     from rich.console import Console
 
-    from export.artifact import Run
-    from validate import publish
+    from export.run import Run
+    from validate.report import publish
 
     opened = Run.open(run)
     tell(Console(), publish.publish(publish.read(opened), opened))
@@ -96,10 +98,11 @@ def targets() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from export import target, toolchain
-    from validate import runner
+    from export import target
+    from validate.runtimes import runner
+    from workers import registry
 
-    chains, runners = toolchain.find(), runner.find()
+    chains, runners = registry.find(), runner.find()
     rows = Table("target", "precision", "made from", "toolchain", "runtimes", box=None, pad_edge=False)
     for one in target.find().values():
         mine = [r for r in runners if r.target == one.name]
@@ -160,10 +163,10 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains
 
 def _build_all(console: "Console") -> None:
     """Every toolchain; of the optional ones those for which this machine has what they need. Raises BadInput."""
-    from export import toolchain
-    from export.artifact import BadInput
+    from records.errors import BadInput
+    from workers import registry
 
-    for chain in toolchain.find().values():
+    for chain in registry.find().values():
         if chain.ready or (chain.optional and chain.missing):
             continue
         with console.status(f"building toolchain {chain.name} …"):
@@ -177,20 +180,20 @@ def _build_all(console: "Console") -> None:
 
 def examine() -> Iterator[Finding]:
     """Everything a run needs, one after the other."""
-    from export import toolchain
-    from validate import machine, runner
+    from validate.runtimes import programs, runner
+    from workers import registry, toolchain
 
     yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "")
     yield _uv()
-    for chain in toolchain.find().values():
+    for chain in registry.find().values():
         for program in chain.needs:
             there = shutil.which(program)
             fix = "" if there else chain.needs[program]
             yield Finding(program, there or f"for toolchain {chain.name}", bool(there), fix, chain.optional)
         fix = "" if chain.ready else "anywhere doctor --fix"
         yield Finding(f"toolchain {chain.name}", str(chain.home), chain.ready, fix, chain.optional)
-    for name, known in machine.PROGRAMS.items():
-        there = machine.path(name)
+    for name, known in programs.PROGRAMS.items():
+        there = programs.path(name)
         runtimes = ", ".join(dict.fromkeys(one.runtime for one in runner.find() if name in one.needs))
         yield Finding(name, there or f"for runtimes {runtimes}", bool(there), "" if there else known.get, optional=True)
     for place in dict.fromkeys([Path.cwd(), _existing(toolchain.cache_folder())]):
@@ -215,7 +218,7 @@ def _existing(path: Path) -> Path:
 
 
 def _uv() -> Finding:
-    from export import toolchain
+    from workers import toolchain
 
     try:
         return Finding("uv", toolchain.uv_path(), True)

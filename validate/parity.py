@@ -17,18 +17,25 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from export import toolchain
-from export.artifact import PATTERN, PATTERNS, Artifact, BadInput, Checkpoint, Run
-from export.toolchain import Toolchain, Worker, WorkerFailed
-from validate import baseline, evidence, localise, machine
-from validate.judge import Row, judge
-from validate.lint import lints
-from validate.preparation import prepare_probes
-from validate.report import Model, Report, Result, verdict
-from validate.runner import Runner
+from export.artifact import Artifact
+from export.run import Run
+from pipeline.checkpoint import Checkpoint
+from records.errors import BadInput
+from records.golden import PATTERN, PATTERNS
+from records.tensor import Arrays
+from validate.judge import admission, baseline
+from validate.judge.judge import Row, judge
+from validate.judge.lint import lints
+from validate.localise import localise
+from validate.preparation.prepare import prepare_probes
+from validate.report.records import Model, Report, Result, verdict
+from validate.runtimes import programs
+from validate.runtimes.runner import Runner
 from validate.settings import ValidateConfig
+from workers import registry
+from workers.toolchain import Toolchain
+from workers.worker import Worker, WorkerFailed
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 LEFT_OUT = "left out by the configuration."
 UNPREPARED = (
     "the checkpoint is from before image files were kept in it: that an app prepares one as training does is not "
@@ -89,8 +96,8 @@ class Place:
     def absent(self, build: bool) -> str:
         """Why it cannot run on this machine, and what would change that; empty: it can, or can be built."""
         for name in self.runner.needs:
-            if machine.path(name) is None:
-                return f"{name} is not on this machine. Get it: {machine.PROGRAMS[name].get}."
+            if programs.path(name) is None:
+                return f"{name} is not on this machine. Get it: {programs.PROGRAMS[name].get}."
         for name in self.toolchain.missing:
             return f"{name} is not on this machine. Get it: {self.toolchain.needs[name]}."
         if self.toolchain.optional and not self.toolchain.ready and not build:
@@ -105,7 +112,7 @@ Start = Callable[[Place, Path, int], AbstractContextManager[Worker]]
 def in_its_own_process(place: Place, log: Path, threads: int) -> AbstractContextManager[Worker]:
     """A worker for one row only: what a runtime leaves behind, or dies of, is nobody else's. Raises BadInput."""
     place.toolchain.build()
-    environment = {"OMP_NUM_THREADS": str(threads), **machine.environment(place.runner.needs)}
+    environment = {"OMP_NUM_THREADS": str(threads), **programs.environment(place.runner.needs)}
     return place.toolchain.start(log, [place.runner.file], environment)
 
 
@@ -127,16 +134,16 @@ def check(
     Raises BadInput for artifacts that cannot be trusted, and where nothing could be judged.
     """
     settings = settings or ValidateConfig()
-    toolchains = toolchain.find() if toolchains is None else toolchains
+    toolchains = registry.find() if toolchains is None else toolchains
     expected = run.expected()
     if not expected:
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     proof = Proof.of(run.checkpoint)
-    warnings = evidence.check(run, proof.golden) + proof.missing
+    warnings = admission.check(run, proof.golden) + proof.missing
     artifacts = {name: run.artifact(name) if run.place(name).exists() else None for name in expected}
     for artifact in artifacts.values():
         if artifact:
-            evidence.check_provenance(run, artifact)
+            admission.check_provenance(run, artifact)
     places = [
         (name, place) for name in expected for place in _places(name.partition("/")[0], runners, toolchains, settings)
     ]
@@ -215,7 +222,7 @@ def _one(
     target, _, precision = name.partition("/")
     if place is None:
         row = Row(artifact, target, precision, "none", "", f"anywhere validate {run.name}")
-        reason = f"no runner for target {target}. Add validate/runners/{target}_in_<runtime>.py."
+        reason = f"no runner for target {target}. Add validate/runtimes/runners/{target}_in_<runtime>.py."
         return row.unmeasured("not_run", reason)
     wanted = f"{name} in {place.name}"
     row = Row(

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from export.artifact import BadInput, adapter, load_settings, read_toml, unknown
-from validate.tolerance import TABLE
+from measures.tolerance import TABLE
+from records.errors import BadInput, unknown
+from records.settings import adapter, load_settings, read_toml
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import typer
 
 from benchmarks.zoo.measure import anywhere, checkpointed, failed
 from benchmarks.zoo.networks import Network, named
-from export import toolchain
-from export.artifact import Run
-from export.toolchain import WorkerFailed
+from export.run import Run
 from pipeline.checkpoint import Checkpoint
+from workers import registry
+from workers.worker import WorkerFailed
 
 TEN = (
     "mobilenet_v3_small,resnet18,efficientnet_b0,shufflenet_v2_x0_5,squeezenet1_1,mnasnet0_5,fastvit_t8,repvit_m0_9,"
@@ -79,7 +79,7 @@ def converted(run: Path, way: str, logs: Path) -> dict[str, Any]:
     arguments = {"source": str(source), "checkpoint": str(run / "checkpoint"), "way": way, "out": str(run / way)}
     log = logs / f"{way}.log"
     try:
-        with toolchain.find()["tensorflow"].start(log, [JOB]) as worker:
+        with registry.find()["tensorflow"].start(log, [JOB]) as worker:
             value: dict[str, Any] = worker.call(JOB, "compare", arguments, log, LIMIT_S).value
     except WorkerFailed as error:
         return {"reason": str(error)[:120]}
@@ -90,7 +90,7 @@ def latencies(run: Path, logs: Path) -> list[float]:
     """Milliseconds of the two TFLite files."""
     files = {name: str(run / way / "model.tflite") for name, way in (("first", "importer"), ("second", "onnx2tf"))}
     log = logs / "latency.log"
-    with toolchain.find()["tensorflow"].start(log, [JOB]) as worker:
+    with registry.find()["tensorflow"].start(log, [JOB]) as worker:
         value: list[float] = worker.call(JOB, "latencies", files, log, LIMIT_S).value
     return value
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from export import check
+from export import self_check
 from export.graphs import by_onnx2tf
-from export.tflite_converter import from_saved_model
+from export.graphs.tflite_converter import from_saved_model
 from pipeline.checkpoint import Checkpoint
 
 PAIRS = 60
@@ -48,7 +48,7 @@ def compare(source: str, checkpoint: str, way: str, out: str) -> dict[str, Any]:
         (Path(out) / "model.tflite").write_bytes(model)
         return {
             "seconds": seconds,
-            "sqnr_db": check.rounded(ratios["onnx"]),
+            "sqnr_db": self_check.rounded(ratios["onnx"]),
             "transposes": saved_model.transposes(place),
             "batch": "one by one" if single else "any",
             "bytes": len(model),

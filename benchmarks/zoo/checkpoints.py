@@ -20,6 +20,7 @@ from pipeline import checkpoint, data, models, tasks, train
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig, to_toml
 from pipeline.golden import Golden, to_numpy
+from records.tensor import tensors_to
 
 BATCHES = 4
 """Of training images, for the statistics."""
@@ -55,8 +56,8 @@ def make(network: Network, run: Path) -> Checkpoint:
     record = {
         "task": config.task,
         "labels": images.labels,
-        "inputs": checkpoint.tensors_to(inputs),
-        "outputs": checkpoint.tensors_to(outputs),
+        "inputs": tensors_to(inputs),
+        "outputs": tensors_to(outputs),
         "preparation": images.preparation.record(),
         "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
         "metrics": {},

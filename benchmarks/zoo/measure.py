@@ -17,12 +17,15 @@ from benchmarks.export import said_last, watched
 from benchmarks.zoo import checkpoints, modules, networks, transposes
 from benchmarks.zoo.networks import Network
 from benchmarks.zoo.row import RUNTIMES, TARGETS, Row, judged
-from export import check, toolchain
-from export.artifact import Run
-from export.toolchain import WorkerFailed
+from export import self_check
+from export.run import Run
+from measures.distance import sqnr_db
 from pipeline.checkpoint import Checkpoint
-from validate import report, runner
-from validate.report import Result
+from validate.report import records
+from validate.report.records import Result
+from validate.runtimes import runner
+from workers import registry
+from workers.worker import WorkerFailed
 
 PRECISION = "float32"
 PREPARED = re.compile(r"image files prepared in \w+ differ from training's: [^;]*")
@@ -81,9 +84,9 @@ def described(row: Row, run: Run) -> Row:
     """With what the checkpoint says: its parameters, and what float32 itself loses."""
     golden = run.checkpoint.golden()
     (output,) = run.checkpoint.outputs
-    floor = check.sqnr(golden[f"output.{output.name}"], golden[f"oracle.{output.name}"])
+    floor = sqnr_db(golden[f"output.{output.name}"], golden[f"oracle.{output.name}"])
     parameters = sum(parameter.numel() for parameter in run.checkpoint.model().parameters())
-    return replace(row, parameters=parameters, floor_db=check.rounded(floor))
+    return replace(row, parameters=parameters, floor_db=self_check.rounded(floor))
 
 
 def exported(row: Row, run: Run, work: Path, logs: Path) -> Row:
@@ -116,7 +119,7 @@ def reasons(printed: str, missing: list[str]) -> tuple[str, ...]:
 
 def counted(folder: Path, log: Path) -> int | None:
     """Transposes of a SavedModel; None where it cannot be read."""
-    chain = toolchain.find()["tensorflow"]
+    chain = registry.find()["tensorflow"]
     try:
         with chain.start(log) as worker:
             arguments = {"folder": str(folder.absolute())}
@@ -135,7 +138,7 @@ def compared(row: Row, run: Run, work: Path, logs: Path) -> Row:
     problem = failed(anywhere("validate", run.name, "--threads", "1", *others), work, logs / "validate.log")
     if not path.exists():
         return replace(row, problems=(*row.problems, f"validate: {problem}"))
-    results = {f"{one.target} in {one.where}": one for one in report.read(path).results}
+    results = {f"{one.target} in {one.where}": one for one in records.read(path).results}
     wanted = {name: results[name] for name in RUNTIMES if name in results}
     return replace(
         row,

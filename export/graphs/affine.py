@@ -9,13 +9,12 @@ one range for all, and cannot be prepared at all in 16 bits.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-Array = np.ndarray[Any, Any]
+from records.tensor import Array
 
 
 def merge(model: onnx.ModelProto, ranks: Mapping[str, int]) -> None:

@@ -20,11 +20,10 @@ from onnx import helper, numpy_helper
 
 from export.graphs.affine import merge
 from export.graphs.importer.signs import never_negative
-from export.operators import inexpressible, module_of
-from pipeline.checkpoint import Tensor
+from export.graphs.operators import inexpressible, module_of
+from records.tensor import Tensor
 
 ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
-Array = np.ndarray[Any, Any]
 Graph = Callable[..., Any]
 """Tensors to a tensor or a list of tensors."""
 

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from export import layers
-from export.graphs import tflite_gpu, tflite_operators, tflite_xnnpack
+from export.graphs import layers, tflite_gpu, tflite_operators, tflite_xnnpack
 from export.graphs.tflite_operators import Operator
 
 NAMED = 3

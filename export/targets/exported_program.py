@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from export.control_flow import refusal
+from export.graphs.control_flow import refusal
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "torch"

@@ -4,16 +4,6 @@ The importer writes it from ONNX, right by construction; where it has not an ope
 outputs are compared with PyTorch's and with ONNX Runtime's, one image at a time and several.
 """
 
-from export.tensorflow_graph import (  # isort: skip  # before TensorFlow
-    SERVING,
-    SINGLE,
-    by_name,
-    freeze,
-    inner,
-    load_graph,
-    nhwc,
-)
-
 import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,12 +15,15 @@ import onnx
 import onnxruntime
 import tensorflow as tf
 
-from export import check, layers, memory
-from export.graphs import affine, by_onnx2tf
+from export import self_check
+from export.graphs import affine, by_onnx2tf, layers
 from export.graphs.importer import graph as importer
 from export.graphs.importer.node import Refused
-from export.operators import Inexpressible, first_modules
-from pipeline.checkpoint import Checkpoint, Tensor
+from export.graphs.operators import Inexpressible, first_modules
+from export.graphs.tensorflow import SERVING, SINGLE, by_name, freeze, inner, load_graph, nhwc
+from pipeline.checkpoint import Checkpoint
+from records.tensor import Arrays, Tensor
+from workers import memory
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {"float32": "onnx/float32"}
@@ -41,7 +34,6 @@ VERSION = "1"
 BATCHES = (1, 5, 8)
 """Samples of one call of a check: one, an odd number, and little memory at any image size."""
 IMPORTER = "importer"
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def convert(source: Path, checkpoint: Path, precision: str, out: Path, second_opinion: bool = False) -> dict[str, Any]:
@@ -50,14 +42,14 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path, second_op
     second_opinion: also convert by onnx2tf, and say how far the two lie apart.
     """
     opened = Checkpoint.open(Path(checkpoint))
-    check.fits(opened, "a SavedModel with frozen weights")
+    self_check.fits(opened, "a SavedModel with frozen weights")
     case = Case.of(Path(source), opened)
     place, tried = Path(out) / VERSION, dict[str, str]()
     found = _first(case, place, tried)
     details: dict[str, Any] = {
         "way": found.way,
-        "sqnr_db": {name: check.rounded(ratio) for name, ratio in found.ratios.items()},
-        "samples": check.SAMPLES,
+        "sqnr_db": {name: self_check.rounded(ratio) for name, ratio in found.ratios.items()},
+        "samples": self_check.SAMPLES,
         "modules": first_modules(case.model),
         "layers": layers.record(found.layers or find_layers(case, place, opened)),
         "transposes": transposes(place),
@@ -106,10 +98,10 @@ class Case:
             tuple(map(nhwc, opened.outputs)),
             golden,
             {
-                "pytorch": {one.name: known[f"output.{one.name}"][: check.SAMPLES] for one in opened.outputs},
+                "pytorch": {one.name: known[f"output.{one.name}"][: self_check.SAMPLES] for one in opened.outputs},
                 "onnx": run_onnx(source, golden),
             },
-            check.same_db(opened),
+            self_check.same_db(opened),
         )
 
 
@@ -198,7 +190,7 @@ def opinion(case: Case, place: Path) -> tuple[dict[str, Any], list[str]]:
     for way in by_onnx2tf.WAYS:
         try:
             by_other(way)(case, place)
-            said[way.__name__] = check.rounded(max(measured(case, place).values()))
+            said[way.__name__] = self_check.rounded(max(measured(case, place).values()))
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
             print(f"{way.__name__}: {type(error).__name__}: {error}")
             said[way.__name__] = _short(error)
@@ -275,10 +267,7 @@ def find_layers(case: Case, folder: Path, opened: Checkpoint) -> dict[str, layer
     asked = [output.name for output in session.get_outputs()]
     reference = dict(zip(asked, session.run(asked, one), strict=True))
     graph = load_graph(folder)
-    given = {
-        tensor.name: np.moveaxis(one[tensor.name], 1, 3) if tensor.layout == "NHWC" else one[tensor.name]
-        for tensor in case.inputs
-    }
+    given = {tensor.name: tensor.stored(one[tensor.name]) for tensor in case.inputs}
     values = inner(graph)([given[spec.name] for spec in graph.inputs])
     found = layers.matched(known, reference, {layers.canonical(name): value for name, value in values.items()})
     return found | _ends(case, known)
@@ -287,7 +276,7 @@ def find_layers(case: Case, folder: Path, opened: Checkpoint) -> dict[str, layer
 def golden_inputs(opened: Checkpoint) -> Arrays:
     """The first golden inputs, as the checkpoint has them."""
     golden = opened.golden()
-    return {tensor.name: golden[f"input.{tensor.name}"][: check.SAMPLES] for tensor in opened.inputs}
+    return {tensor.name: golden[f"input.{tensor.name}"][: self_check.SAMPLES] for tensor in opened.inputs}
 
 
 def in_batches(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Arrays:
@@ -312,7 +301,7 @@ def run_onnx(path: Path, arrays: Arrays) -> Arrays:
 def measured(case: Case, folder: Path) -> dict[str, float]:
     """The least SQNR of what is on disk against each of the references, in dB; NaN counts as minus infinity."""
     actual = run(folder, case.golden, case.inputs, case.outputs)
-    ratios = {name: check.least(actual, reference) for name, reference in case.references.items()}
+    ratios = {name: self_check.least(actual, reference) for name, reference in case.references.items()}
     return {name: -np.inf if np.isnan(ratio) else ratio for name, ratio in ratios.items()}
 
 
@@ -321,14 +310,9 @@ def run(folder: Path, arrays: Arrays, inputs: tuple[Tensor, ...], outputs: tuple
     loaded = tf.saved_model.load(str(folder))
 
     def call(some: Arrays) -> Arrays:
-        given = {
-            one.name: np.moveaxis(some[one.name], 1, 3) if one.layout == "NHWC" else some[one.name] for one in inputs
-        }
+        given = {one.name: one.stored(some[one.name]) for one in inputs}
         serve = loaded.signatures[SERVING]  # which does not hold its model
         found = serve(**{name: tf.constant(value) for name, value in given.items()})
-        return {
-            one.name: np.moveaxis(found[one.name].numpy(), 3, 1) if one.layout == "NHWC" else found[one.name].numpy()
-            for one in outputs
-        }
+        return {one.name: one.restored(found[one.name].numpy()) for one in outputs}
 
     return in_batches(call, arrays)

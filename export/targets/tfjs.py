@@ -4,7 +4,7 @@ Written from the frozen graph that grappler has optimised, without the tensorflo
 backend computes wrongly or refuses. float16 and uint8_weights are smaller downloads: the runtime computes in float32.
 """
 
-from export.tensorflow_graph import load_graph, nhwc  # isort: skip  # before TensorFlow
+from export.graphs.tensorflow import load_graph, nhwc  # isort: skip  # before TensorFlow
 
 import json
 from collections.abc import Collection, Mapping
@@ -20,10 +20,11 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
-from export import memory
+from export.graphs.operators import inexpressible, modules
 from export.graphs.tfjs import mend
-from export.operators import inexpressible, modules
-from pipeline.checkpoint import Checkpoint, Tensor
+from pipeline.checkpoint import Checkpoint
+from records.tensor import Array, Tensor
+from workers import memory
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {
@@ -57,7 +58,6 @@ ELEMENTWISE = {
 QUANTIZED = 64
 """Values a weight has at least to be worth fewer bits; biases and scalars stay as they are."""
 OPERATORS = Path(__file__).parents[1] / "tfjs_operators.txt"
-Array = np.ndarray[Any, Any]
 
 
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Whole integers come from the quantizer that does this model the least harm: Tens
 The int8 model takes and gives uint8; its input has scale 1/255, so an app passes camera bytes.
 """
 
-from export.tensorflow_graph import nhwc  # isort: skip  # before TensorFlow
+from export.graphs.tensorflow import nhwc  # isort: skip  # before TensorFlow
 
 import copy
 from collections.abc import Sequence
@@ -17,13 +17,16 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from export import check, layers
+from export import self_check
+from export.graphs import layers
+from export.graphs.tflite_converter import exact, from_saved_model
 from export.graphs.tflite_lint import lint, record
-from export.tflite_converter import Arrays, exact, from_saved_model
-from export.tflite_integers import OPTIMIZED, WHOLE_INTEGER, best, partly
-from export.tflite_metadata import Description, Image, with_metadata
-from export.tflite_metadata import Tensor as Described
-from pipeline.checkpoint import Checkpoint, Tensor
+from export.graphs.tflite_metadata import Description, Image, with_metadata
+from export.graphs.tflite_metadata import Tensor as Described
+from export.quantize.calibration import calibration, provenance
+from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
+from pipeline.checkpoint import Checkpoint
+from records.tensor import Arrays, Tensor
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {
@@ -44,12 +47,12 @@ def convert(
     opened = Checkpoint.open(Path(checkpoint))
     inputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.inputs)
     outputs = tuple(one_sample(nhwc(tensor)) for tensor in opened.outputs)
-    check.fits(opened, "TFLite's flatbuffer")
+    self_check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
     said: dict[str, Any] = {}
     findings: list[str] = []
     if precision in WHOLE_INTEGER:
-        details = check.provenance(check.calibration(opened))
+        details = provenance(calibration(opened))
     if precision in WHOLE_INTEGER and keep_float:
         model, said, findings = partly(Path(source), samples(opened), precision, keep_float)
     elif precision in WHOLE_INTEGER:
@@ -84,7 +87,7 @@ def samples(opened: Checkpoint) -> Arrays:
     """Calibration as TensorFlow lays it out, (N, H, W, 3). Every input's range reaches what the checkpoint states."""
     found = {}
     for tensor in opened.inputs:
-        values = check.calibration(opened)[tensor.name]
+        values = calibration(opened)[tensor.name]
         values = np.ascontiguousarray(np.moveaxis(values, 1, 3)) if tensor.layout == "NCHW" else values.copy()
         if tensor.range is not None:  # two corner values of the first sample: the step is to be 1/255 exactly
             values[0].flat[0], values[0].flat[-1] = tensor.range

@@ -17,10 +17,13 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from export import check
-from export.control_flow import branch, decided_by_values, user_line
-from export.operators import Inexpressible
+from export import self_check
+from export.graphs.control_flow import branch, decided_by_values, user_line
+from export.graphs.operators import Inexpressible
+from measures.distance import sqnr_db
+from measures.tolerance import SAME_DB
 from pipeline.checkpoint import Checkpoint
+from records.tensor import Array
 
 TOOLCHAIN = "torch"
 SOURCES = {"float32": "checkpoint"}
@@ -30,7 +33,7 @@ READ_WHOLE = ("Python list", "NumPy array")
 OTHER_BATCH = 3
 """Samples of a call that no example has."""
 FLOORS = 64
-"""Noise floors that an output on a pattern may be off: validate/tolerance.py has the reason."""
+"""Noise floors that an output on a pattern may be off: measures/tolerance.py has the reason."""
 
 
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def evidence(opened: Checkpoint) -> Iterator[tuple[tuple[torch.Tensor, ...], lis
     """Inputs, and the noise floors of their outputs where those are not golden's; none on which the model gives NaN."""
     golden, patterns = opened.golden(), opened.patterns()
     inputs, outputs = ([tensor.name for tensor in side] for side in (opened.inputs, opened.outputs))
-    for count in (check.SAMPLES, OTHER_BATCH):
+    for count in (self_check.SAMPLES, OTHER_BATCH):
         yield tuple(torch.from_numpy(golden[f"input.{name}"][:count]) for name in inputs), []
     for index in range(len(patterns[f"input.{inputs[0]}"]) if patterns else 0):
         pattern = tuple(torch.from_numpy(patterns[f"input.{name}"][index : index + 1]) for name in inputs)
@@ -115,17 +118,17 @@ def evidence(opened: Checkpoint) -> Iterator[tuple[tuple[torch.Tensor, ...], lis
             yield pattern, floors
 
 
-def near(actual: list[check.Array], expected: list[check.Array], floors: list[float]) -> bool:
+def near(actual: list[Array], expected: list[Array], floors: list[float]) -> bool:
     """Whether outputs are equal but for rounding: within noise floors where there are some, else by SQNR."""
     for index, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
         if ours.shape != theirs.shape:
             return False
         floor = max(floors[index], float(np.abs(theirs).max() * np.finfo(np.float32).eps)) if floors else 0.0
-        within = np.abs(ours - theirs).max() <= FLOORS * floor if floors else check.sqnr(ours, theirs) >= check.SAME_DB
+        within = np.abs(ours - theirs).max() <= FLOORS * floor if floors else sqnr_db(ours, theirs) >= SAME_DB
         if not within:
             return False
     return True
 
 
-def _arrays(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> list[check.Array]:
+def _arrays(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> list[Array]:
     return [one.numpy() for one in ((outputs,) if isinstance(outputs, torch.Tensor) else outputs)]

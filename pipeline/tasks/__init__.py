@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 import torch
 
-from pipeline.errors import unknown
+from records.errors import unknown
 
 Tensors = dict[str, torch.Tensor]
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from export.artifact import Artifact, Run, seal
+from export.artifact import Artifact, seal
 from export.convert import Outcome, convert
+from export.run import Run
 from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
-from pipeline.errors import BadInput
+from records.errors import BadInput
 
 HEAD = "from pathlib import Path\nTOOLCHAIN = 'torch'\n"
 COPY = HEAD + (

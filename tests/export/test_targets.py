@@ -11,11 +11,12 @@ import onnxruntime
 import pytest
 import torch
 
-from export import toolchain
-from export.artifact import Artifact, Run
+from export.artifact import Artifact
+from export.graphs import onnx_exporter
+from export.run import Run
 from export.target import CHECKPOINT, find, plan
-from export.targets import onnx as target
-from validate.tolerance import TABLE
+from measures.tolerance import TABLE
+from workers import registry, toolchain
 
 EVERY = [conversion.name for conversion in plan(find())]
 
@@ -42,7 +43,7 @@ def test_every_conversion_gives_an_artifact_of_this_checkpoint(run: Run, name: s
 def test_every_target_says_what_it_is_and_what_its_precisions_may_differ(name: str) -> None:
     one = find()[name]
     assert one.file.read_text().startswith('"""')
-    assert one.toolchain in toolchain.find()
+    assert one.toolchain in registry.find()
     for precision, source in one.sources.items():
         assert source == CHECKPOINT or source in EVERY
         assert precision in TABLE
@@ -114,7 +115,7 @@ def test_exporters_that_disagree_are_a_finding(run: Run, tmp_path: Path) -> None
     (bias,) = [item for item in model.graph.initializer if item.name.endswith("fc2.bias")]
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
     onnx.save(model, tmp_path / "model.onnx")
-    findings, details = target.cross_check(run.checkpoint, tmp_path / "model.onnx")
+    findings, details = onnx_exporter.cross_check(run.checkpoint, tmp_path / "model.onnx")
     assert len(findings) == 1
     assert "the two PyTorch exporters disagree on logits: SQNR" in findings[0]
     assert details["cross_check_sqnr_db"]["logits"] < 100
@@ -140,11 +141,11 @@ def test_exported_program_takes_any_batch_size_and_carries_the_labels(run: Run) 
 def test_an_artifact_that_cannot_run_is_not_blamed_on_the_cross_check(run: Run, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(Exception, match=r"model\.onnx"):
-        target.cross_check(run.checkpoint, tmp_path / "model.onnx")
+        onnx_exporter.cross_check(run.checkpoint, tmp_path / "model.onnx")
 
 
 def test_the_operators_of_tensorflow_js_are_those_of_the_runtime() -> None:
-    web = toolchain.find()["web"]
+    web = registry.find()["web"]
     web.build()
     lists = web.home / "node_modules" / "@tensorflow" / "tfjs-converter" / "dist" / "operations" / "op_list"
     known = {name for file in lists.glob("*.js") for name in re.findall(r"'tfOpName': '(\w+)'", file.read_text())}
@@ -166,7 +167,7 @@ def test_adaptive_average_pooling_is_exported_without_gathering(
     tmp_path: Path, size: int | tuple[int, int | None], kinds: list[str]
 ) -> None:
     pool, image = torch.nn.AdaptiveAvgPool2d(size).eval(), torch.rand(3, 2, 10, 15)
-    table = {torch.ops.aten._adaptive_avg_pool2d.default: target.adaptive_average}
+    table = {torch.ops.aten._adaptive_avg_pool2d.default: onnx_exporter.adaptive_average}
     shapes = ({0: torch.export.Dim("batch")},)
     options = {"dynamic_shapes": shapes, "custom_translation_table": table, "verbose": False}
     program = torch.onnx.export(pool, (image,), dynamo=True, **options)

@@ -6,7 +6,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
-import { GRAPHICS } from "../../validate/chromium.mjs";
+import { GRAPHICS } from "../../validate/runtimes/chromium.mjs";
 
 // WebGPU wants a secure origin, and localhost is; nothing listens there. What has fewer numbers than 7 is computed in
 // JavaScript, as shapes have to be: WebGPU cannot be asked for the sizes of the next tensor. By default that is a thousand.

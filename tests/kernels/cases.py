@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from records.tensor import Array
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from export import toolchain
 from tests.kernels.cases import Array, Case
-from validate import machine
+from validate.runtimes import programs
+from workers import registry
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "export" / "graphs" / "tfjs_kernels.json"
@@ -84,7 +84,7 @@ def known() -> list[Kernel]:
 
 def make(folder: Path, cases: Sequence[Case]) -> Made:
     """Have TensorFlow write the models and compute every case."""
-    chain = toolchain.find()["tensorflow"]
+    chain = registry.find()["tensorflow"]
     chain.build()
     log = folder / "tensorflow.log"
     arguments = {"cases": [case.record() for case in cases], "out": str(folder)}
@@ -99,14 +99,14 @@ def measured(made: Made, model: str, backend: str, place: str = "") -> dict[str,
     wasm is one with threads in Chromium, and one without SIMD, for old browsers, in `old`.
     """
     place = place or ("node" if backend in IN_NODE else "chromium")
-    chain = toolchain.find()["web"]
+    chain = registry.find()["web"]
     chain.build()
     log, out, cases = (made.folder / f"{model}-{backend}-{place}.{end}" for end in ("log", "json", "cases"))
     cases.write_text(json.dumps(made.cases))
     file = HERE / ("browser.mjs" if place == "chromium" else "node.mjs")
     arguments = {"model": str(made.folder / model / "model.json"), "cases": str(cases), "backend": backend}
     arguments["simd"] = place != "old"
-    environment = {} if place != "chromium" else machine.environment(["chromium"])
+    environment = {} if place != "chromium" else programs.environment(["chromium"])
     with chain.start(log, environment=environment) as worker:
         worker.call(file, "measure", {**arguments, "out": str(out)}, log, LIMIT_S)
     results = json.loads(out.read_text())

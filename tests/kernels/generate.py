@@ -20,8 +20,8 @@ from google.protobuf import json_format
 from tensorflow.python.framework import op_def_library, op_def_registry
 
 from export.graphs import tfjs as graphs
+from records.tensor import Array
 
-Array = np.ndarray[Any, Any]
 UNFUSED = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
 EXTRA = {"fused_ops", "leakyrelu_alpha"}
 LATER = {"FusedDepthwiseConv2dNative"}

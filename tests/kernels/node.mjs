@@ -5,7 +5,7 @@
 import fs from "node:fs/promises";
 import * as core from "@tensorflow/tfjs-core";
 import * as converter from "@tensorflow/tfjs-converter";
-import { fromDisk } from "../../validate/runners/tfjs_in_node.mjs";
+import { fromDisk } from "../../validate/runtimes/runners/tfjs_in_node.mjs";
 import { run } from "./run.mjs";
 
 /** Without `simd` on the binary of wasm for browsers that have none. */

@@ -21,22 +21,27 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from export import artifact as artifacts
-from export import toolchain
-from export.artifact import Artifact, BadInput, Run
+from export.artifact import Artifact
+from export.run import Run
 from export.target import constants as constants_of
-from export.toolchain import Toolchain, Worker, WorkerFailed
+from measures.distance import sqnr_db
 from pipeline.checkpoint import Checkpoint
-from validate import localise, machine, parity, runner
-from validate.compare import sqnr_db
-from validate.report import Localisation, Report, Result
+from records.errors import BadInput
+from records.tensor import Arrays
+from validate import parity
+from validate.localise import localise
+from validate.report.records import Localisation, Report, Result
+from validate.runtimes import programs, runner
 from validate.settings import ValidateConfig
+from workers import registry
+from workers.toolchain import Toolchain
+from workers.worker import Worker, WorkerFailed
 
 FORMATS = Path(__file__).with_name("formats")
 """One file a target, run in a toolchain: takes an artifact apart and puts it together again."""
 ELSEWHERE = ("* litert_arm64", "* chromium *", "* ort_web *", "* litertjs *")
 """Rows that are not run here: browsers and emulation are slow, and compute what the others do."""
 LIMIT_S = 120.0
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 class Workers:
@@ -44,7 +49,7 @@ class Workers:
 
     def __init__(self, log: Path):
         self.log = log
-        self.toolchains = toolchain.find()
+        self.toolchains = registry.find()
         self._alive: dict[str, Worker] = {}
 
     def take(self, chain: Toolchain, environment: dict[str, str] | None = None) -> Worker:
@@ -58,7 +63,7 @@ class Workers:
     @contextmanager
     def start(self, place: parity.Place, log: Path, threads: int) -> Iterator[Worker]:
         """As `parity.check` wants it. WebAssembly that failed is not asked again: it leaves its memory as it is."""
-        worker = self.take(place.toolchain, machine.environment(place.runner.needs))
+        worker = self.take(place.toolchain, programs.environment(place.runner.needs))
         try:
             yield worker
         except WorkerFailed:

@@ -12,25 +12,26 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from export.artifact import Run
 from export.convert import convert
+from export.run import Run
 from export.target import find, plan
-from export.toolchain import WorkerFailed
 from pipeline import config as configs
 from pipeline import data
 from pipeline.checkpoint import Checkpoint
 from pipeline.train import settle, train
+from records.tensor import Array
 from tests.mutants.bench import ELSEWHERE, Workers
-from validate import parity, runner
-from validate.report import Result
+from validate import parity
+from validate.report.records import Result
+from validate.runtimes import runner
 from validate.settings import ValidateConfig
+from workers.worker import WorkerFailed
 
 MODELS: Mapping[str, tuple[int, int]] = {
     "simple_cnn": (28, 4),
@@ -51,7 +52,6 @@ CHANGED, FALL, UNSURE = 0.01, 0.01, 0.01
 """Of decisions, accuracy and confidence: what a good artifact may lose."""
 COLLECT_S, LIMIT_S = 8.0, 300.0
 SLOW = (*ELSEWHERE, "* in node cpu")
-Array = np.ndarray[Any, Any]
 Tell = Callable[[str], None]
 
 

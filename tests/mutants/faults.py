@@ -7,12 +7,12 @@ stored, and by their steps.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from records.tensor import Array, Arrays
 from tests.mutants import network
-from tests.mutants.bench import Arrays, Change, Opened
+from tests.mutants.bench import Change, Opened
 
 MEAN, DEVIATION = (0.4, 0.35, 0.3), (0.3, 0.25, 0.35)
 """What the network is trained with."""
@@ -20,7 +20,6 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = (3, 8)
 """That change places."""
 
-Array = np.ndarray[Any, Any]
 
 SHAPES = {
     name.removesuffix(".weight"): tuple(sorted(size for size in value.shape if size > 1))

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from export.artifact import Run
 from export.convert import convert
+from export.run import Run
 from export.target import find, plan
 from pipeline import config as configs
 from pipeline.checkpoint import Checkpoint

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from pipeline import checkpoint
-from pipeline.checkpoint import Checkpoint, exclusive, latest_run, new_folder, run_folder
-from pipeline.errors import BadInput, NoRoom
+from pipeline.checkpoint import Checkpoint
+from records.errors import BadInput, NoRoom
+from records.folder import exclusive, latest_run, new_folder, run_folder
 
 NAMES = ["weights.safetensors", "golden.safetensors", "probes.safetensors", "config.toml", "checkpoint.json"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as configs
-from pipeline.errors import BadInput
+from records.errors import BadInput
 
 
 def written(folder: Path, text: str) -> Path:

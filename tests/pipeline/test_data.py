@@ -15,8 +15,8 @@ from PIL import Image
 
 from pipeline import config as configs
 from pipeline import data
-from pipeline.errors import BadInput
 from pipeline.train import settle
+from records.errors import BadInput
 
 
 def loaded(**values: object) -> data.Data:

@@ -11,8 +11,8 @@ from torch import nn
 from pipeline import config as configs
 from pipeline import models
 from pipeline.config import Config
-from pipeline.errors import BadInput
 from pipeline.train import settle
+from records.errors import BadInput
 
 
 def config(name: str, **values: object) -> Config:

@@ -14,10 +14,11 @@ from torchvision.transforms.v2 import functional
 
 from pipeline import config as configs
 from pipeline import data
-from pipeline.checkpoint import PATTERNS, PROBES, Checkpoint
+from pipeline.checkpoint import PROBES, Checkpoint
 from pipeline.data import Preparation, opaque
 from pipeline.golden import choose
 from pipeline.probes import PICTURES, as_png, asymmetric, patterns, roundings
+from records.golden import PATTERNS
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
-from pipeline.display import Display
-from pipeline.errors import BadInput
+from pipeline.progress import Display
 from pipeline.train import Interrupted, learning_rate, train
+from records.errors import BadInput
 
 QUIET = Console(quiet=True)
 

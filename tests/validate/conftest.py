@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from export.artifact import Run
 from export.convert import convert
+from export.run import Run
 from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
 from tests.conftest import entered
-from validate import parity, runner
-from validate.report import Report
+from validate import parity
+from validate.report.records import Report
+from validate.runtimes import runner
 
 
 @pytest.fixture(scope="session")

@@ -15,17 +15,21 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from export import artifact as artifacts
-from export.artifact import PATTERNS, Artifact, Run
+from export.artifact import Artifact
 from export.convert import convert
+from export.run import Run
 from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
-from pipeline.errors import BadInput
 from pipeline.train import train
+from records.errors import BadInput
+from records.golden import PATTERNS
+from records.tensor import Arrays
 from tests.conftest import scans
-from validate import parity, runner
-from validate.judge import AGAIN, TOGETHER, Row, judge
-from validate.report import Result
+from validate import parity
+from validate.judge.judge import AGAIN, TOGETHER, Row, judge
+from validate.report.records import Result
+from validate.runtimes import runner
 from validate.settings import ValidateConfig
 
 EVERY = [conversion.name for conversion in plan(find())]
@@ -34,7 +38,6 @@ MEASURED: dict[str, Any] = {
     "samples": 64,
     "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
 }
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def own() -> list[runner.Runner]:

@@ -11,22 +11,25 @@ import torch
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from export.artifact import Run
 from export.convert import convert
+from export.run import Run
 from export.target import find, plan
 from export.targets import torchscript
+from measures import flags
 from pipeline import config as configs
-from pipeline.checkpoint import PATTERN, PATTERNS, Checkpoint
+from pipeline.checkpoint import Checkpoint
 from pipeline.train import settle, train
-from tests.export import branches
-from tests.validate.test_judge import artifact
+from records.golden import PATTERN, PATTERNS
+from records.tensor import Arrays
+from tests.export.graphs import branches
+from tests.validate.judge.test_judge import artifact
 from tests.validate.test_parity import MEASURED, own, reseal
-from validate import flags, parity, runner
-from validate.judge import Row, floor_of, judge
-from validate.report import Result
+from validate import parity
+from validate.judge.judge import Row, floor_of, judge
+from validate.report.records import Result
+from validate.runtimes import runner
 from validate.settings import ValidateConfig
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 CLASSES = 4
 FLOOR = 1e-6
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BadInput
+from records.errors import BadInput
 from validate import settings
 
 

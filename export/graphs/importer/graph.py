@@ -44,7 +44,7 @@ from export.graphs.importer.operators import (
 )
 from export.graphs.importer.signs import never_negative
 from export.graphs.importer.value import Sizes, Stored, Value, channels_last
-from export.operators import module_of
+from export.graphs.operators import module_of
 
 KINDS = (
     activation, attention, control, convolution, detection, elementwise, indexing, logic, matrix, normalisation,

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.graphs.importer.value import Array
+from records.tensor import Array
 
 
 def restore(graph: onnx.GraphProto) -> None:

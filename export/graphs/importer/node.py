@@ -15,8 +15,9 @@ import onnx
 import tensorflow as tf
 from onnx import helper, numpy_helper
 
-from export.graphs.importer.value import Array, Value
-from export.operators import Inexpressible, module_of
+from export.graphs.importer.value import Value
+from export.graphs.operators import Inexpressible, module_of
+from records.tensor import Array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-Array = np.ndarray[Any, Any]
+from records.tensor import Array
+
 Stored = tuple[int, ...]
 
 

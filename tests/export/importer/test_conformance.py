@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from export import toolchain
+from workers import registry
 
 HERE = Path(__file__).parent
 LIST = HERE / "refused.txt"
@@ -20,7 +20,7 @@ RIGHT = 1200
 
 
 def outcome(log: Path) -> dict[str, dict[str, str]]:
-    chain = toolchain.find()["tensorflow"]
+    chain = registry.find()["tensorflow"]
     chain.build()
     with chain.start(log) as worker:
         value: dict[str, Any] = worker.call(HERE / "conformance.py", "run", {}, log, 300).value

@@ -17,13 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from export import toolchain
-from export.toolchain import Worker
-from validate.compare import sqnr_db
+from measures.distance import sqnr_db
+from records.tensor import Array
+from workers import registry
+from workers.worker import Worker
 
 HERE = Path(__file__).parent
 BATCHES = (1, 5)
-Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 Dims = Sequence[int | str]
 
@@ -103,7 +103,7 @@ def inputs(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Arrays:
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    chain = toolchain.find()["tensorflow"]
+    chain = registry.find()["tensorflow"]
     chain.build()
     with chain.start(tmp_path_factory.mktemp("importer") / "log", [], {"TF_ENABLE_ONEDNN_OPTS": "1"}) as found:
         yield found
@@ -466,7 +466,7 @@ def gelu_operator() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_gelu_is_exact_with_onednn_and_without(tmp_path: Path, onednn: str) -> None:
-    chain = toolchain.find()["tensorflow"]
+    chain = registry.find()["tensorflow"]
     chain.build()
     with chain.start(tmp_path / "log", [], {"TF_ENABLE_ONEDNN_OPTS": onednn}) as found:
         for model in (gelu_network(), gelu_operator()):

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from export.graphs import onnx_exporter, onnx_float16, onnx_metadata
+from export.quantize import onnx as quantize
 from export.targets import exported_program, onnx, torchscript
 from pipeline.checkpoint import Checkpoint
 
@@ -68,13 +70,13 @@ def convert(alteration: str, checkpoint: str, target: str, precision: str, out: 
 
 def _to_onnx(opened: Checkpoint, precision: str, path: Path) -> None:
     """As `onnx.convert`, without the cross-check and with the float32 file in the same place."""
-    onnx.export(opened, path)
-    onnx.finish(path, opened, "float32")
+    onnx_exporter.export(opened, path)
+    onnx_metadata.finish(path, opened, "float32")
     if precision == "float16":
-        onnx.to_float16(path, path)
+        onnx_float16.to_float16(path, path)
     if precision == "int8":
         source = path.rename(path.with_name("float32.onnx"))
-        onnx.to_int8(source, opened, path)
+        quantize.to_int8(source, opened, path)
         source.unlink()
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-TOOLCHAIN = "torch"
+from records.tensor import Array
 
-Array = np.ndarray[Any, Any]
+TOOLCHAIN = "torch"
 
 
 @contextmanager

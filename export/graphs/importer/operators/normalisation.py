@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs.importer.node import Node, since
-from export.graphs.importer.value import Array, Value, broadcast, channels_last, product, reshaped
+from export.graphs.importer.value import Value, broadcast, channels_last, product, reshaped
+from records.tensor import Array
 
 LONG = 256
 """Numbers that are added one after the other, at most."""

@@ -13,7 +13,8 @@ import tensorflow as tf
 from export.graphs.importer.node import Node, since
 from export.graphs.importer.operators.convolution import Pads, padding, windows
 from export.graphs.importer.operators.shape import taken
-from export.graphs.importer.value import Array, Value, channels_last, product, reshaped
+from export.graphs.importer.value import Value, channels_last, product, reshaped
+from records.tensor import Array
 
 
 def _counted(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int], list[int], Pads, Pads]:

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs.importer.node import Node, narrow, since
-from export.graphs.importer.value import Array, Extent, Sizes, Value, channels_last, product, reshaped
+from export.graphs.importer.value import Extent, Sizes, Value, channels_last, product, reshaped
+from records.tensor import Array
 
 
 @dataclass(frozen=True)

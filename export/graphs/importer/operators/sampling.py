@@ -9,7 +9,8 @@ import tensorflow as tf
 from export.graphs.importer.node import Node, since
 from export.graphs.importer.operators.indexing import ladder, rows
 from export.graphs.importer.operators.shape import _numbers
-from export.graphs.importer.value import Array, Extent, Value, channels_last, number, reshaped
+from export.graphs.importer.value import Extent, Value, channels_last, number, reshaped
+from records.tensor import Array
 
 Tap = tuple[Any, Any]
 """Whole places along an axis and how much each counts."""

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from export.graphs.importer.node import Node, narrow, running, since
 from export.graphs.importer.value import (
-    Array,
     Dim,
     Extent,
     Sizes,
@@ -22,6 +21,7 @@ from export.graphs.importer.value import (
     whole,
     without,
 )
+from records.tensor import Array
 
 
 @since(1)

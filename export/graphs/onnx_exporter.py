@@ -1,0 +1,145 @@
+"""A checkpoint to ONNX by PyTorch's exporters: the torch.export-based one, and the other to check it by.
+
+export(Checkpoint.open(folder), Path("model.onnx"))
+findings, details = cross_check(opened, path)
+"""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from export import self_check
+from export.graphs.control_flow import refusal
+from export.graphs.operators import inexpressible, user_path
+from measures.distance import sqnr_db
+from measures.tolerance import SAME_DB
+from pipeline.checkpoint import Checkpoint
+from records.tensor import Array, Arrays
+
+
+def export(opened: Checkpoint, path: Path) -> None:
+    """Through torch.export, any batch size, constants folded and no-ops removed by the exporter's optimizer."""
+    import torch
+
+    example = opened.example()
+    shapes = tuple({0: torch.export.Dim("batch")} for _ in example)
+    try:
+        program = torch.onnx.export(
+            opened.model(),
+            example,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+            input_names=[tensor.name for tensor in opened.inputs],
+            output_names=[tensor.name for tensor in opened.outputs],
+            dynamic_shapes=shapes,
+            custom_translation_table={torch.ops.aten._adaptive_avg_pool2d.default: adaptive_average},
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        if refused := refusal("ONNX", error):
+            raise refused from error
+        missing = re.search(r"No ONNX function found for .*?op='([\w.:]+)'", _causes(error))
+        if missing is None:
+            raise
+        traced = torch.export.export(opened.model(), example, dynamic_shapes=shapes)
+        raise inexpressible("ONNX", {missing[1]: _module_calling(traced, missing[1])}) from error
+    assert program is not None
+    program.save(str(path))
+
+
+def adaptive_average(image: Any, output_size: list[int]) -> Any:
+    """Adaptive average pooling (N, C, H, W) → (N, C, *output_size) in ONNX's operators.
+
+    PyTorch's exporter makes windows of uneven size (30 pixels to 4) a GatherND of six axes, which onnx2tf converts
+    wrongly. A mean over windows is a matrix product on each axis.
+    """
+    from onnxscript import opset18 as op
+
+    sizes, wanted = [int(axis) for axis in image.shape[2:]], list(output_size)
+    if all(size % count == 0 for size, count in zip(sizes, wanted, strict=True)):
+        windows = [size // count for size, count in zip(sizes, wanted, strict=True)]
+        return op.AveragePool(image, kernel_shape=windows, strides=windows)
+    rows, columns = (mean_of_windows(size, count) for size, count in zip(sizes, wanted, strict=True))
+    columns = np.ascontiguousarray(columns.T)
+    narrow = op.MatMul(image, op.Constant(value=onnx.numpy_helper.from_array(columns)))
+    return op.MatMul(op.Constant(value=onnx.numpy_helper.from_array(rows)), narrow)
+
+
+def mean_of_windows(size: int, count: int) -> Array:
+    """(count, size) float32: row i averages the i-th of `count` windows; where they are uneven, they overlap."""
+    matrix = np.zeros((count, size), np.float32)
+    for index in range(count):
+        start, end = index * size // count, -(-(index + 1) * size // count)
+        matrix[index, start:end] = 1 / (end - start)
+    return matrix
+
+
+def _causes(error: BaseException) -> str:
+    """An exception's message and those of what caused it."""
+    return str(error) + (_causes(error.__cause__) if error.__cause__ else "")
+
+
+def _module_calling(program: Any, operator: str) -> str:
+    """The path of the first module that calls an ATen operator."""
+    for node in program.graph.nodes:
+        if getattr(getattr(node.target, "_schema", None), "name", "").replace("::", ".") == operator.replace("::", "."):
+            paths = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+            return user_path(paths[-1]) if paths else ""
+    return ""
+
+
+def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, Any]]:
+    """Export once more, through TorchScript, and compare the two graphs on golden inputs.
+
+    The two exporters share no code above the operators: where they disagree, one of them is wrong.
+    """
+    import torch
+
+    other = path.with_name("cross_check.onnx")
+    names = [tensor.name for tensor in opened.inputs + opened.outputs]
+    golden = opened.golden()
+    inputs = {tensor.name: golden[f"input.{tensor.name}"][: self_check.SAMPLES] for tensor in opened.inputs}
+    first = run(path, inputs)  # ours: where it cannot run, the conversion has failed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                opened.model(),
+                opened.example(),
+                str(other),
+                dynamo=False,
+                input_names=[tensor.name for tensor in opened.inputs],
+                output_names=[tensor.name for tensor in opened.outputs],
+                dynamic_axes={name: {0: "batch"} for name in names},
+            )
+        second = run(other, inputs)
+    except Exception as error:  # noqa: BLE001  # whatever the deprecated exporter meets is no fault of the artifact
+        print(f"cross-check: {type(error).__name__}: {error}")
+        return [f"no cross-check: the TorchScript-based exporter failed ({type(error).__name__}; see the log)"], {}
+    finally:
+        for file in path.parent.glob("cross_check*"):
+            file.unlink()
+    ratios = {name: sqnr_db(first[name], second[name]) for name in first}
+    findings = [
+        f"the two PyTorch exporters disagree on {name}: SQNR {ratio:.1f} dB over {self_check.SAMPLES} golden inputs "
+        f"({SAME_DB:.0f} needed). "
+        "Compare both with golden: anywhere validate judges the torch.export-based one."
+        for name, ratio in ratios.items()
+        if not ratio >= SAME_DB
+    ]
+    return findings, {
+        "cross_check_sqnr_db": {name: self_check.rounded(ratio) for name, ratio in ratios.items()},
+        "cross_check_samples": self_check.SAMPLES,
+    }
+
+
+def run(path: Path, inputs: Arrays) -> Arrays:
+    """Named arrays in, named arrays out, in ONNX Runtime on the CPU."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))

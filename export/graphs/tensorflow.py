@@ -1,0 +1,114 @@
+"""SavedModels in hand: what the `tensorflow` toolchain's targets share. Import it before TensorFlow.
+
+graph = load_graph(Path("…/saved_model/float32/1"))
+"""
+
+import os
+
+# TensorFlow reads them when it is imported. oneDNN would have grappler fuse operators that no other runtime knows.
+os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from records.tensor import Tensor
+from workers import memory
+
+SERVING = "serving_default"
+SINGLE = "single"
+"""The signature of a model that takes one sample; there where `serving_default` maps it over a batch."""
+
+
+def nhwc(tensor: Tensor) -> Tensor:
+    """The same tensor as TensorFlow has it."""
+    if tensor.layout != "NCHW":
+        return tensor
+    batch, channels, height, width = tensor.shape
+    return replace(tensor, shape=(batch, height, width, channels), layout="NHWC")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A SavedModel without a loop over the batch."""
+
+    function: Any
+    """Concrete: every variable a constant, every call inlined."""
+    inputs: tuple[Any, ...]
+    """A TensorSpec of each, in the function's order."""
+    outputs: tuple[str, ...]
+    """Their names, in the function's order."""
+    batch: int | None
+    """The only batch size it takes; None: any."""
+
+
+def load_graph(folder: Path, batch: int | None = None) -> Graph:
+    """The graph of a SavedModel, for that batch size only; None: for any, or the one it has."""
+    loaded = tf.saved_model.load(str(folder))
+    function = loaded.signatures[SINGLE if SINGLE in loaded.signatures else SERVING]
+    batch = batch or (1 if SINGLE in loaded.signatures else None)
+    inputs = tuple(
+        tf.TensorSpec([batch, *spec.shape[1:]], spec.dtype, name)
+        for name, spec in function.structured_input_signature[1].items()
+    )
+    names = [spec.name for spec in inputs]
+    whole = traced(lambda *values: function(**dict(zip(names, values, strict=True))), inputs)
+    memory.release()
+    return Graph(convert_variables_to_constants_v2(whole), inputs, tuple(sorted(function.structured_outputs)), batch)
+
+
+def inner(graph: Graph, names: Sequence[str] = ()) -> Callable[[Sequence[Any]], dict[str, Any]]:
+    """What gives the float tensors inside, by the names of their operators; all of them, or those named.
+
+    Takes the inputs in the graph's order, and gives arrays.
+    """
+    wanted = [
+        operator
+        for operator in graph.function.graph.get_operations()
+        if operator.type not in {"Const", "Placeholder", "NoOp"}
+        and operator.outputs
+        and operator.outputs[0].dtype == tf.float32
+        and (not names or operator.name in names)
+    ]
+    feeds = [tensor for tensor in graph.function.inputs if tensor.dtype != tf.resource]
+    function = graph.function.prune(feeds, [operator.outputs[0] for operator in wanted])
+
+    def call(values: Sequence[Any]) -> dict[str, Any]:
+        found = function(*(tf.constant(value) for value in values))
+        return {operator.name: value.numpy() for operator, value in zip(wanted, found, strict=True)}
+
+    return call
+
+
+def traced(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """A concrete function of inputs of these TensorSpecs."""
+    return tf.function(call, autograph=False).get_concrete_function(*inputs)
+
+
+def freeze(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """A concrete function without a variable. What has none is left as it is: freezing takes ten times its size."""
+    found = traced(call, inputs)
+    return convert_variables_to_constants_v2(found) if found.variables else found
+
+
+def by_name(frozen: Any, names: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """The same function, whose outputs have these names."""
+
+    def call(*values: Any) -> dict[str, Any]:
+        found = frozen(*values)
+        found = found if isinstance(found, (list, tuple)) else [found]
+        return {name: tf.identity(value, name) for name, value in zip(names, found, strict=True)}
+
+    return call
+
+
+def save_single(source: Path, out: Path) -> None:
+    """A SavedModel → one for a batch of one, with the same names."""
+    graph = load_graph(source, batch=1)
+    module = tf.Module()
+    module.serve = tf.function(by_name(graph.function, graph.outputs), autograph=False, input_signature=graph.inputs)
+    tf.saved_model.save(module, str(out), signatures={SERVING: module.serve.get_concrete_function()})

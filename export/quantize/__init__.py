@@ -1,0 +1,1 @@
+"""Integers: calibration, which layers stay in float32, and the quantizers."""

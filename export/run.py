@@ -1,0 +1,103 @@
+"""A run as the later rooms need it: its folder, its checkpoint, its artifacts and what was asked for.
+
+run = Run.open("digits")
+run.artifact("onnx/int8").path
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.artifact import Artifact, remedy
+from pipeline.checkpoint import Checkpoint
+from records.errors import BadInput, room_for
+from records.folder import latest_run, run_folder
+
+EXPECTED = "expected.json"
+"""In `artifacts/`: every conversion that was ever asked for, so that one that failed is missed."""
+KEPT = "keep_float.json"
+"""In `artifacts/`: the layers that are to stay in float32, by conversion."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder with its checkpoint, as the later rooms need it."""
+
+    folder: Path
+    checkpoint: Checkpoint
+
+    @classmethod
+    def open(cls, name: str) -> "Run":
+        """The run of that name (empty: the latest one), its checkpoint verified. Raises BadInput."""
+        folder = run_folder(name or latest_run())
+        return cls(folder, Checkpoint.open(folder / "checkpoint"))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def place(self, conversion: str) -> Path:
+        """Where the artifact of a conversion (`onnx/int8`) belongs."""
+        return self.folder / "artifacts" / conversion
+
+    def log(self, stage: str, name: str) -> Path:
+        """Where what a worker prints is kept."""
+        return self.folder / "logs" / stage / f"{name.replace('/', '-')}.log"
+
+    def expected(self) -> list[str]:
+        """The conversions asked for so far."""
+        names: list[str] = self._remembered(EXPECTED, [])
+        return names
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Remember that these were asked for."""
+        self._remember(EXPECTED, list(dict.fromkeys([*self.expected(), *names])))
+
+    def kept(self, conversion: str) -> list[str]:
+        """Layers that are to stay in float32: paths of modules, or `auto`."""
+        found: list[str] = self._remembered(KEPT, {}).get(conversion, [])
+        return found
+
+    def keep(self, conversions: Iterable[str], modules: Iterable[str]) -> None:
+        """Remember that these are to stay in float32; none: that all are integers again."""
+        modules = list(modules)
+        self._remember(KEPT, {**self._remembered(KEPT, {}), **dict.fromkeys(conversions, modules)})
+
+    def _remembered(self, name: str, empty: Any) -> Any:
+        path = self.folder / "artifacts" / name
+        try:
+            return json.loads(path.read_text()) if path.is_file() else empty
+        except ValueError as error:
+            raise BadInput(
+                f"{path}: was truncated or altered ({error}). Remove it and run: anywhere export {self.name}."
+            ) from error
+
+    def _remember(self, name: str, value: Any) -> None:
+        path = self.folder / "artifacts" / name
+        with room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(value))
+            new.rename(path)
+
+    def artifact(self, conversion: str) -> Artifact:
+        """A verified artifact that was made from this very checkpoint. Raises BadInput."""
+        artifact = Artifact.open(self.place(conversion))
+        if artifact.name != conversion:
+            raise BadInput(f"artifact {artifact.folder}: its manifest says {artifact.name}. {remedy(artifact.folder)}")
+        if artifact.checkpoint_sha256 != self.checkpoint.sha256:
+            raise BadInput(
+                f"artifact {artifact.folder}: made from another checkpoint ({artifact.checkpoint_sha256[:12]}) "
+                f"than {self.checkpoint.folder} "
+                f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
+            )
+        for field in ("task", "labels", "preparation", "normalisation"):
+            if getattr(artifact, field) != getattr(self.checkpoint, field):
+                raise BadInput(
+                    f"artifact {artifact.folder}: its manifest has other {field} than {self.checkpoint.folder}. "
+                    f"{remedy(artifact.folder)}"
+                )
+        return artifact

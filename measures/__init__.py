@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: distances, tolerances, red flags, and what a task decides."""

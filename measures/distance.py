@@ -1,0 +1,117 @@
+"""Arrays in, numbers out: how far an actual output lies from golden. Pure numpy; judges nothing.
+
+difference = compare(actual, golden)       # both (N, …)
+difference.sqnr_db
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from records.tensor import Array
+
+CEILING_DB = 300.0
+"""SQNR given to equal arrays, whose ratio is infinite: beyond what float64 can tell apart."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two arrays of one shape. Where a value is no number, every distance is NaN: within no tolerance."""
+
+    max_absolute: float
+    mean_absolute: float
+    max_relative: float
+    """Greatest absolute difference ÷ greatest absolute golden value."""
+    sqnr_db: float
+    """Signal to quantization noise ratio, 10·log10(Σ golden² ÷ Σ (actual − golden)²)."""
+    cosine: float
+    """Of the angle between the two as vectors."""
+    not_finite: int
+    """Actual values that are NaN or infinite."""
+    worst: tuple[int, ...]
+    """Where the greatest difference is (the first value that is no number, where there is one)."""
+
+
+def compare(actual: Array, golden: Array) -> Difference:
+    """Both of one shape, any number type; computed in float64. Raises ValueError where that cannot be."""
+    if actual.shape != golden.shape:
+        raise ValueError(f"shape {actual.shape}, golden has {golden.shape}")
+    if golden.size == 0:
+        raise ValueError("nothing to compare: no values")
+    if not np.isfinite(golden).all():
+        raise ValueError("golden has values that are no numbers")
+    a, g = actual.astype(np.float64), golden.astype(np.float64)
+    bad = ~np.isfinite(a)
+    if bad.any():
+        place = tuple(int(axis) for axis in np.argwhere(bad)[0])
+        return Difference(np.nan, np.nan, np.nan, np.nan, np.nan, int(bad.sum()), place)
+    distance = np.abs(a - g)
+    worst = np.unravel_index(int(distance.argmax()), distance.shape)
+    greatest, peak = float(distance.max()), float(np.abs(g).max())
+    return Difference(
+        max_absolute=greatest,
+        mean_absolute=float(distance.mean()),
+        max_relative=greatest / peak if peak else float("nan"),
+        sqnr_db=sqnr_db(a, g),
+        cosine=_cosine(a.ravel(), g.ravel()),
+        not_finite=0,
+        worst=tuple(int(axis) for axis in worst),
+    )
+
+
+def sqnr_db(actual: Array, golden: Array) -> float:
+    """Return 10·log10(Σ golden² ÷ Σ (actual − golden)²) of two arrays of one shape, summed in float64.
+
+    `CEILING_DB` at most, and for equal arrays; NaN without signal, or where a value is no number.
+    """
+    exact = golden.astype(np.float64)
+    signal, noise = float(np.square(exact).sum()), float(np.square(actual - exact).sum())
+    if noise == 0:
+        return CEILING_DB
+    if signal == 0 or not np.isfinite(noise):
+        return float("nan")
+    return min(CEILING_DB, float(10 * np.log10(signal / noise)))
+
+
+def sqnr_of_most_db(actual: Array, golden: Array) -> float:
+    """SQNR in dB of (N, …) without the hundredth of the samples, rounded down, whose noise is greatest; NaN where a
+    value is no number."""
+    if not np.isfinite(actual).all():
+        return float("nan")
+    noise = np.square(actual.astype(np.float64) - golden).reshape(len(golden), -1).sum(axis=1)
+    most = np.argsort(noise)[: len(golden) - len(golden) // 100]
+    return sqnr_db(actual[most], golden[most])
+
+
+def _cosine(a: Array, g: Array) -> float:
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(g))
+    return min(1.0, float(a @ g) / lengths) if lengths else float("nan")
+
+
+BINS = 24
+"""Of a histogram, each of one ratio."""
+NEAREST = 1e-3
+"""The first bin's upper end, as a share of the greatest difference."""
+
+
+def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
+    """How many finite values lie how far apart: edges (`BINS` + 1, even on a logarithmic scale) and counts.
+
+    The first bin has everything nearer, too. Equal arrays are in the first.
+    """
+    distance = np.abs(actual.astype(np.float64) - golden).ravel()
+    greatest = float(distance.max()) or 1.0
+    edges = greatest * np.logspace(np.log10(NEAREST), 0, BINS + 1)
+    edges[-1] = greatest
+    counts, _ = np.histogram(np.clip(distance, edges[0], None), edges)
+    return edges.tolist(), counts.tolist()
+
+
+def agreement(actual: Array, golden: Array) -> float:
+    """Share of samples whose decision (N,) is golden's."""
+    return float((actual == golden).mean())
+
+
+def varies(golden: Array) -> bool:
+    """Whether outputs (N, …) depend on the input at all: parity on constants proves nothing."""
+    return bool(len(golden) > 1 and (golden != golden[:1]).any())

@@ -1,0 +1,98 @@
+"""Red flags: signs of a broken artifact that one number over all values may hide. Pure numpy.
+
+for flag in values("logits", actual, golden) + decisions(ours, theirs, tied, labels): ...
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from records.tensor import Array
+
+SATURATED = 0.02
+"""Share of values at one extreme that are more than golden has at its own. An extreme is taken once by real numbers;
+ranges set by calibration are overrun by less than 0.5 % of golden's values on thirteen networks."""
+FEW_LEVELS = 16
+"""Different values below which an output is no measurement any more: four bits, where every integer precision has
+eight. Asked only where golden has four times as many."""
+SEEN = 2
+"""Times golden must decide for a class before its absence says anything: one decision may be a matter of rounding."""
+EXACT_DB = 100.0
+"""SQNR that only float32 reaches: float16 leaves 84 dB at most on thirteen networks, eight bits 51."""
+
+
+def values(name: str, actual: Array, golden: Array) -> list[str]:
+    """Of one output (N, …), all values finite, of golden's shape."""
+    if _constant(actual) and not _constant(golden):
+        return [f"{name} is the same for all {len(actual)} inputs, whatever they are"]
+    found = []
+    still = _constant_columns(actual) & ~_constant_columns(golden)
+    if still.any():
+        first = tuple(int(axis) for axis in np.argwhere(still)[0])
+        found.append(f"{name}: {int(still.sum())} of {still.size} values never change, the first at {first}")
+    levels, theirs = len(np.unique(actual)), len(np.unique(golden))
+    if levels < FEW_LEVELS and theirs >= 4 * FEW_LEVELS:
+        found.append(f"{name} takes {levels} different values only, golden {theirs}")
+    for side, ours, extreme in (("greatest", actual, np.max), ("least", actual, np.min)):
+        share = float((ours == extreme(ours)).mean()) - float((golden == extreme(golden)).mean())
+        if share > SATURATED and len(actual) > 1:
+            found.append(f"{name}: {share:.1%} of the values are the {side} one, {float(extreme(ours)):.4g}: saturated")
+    return found
+
+
+def _constant(values: Array) -> bool:
+    return len(values) > 1 and bool((values == values[:1]).all())
+
+
+def _constant_columns(values: Array) -> Array:
+    """Of (N, …): which of the … never change."""
+    return np.asarray((values == values[:1]).all(axis=0)) if len(values) > 1 else np.zeros(values.shape[1:], bool)
+
+
+def decisions(actual: Array, golden: Array, tied: Array, labels: Sequence[str]) -> list[str]:
+    """Of decisions (N,) and ties (N,) bool: classes golden decides for, and the artifact never."""
+    found = []
+    sure = golden[~tied]
+    for index in np.unique(sure):
+        count = int((sure == index).sum())
+        if count >= SEEN and not (actual == index).any():
+            found.append(f"class {labels[int(index)]} is never decided for; golden decides for it {count} times")
+    return found
+
+
+def precision(name: str, kind: str, sqnr_db: float) -> list[str]:
+    """Of an output of an artifact of this precision: whether it can be what its name says."""
+    if kind == "float32" or not sqnr_db >= EXACT_DB:
+        return []
+    return [f"{name} is exact to {sqnr_db:.0f} dB, which {kind} cannot be: the artifact is float32"]
+
+
+def repeats(name: str, first: Array, second: Array, floor: float) -> list[str]:
+    """Of the same inputs run twice: (k, …) each; floor: the noise floor."""
+    distance = _distance(first, second)
+    if distance <= floor:
+        return []
+    return [f"{name} changes by {distance:.3g} between two runs of the same input (noise floor {floor:.2g})"]
+
+
+def collapsed(name: str, actual: Array, golden: Array, usual: Array, noise: float) -> list[str]:
+    """Of integers on patterns (k, …), all finite: whether anything is left of what golden tells apart.
+
+    usual: what the artifact gives for golden's inputs; noise: how far that lies from golden at most. Patterns may leave
+    the ranges of calibration, so nothing else is asked of them.
+    """
+    if np.ptp(golden, axis=0).max() <= 2 * noise:
+        return []
+    if _constant(actual):
+        return [f"{name} is the same for all {len(actual)} probes, whatever they are"]
+    ends = min(usual.min(), actual.min()), max(usual.max(), actual.max())
+    if np.isin(actual, ends).all() and not np.isin(golden, (golden.min(), golden.max())).all():
+        return [f"{name}: every value is {ends[0]:.4g} or {ends[1]:.4g} on all {len(actual)} probes: saturated"]
+    return []
+
+
+def _distance(first: Array, second: Array) -> float:
+    """NaN, where only one is it, is infinitely far."""
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    gap = np.where(same, 0, np.abs(first.astype(np.float64) - second))
+    return float(np.where(np.isnan(gap), np.inf, gap).max(initial=0))

@@ -1,0 +1,81 @@
+"""A tensor as it crosses a room or a process: its name, type, shape and layout, and the two turns between its forms.
+
+    tensor = Tensor("image", "uint8", ("batch", 64, 64, 3), "NHWC", (0.0, 1.0), "RGB", scale=1 / 255)
+    infer({tensor.name: tensor.stored(images)})        # (N, 3, H, W) float32 → (N, H, W, 3) uint8
+
+Runs inside toolchains: numpy only. `validate/runtimes/tensor.mjs` is its twin in JavaScript.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Arrays: TypeAlias = Mapping[str, Array]
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of the exported model, as every target has it unless its manifest says otherwise."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    """A string is an axis of any length: `batch`."""
+    layout: str = ""
+    """One letter per axis: NCHW, NHWC, NK. Empty: the checkpoint's."""
+    range: tuple[float, float] | None = None
+    """Least and greatest value an input may have."""
+    channels: str = ""
+    """Their order: RGB."""
+    scale: float | None = None
+    """Of an integer tensor: (value − zero_point) · scale is the number it stands for. None: the value itself."""
+    zero_point: int = 0
+
+    def stored(self, array: Array) -> Array:
+        """Turn a checkpoint's array, channels on axis 1, into this tensor's layout and, with a scale, its integers.
+
+        Values beyond what the type holds become its least and greatest one.
+        """
+        values = np.moveaxis(array, 1, self._channels) if self._channels is not None else array
+        if self.scale is not None:
+            limits = np.iinfo(self.dtype)
+            steps = np.round(values / np.float32(self.scale)) + self.zero_point
+            values = np.clip(steps, limits.min, limits.max).astype(self.dtype)
+        return np.ascontiguousarray(values)
+
+    def restored(self, array: Array) -> Array:
+        """Turn an array of this tensor's layout and type into a copy as the checkpoint has it: `stored` undone."""
+        values = np.array(array)
+        if self.scale is not None:
+            values = (values.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+        return np.moveaxis(values, self._channels, 1) if self._channels is not None else values
+
+    @property
+    def _channels(self) -> int | None:
+        """The axis of the channels, where it is another than the checkpoint's; None: nothing is to be turned."""
+        axis = self.layout.find("C")
+        return axis if axis > 1 else None
+
+
+def tensor_from(item: Mapping[str, Any]) -> Tensor:
+    """Read a Tensor from its JSON; fields that have a default may be missing. Raises ValueError for what is none."""
+    try:
+        name, dtype, shape = str(item["name"]), str(item["dtype"]), tuple(item["shape"])
+        span = item.get("range")
+        return Tensor(**{**item, "name": name, "dtype": dtype, "shape": shape, "range": tuple(span) if span else None})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no tensor: {item!r} ({type(error).__name__}: {error})") from error
+
+
+def tensors_from(items: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+    """Read Tensors from their JSON. Raises ValueError."""
+    return tuple(tensor_from(item) for item in items)
+
+
+def tensors_to(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+    """Return tensors as JSON takes them."""
+    return [asdict(tensor) for tensor in tensors]

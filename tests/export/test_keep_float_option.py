@@ -1,0 +1,104 @@
+"""Layers that stay in float32: asked for by name, or as few as repair a bad integer model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.run import Run
+from pipeline.checkpoint import Checkpoint
+from tests.conftest import Said
+from validate.report import records
+
+
+def details(name: str) -> dict:
+    return dict(Run.open("tiny").artifact(name).details)
+
+
+def integers(path: Path) -> set[str]:
+    return {item.name for item in onnx.load(path).graph.initializer if item.name.endswith("_quantized")}
+
+
+@pytest.mark.slow
+def test_named_layers_stay_in_float_until_they_no_longer_shall(released: Path, command: Callable[..., Said]) -> None:
+    """In ONNX and in TFLite; remembered; and what is no layer is refused before anything is done."""
+    place = Path("runs/tiny/artifacts")
+    sizes = {name: Run.open("tiny").artifact(name).size_bytes for name in ("onnx/int8", "tflite/int8")}
+    whole = integers(place / "onnx/int8/model.onnx")
+    assert any("fc1" in name for name in whole)
+    asked = ("export", "tiny", "--to", "onnx,tflite", "--precision", "int8")
+    refused = command(*asked, "--keep-float", "fc1,fc3")
+    assert (refused.status, "unknown layer 'fc3'. Nearest: fc" in refused.err) == (2, True)
+    assert integers(place / "onnx/int8/model.onnx") == whole
+    done = command(*asked, "--keep-float", "fc1")
+    assert done.status == 0, done
+    assert not any("fc1" in name for name in integers(place / "onnx/int8/model.onnx"))
+    for name, size in sizes.items():
+        assert details(name)["keep_float"] == ["fc1"]
+        assert Run.open("tiny").artifact(name).size_bytes > 2 * size  # most weights are fc1's
+    assert "tflite int8 unchanged" in " ".join(command(*asked).out.split())
+    assert command(*asked, "--keep-float", "none").status == 0
+    assert integers(place / "onnx/int8/model.onnx") == whole
+
+
+def test_what_has_no_integers_keeps_nothing(released: Path, command: Callable[..., Said]) -> None:
+    said = command("export", "tiny", "--to", "onnx", "--precision", "float16", "--keep-float", "fc1")
+    assert said.status == 2
+    assert "nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16." in said.err
+
+
+def unbalanced(folder: Path) -> None:
+    """The same function with one channel two thousand times greater between the convolutions: one scale for all
+    channels leaves the others nothing."""
+    opened = Checkpoint.open(folder)
+    record = json.loads((folder / "checkpoint.json").read_text())
+    arrays = {name: opened.arrays(name) for name in record["files"] if name.endswith(".safetensors")}
+    weights, golden = arrays["weights.safetensors"], arrays["golden.safetensors"]
+    weights["model.conv1.weight"][0] *= 2048
+    weights["model.conv1.bias"][0] *= 2048
+    weights["model.conv2.weight"][:, 0] /= 2048
+    fields = {key: record[key] for key in record if key not in {"sha256", "files", "format"}}
+    config = (folder / "config.toml").read_text()
+    model = Checkpoint.write(folder, fields, config, arrays).model()
+    with torch.no_grad():
+        image = torch.from_numpy(golden["input.image"])
+        golden["output.logits"] = model(image).numpy()
+        golden["oracle.logits"] = model.double()(image.double()).numpy()
+    Checkpoint.write(folder, fields, config, arrays)
+
+
+@pytest.mark.slow
+def test_two_commands_repair_a_bad_integer_model(workplace: Path, command: Callable[..., Said]) -> None:
+    unbalanced(Path("runs/tiny/checkpoint"))
+    asked = ("export", "tiny", "--to", "onnx,tflite", "--precision", "int8")
+    proved = ("validate", "tiny", "--only", "*/int8 in onnxruntime", "--only", "*/int8 in litert *")
+    assert command(*asked).status == 0
+    bad = command(*proved)
+    assert bad.status == 1
+    assert "anywhere export tiny --auto" in " ".join(bad.out.split())
+    repaired = command(*asked, "--auto")
+    assert repaired.status == 0
+    assert "layers stay in float32: SQNR on calibration samples" in repaired.out
+    for name in ("onnx/int8", "tflite/int8"):
+        assert 0 < len(details(name)["keep_float"]) < details(name)["repair"]["layers"]
+        before, after = details(name)["repair"]["sqnr_db"]
+        assert before < 25 < after
+    good = command(*proved)
+    assert good.status == 0, good.out
+
+
+@pytest.mark.slow
+def test_localising_names_the_layers_that_do_harm(workplace: Path, command: Callable[..., Said]) -> None:
+    unbalanced(Path("runs/tiny/checkpoint"))
+    assert command("export", "tiny", "--to", "onnx", "--precision", "int8").status == 0
+    said = command("validate", "tiny", "--localise", "--leave-out", "* in ort_web *")
+    assert said.status == 1
+    (found,) = [
+        one for one in records.read(Path("runs/tiny/report/report.json")).localisations if one.artifact == "onnx/int8"
+    ]
+    assert found.culprit
+    assert np.all([one in {"conv1", "conv2"} for one in found.culprit.modules])

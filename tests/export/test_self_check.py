@@ -1,0 +1,48 @@
+"""What a conversion checks by itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import self_check
+from export.quantize.calibration import calibration
+from measures.distance import CEILING_DB
+from pipeline.checkpoint import Checkpoint
+
+
+def test_the_least_of_all_outputs_counts_and_a_nan_is_none() -> None:
+    good = np.arange(8, dtype=np.float32)
+    assert self_check.least({"a": good}, {"a": good}) == CEILING_DB
+    assert 19 < self_check.least({"a": good, "b": good * 1.1}, {"a": good, "b": good}) < 21
+    assert not self_check.least({"a": good * np.nan}, {"a": good}) >= 0
+    with pytest.raises(ValueError, match=r"shape \(4,\), its source gives \(8,\)"):
+        self_check.least({"a": good[:4]}, {"a": good})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.random.default_rng(0).random((31, 3, 8, 8)), "has 31 samples of image; integer ranges need 32"),
+        (np.full((40, 3, 8, 8), 0.5), "is constant"),
+        (np.repeat(np.random.default_rng(0).random((1, 3, 8, 8)), 40, 0), "is constant"),
+    ],
+)
+def test_calibration_without_a_basis_is_refused(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, values: np.ndarray, said: str
+) -> None:
+    opened = Checkpoint.open(Path("runs/tiny/checkpoint"))
+    assert calibration(opened)["image"].shape == (32, 3, 28, 28)
+    monkeypatch.setattr(Checkpoint, "calibration", lambda self: {"input.image": values.astype(np.float32)})
+    with pytest.raises(ValueError, match=said):
+        calibration(opened)
+
+
+def test_weights_beyond_two_gib_are_refused(workplace: Path, tmp_path: Path) -> None:
+    opened = Checkpoint.open(Path("runs/tiny/checkpoint"))
+    self_check.fits(opened, "ONNX in one file")
+    with (tmp_path / "weights.safetensors").open("wb") as file:
+        file.truncate(2**31)  # a hole: it takes no room
+    with pytest.raises(ValueError, match=r"weights of 2\.0 GiB, and ONNX in one file holds 2 at most"):
+        self_check.fits(replace(opened, folder=tmp_path), "ONNX in one file")

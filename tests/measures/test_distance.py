@@ -1,0 +1,107 @@
+"""The numbers, against ones computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from measures.distance import CEILING_DB, agreement, compare, sqnr_db, sqnr_of_most_db, varies
+
+GOLDEN = np.array([[3.0, -4.0], [0.0, 5.0]], np.float32)
+
+
+def test_equal_arrays_differ_in_nothing() -> None:
+    difference = compare(GOLDEN.copy(), GOLDEN)
+    assert (difference.max_absolute, difference.mean_absolute, difference.max_relative) == (0, 0, 0)
+    assert (difference.sqnr_db, difference.cosine, difference.not_finite) == (CEILING_DB, pytest.approx(1), 0)
+
+
+def test_numbers_are_those_of_the_formulas() -> None:
+    actual = GOLDEN.copy()
+    actual[1, 0] += 0.5
+    difference = compare(actual, GOLDEN)
+    assert difference.max_absolute == 0.5
+    assert difference.mean_absolute == 0.125
+    assert difference.max_relative == pytest.approx(0.1)
+    assert difference.sqnr_db == pytest.approx(10 * math.log10(50 / 0.25))
+    assert difference.cosine == pytest.approx(50 / math.sqrt(50 * 50.25))
+    assert difference.worst == (1, 0)
+
+
+def test_a_small_difference_of_float32_is_seen() -> None:
+    actual = GOLDEN + np.float32(1e-6) * np.array([[0, 0], [1, 0]], np.float32)
+    assert compare(actual, GOLDEN).max_absolute == pytest.approx(1e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_compare_counts_nan_and_inf_and_measures_nothing_beside(value: float) -> None:
+    actual = GOLDEN.copy()
+    actual[0, 1] = value
+    difference = compare(actual, GOLDEN)
+    assert difference.not_finite == 1
+    assert difference.worst == (0, 1)
+    for measured in (difference.max_absolute, difference.mean_absolute, difference.sqnr_db, difference.cosine):
+        assert math.isnan(measured)
+
+
+def test_a_scale_that_keeps_every_decision_is_seen() -> None:
+    difference = compare(GOLDEN * np.float32(1.087), GOLDEN)
+    assert difference.cosine == pytest.approx(1)
+    assert difference.sqnr_db == pytest.approx(-20 * math.log10(0.087), abs=0.01)
+
+
+def test_shapes_are_never_broadcast() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2, 1\), golden has \(2, 2\)"):
+        compare(GOLDEN[:, :1], GOLDEN)
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 1\)"):
+        compare(GOLDEN[..., None], GOLDEN)
+
+
+def test_an_empty_comparison_is_none() -> None:
+    with pytest.raises(ValueError, match="nothing to compare"):
+        compare(GOLDEN[:0], GOLDEN[:0])
+
+
+def test_golden_itself_has_to_be_numbers() -> None:
+    with pytest.raises(ValueError, match="golden"):
+        compare(GOLDEN, GOLDEN * np.nan)
+
+
+def test_integers_do_not_wrap_around() -> None:
+    assert compare(np.array([0], np.uint8), np.array([255], np.uint8)).max_absolute == 255
+
+
+def test_agreement_is_a_share() -> None:
+    assert agreement(np.array([1, 2, 3, -1]), np.array([1, 2, 0, 0])) == 0.5
+
+
+def test_outputs_that_do_not_depend_on_the_input_have_no_signal() -> None:
+    assert varies(GOLDEN)
+    assert not varies(np.ones((5, 3)))
+    assert not varies(GOLDEN[:1])
+
+
+def test_one_sample_of_a_hundred_does_not_hide_the_others() -> None:
+    golden = np.random.default_rng(0).normal(size=(100, 10))
+    actual = golden * 1.01
+    actual[7] += 50
+    assert sqnr_db(actual, golden) < 0
+    assert sqnr_of_most_db(actual, golden) == pytest.approx(40, abs=0.1)
+    assert sqnr_of_most_db(actual[:99], golden[:99]) < 0  # of fewer, every one counts
+    actual[8] += 50
+    assert sqnr_of_most_db(actual, golden) < 0
+    actual[7] = np.nan
+    assert math.isnan(sqnr_of_most_db(actual, golden))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_ratio_of_what_is_no_number_is_none(value: float) -> None:
+    golden = np.arange(8, dtype=np.float32)
+    assert not sqnr_db(np.where(golden == 3, value, golden), golden) >= 0
+    assert not sqnr_db(golden, np.where(golden == 3, value, golden)) >= 0
+
+
+def test_a_ratio_is_summed_in_float64() -> None:
+    """A float32 sum of these squares has lost a hundredth."""
+    golden = np.full(1 << 20, 1.0, np.float32)
+    assert sqnr_db(golden * np.float32(1.5), golden) == pytest.approx(20 * math.log10(2), abs=1e-6)

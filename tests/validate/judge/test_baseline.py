@@ -1,0 +1,144 @@
+"""What got worse since an earlier report, and reports that cannot be compared with."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.run import Run
+from records.errors import BadInput
+from tests.conftest import Said, entered
+from tests.validate.test_parity import own
+from validate import parity
+from validate.judge import baseline
+from validate.report import records
+from validate.report.records import Report, Result
+from validate.settings import ValidateConfig
+
+PLACE = Path("runs/tiny/report/report.json")
+
+
+@pytest.fixture(scope="module")
+def reported(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds `runs/tiny` with a report. Not to be written into: `made` is of a copy."""
+    place = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        entered(exported, place / "work", patch)
+        records.write(parity.check(Run.open("tiny"), own(), 1, lambda _: None), PLACE)
+    return place / "work"
+
+
+@pytest.fixture
+def made(reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """The report, and into a folder of its own that holds it."""
+    entered(reported, tmp_path / "work", monkeypatch)
+    return records.read(PLACE)
+
+
+def worse(result: Result, **changes: Any) -> Result:
+    """The result as it might be later."""
+    return dataclasses.replace(result, **changes)
+
+
+def compared(made: Report, change: Callable[[Result], Result], **settings: Any) -> Result:
+    (before,) = [one for one in made.results if one.name == "onnx/float32 in onnxruntime"]
+    return baseline.compare(change(before), made, ValidateConfig(**settings))
+
+
+def slower(result: Result) -> Result:
+    assert result.latency_ms
+    return worse(result, latency_ms=dataclasses.replace(result.latency_ms, median=2 * result.latency_ms.median))
+
+
+def larger(result: Result) -> Result:
+    assert result.size_bytes
+    return worse(result, size_bytes=int(1.06 * result.size_bytes))
+
+
+def nearer_the_limit(result: Result) -> Result:
+    """With less than half of the headroom."""
+    (output,) = result.outputs
+    judged = [dataclasses.replace(one, headroom=(one.headroom or 0) * 0.4) for one in output.judgements]
+    return worse(result, outputs=[dataclasses.replace(output, judgements=judged)])
+
+
+@pytest.mark.parametrize(("change", "said"), [(slower, "latency"), (larger, "size"), (nearer_the_limit, "headroom")])
+def test_worse_is_a_warning_and_by_option_a_failure(
+    made: Report, change: Callable[[Result], Result], said: str
+) -> None:
+    warned = compared(made, change)
+    assert warned.status == "pass"
+    assert f"worse than the baseline: {said}" in warned.warnings[-1]
+    failed = compared(made, change, baseline_fails=True)
+    assert (failed.status, failed.settled) == ("fail", False)
+    assert said in failed.reason
+
+
+def test_the_same_is_not_worse(made: Report) -> None:
+    assert compared(made, lambda result: result).warnings == []
+    assert compared(made, slower, baseline_latency=2.5).warnings == []
+    assert compared(made, larger, baseline_size=1.1).warnings == []
+
+
+def altered(change: Callable[[dict[str, Any]], None]) -> Path:
+    values = json.loads(PLACE.read_text())
+    change(values)
+    path = Path("earlier.json")
+    path.write_text(json.dumps(values))
+    return path
+
+
+def of_version_2(values: dict[str, Any]) -> None:
+    values["schema_version"] = 2
+
+
+def of_another_model(values: dict[str, Any]) -> None:
+    values["model"]["name"] = "resnet18"
+
+
+def with_other_labels(values: dict[str, Any]) -> None:
+    values["model"]["labels"] = ["a", "b"]
+
+
+def without_a_row(values: dict[str, Any]) -> None:
+    values["results"] = [one for one in values["results"] if one["target"] != "tflite"]
+
+
+def without_a_field(values: dict[str, Any]) -> None:
+    del values["results"][0]["status"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (of_version_2, "schema version 2, this version reads 4"),
+        (of_another_model, "of another model (name resnet18, here simple_cnn)"),
+        (with_other_labels, "of another model (labels ['a', 'b']"),
+        (without_a_row, 'has no row "onnx/float32 in ort_web wasm" nor'),
+        (without_a_field, "was truncated or altered (results.0.status"),
+    ],
+)
+def test_a_baseline_that_does_not_fit_is_refused_and_nothing_is_overwritten(
+    made: Report, command: Callable[..., Said], change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    before = PLACE.read_bytes()
+    outcome = command("validate", "tiny", "--baseline", str(altered(change)))
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert PLACE.read_bytes() == before
+
+
+def test_what_is_no_report_is_refused(made: Report) -> None:
+    Path("none.json").write_text("{")
+    for name, said in (("none.json", "not JSON"), ("absent.json", "No such file")):
+        with pytest.raises(BadInput, match=said):
+            baseline.read(Path(name), made.model)
+
+
+def test_the_report_names_its_baseline(made: Report) -> None:
+    found = parity.check(Run.open("tiny"), own(), 1, lambda _: None, earlier=PLACE)
+    assert found.baseline
+    assert (found.baseline.path, found.baseline.checkpoint_sha256) == (str(PLACE), made.checkpoint_sha256)

@@ -1,0 +1,426 @@
+"""An image file becomes the same input in Python, in Node and in a browser as in training; what is wrong is seen."""
+
+import dataclasses
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from safetensors.numpy import load_file, save_file
+from sklearn.datasets import load_digits, load_sample_images
+
+from export.artifact import Artifact
+from export.convert import convert
+from export.run import Run
+from export.target import find, plan
+from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
+from pipeline.checkpoint import Checkpoint
+from pipeline.data import Preparation
+from pipeline.probes import as_png, asymmetric
+from records.tensor import Arrays, tensor_from
+from validate import parity
+from validate.judge.judge import Row, judge
+from validate.preparation.prepare import prepare, prepare_probes
+from validate.report.records import Result
+from validate.report.terminal import render
+from validate.runtimes import programs, runner
+from validate.settings import ValidateConfig
+from workers import registry
+from workers.toolchain import Toolchain
+from workers.worker import WorkerFailed
+
+RUNTIMES = Path(runner.__file__).parent
+PREPARATION_CODE = RUNTIMES.parent / "preparation" / "prepare.mjs"
+PHOTOS = [Image.fromarray(image) for image in load_sample_images().images]  # 427×640
+DIGITS = [Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)) for image in load_digits().images[:9]]
+CUTS = [
+    photo.crop((3, 5, 3 + width, 5 + height))
+    for photo in PHOTOS
+    for width, height in ((333, 211), (101, 399), (59, 61), (97, 31))
+]
+CASES = {
+    "digits enlarged": (DIGITS, Preparation((64, 64), None)),
+    "digits enlarged oddly": (DIGITS, Preparation((37, 53), None)),
+    "photographs reduced and cropped": (PHOTOS, Preparation((256, 256), (224, 224))),
+    "cuts reduced or enlarged and cropped": (CUTS, Preparation((73, 73), (64, 64))),
+    "cuts to another shape": (CUTS, Preparation((73, 45), None)),
+    "cut oddly": (CUTS, Preparation((40, 40), (31, 38))),
+    "nothing to resize": (CUTS[:1], Preparation((211, 333), None)),
+    "asymmetric": ([asymmetric(PHOTOS[0], Preparation((64, 64), None))], Preparation((64, 64), None)),
+}
+
+
+def by_training(pictures: list[Any], wanted: Preparation) -> np.ndarray[Any, Any]:
+    transform = wanted.transform()
+    prepared = torch.stack([transform(picture).as_subclass(torch.Tensor) for picture in pictures])
+    return prepared.float().numpy() / 255
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_python_prepares_as_training_does(case: str) -> None:
+    pictures, wanted = CASES[case]
+    found = np.concatenate([prepare(as_png(picture), wanted.record()) for picture in pictures])
+    expected = by_training(pictures, wanted)
+    assert (found.dtype, found.shape) == (np.float32, expected.shape)
+    assert np.abs(found - expected).max() * 255 < 1.01
+    assert (np.abs(found - expected) * 255 > 0.5).mean() < 0.2
+
+
+@pytest.mark.parametrize("change", [{"interpolation": "bicubic"}, {"antialias": False}, {"channels": "BGR"}])
+def test_a_preparation_that_is_not_known_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="only bilinear with antialias to RGB is known"):
+        prepare(as_png(DIGITS[0]), Preparation((8, 8), None).record() | change)
+
+
+@pytest.fixture(scope="module")
+def web() -> Toolchain:
+    chain = registry.find()["web"]
+    chain.build()
+    return chain
+
+
+ECHO = """
+export const TOOLCHAIN = "web";
+export const NEEDS = [];
+export const version = () => "echo";
+export const activate = async () => async ({ image }) =>
+  ({ echo: { data: Float32Array.from(image.data), shape: image.shape } });
+"""
+"""A runner that gives back what it got."""
+
+
+def echoed(
+    web: Toolchain,
+    folder: Path,
+    harness: Path,
+    files: list[bytes],
+    image: np.ndarray[Any, Any],
+    wanted: Preparation,
+    **tensor: Any,
+) -> tuple[dict[str, Any], Arrays]:
+    """What `measure` said, and what a runner was given for files and for training's inputs of them."""
+    (folder / "echo.mjs").write_text(ECHO)
+    arrays = {f"file.{index}": np.frombuffer(file, np.uint8) for index, file in enumerate(files)}
+    save_file({**arrays, "input.image": image, "pattern.input.image": image}, folder / "probes")
+    like = {"name": "image", "dtype": "float32", "shape": [1], "layout": "NCHW", "scale": None, "zero_point": 0}
+    job = {
+        "runner": str(folder / "echo.mjs"),
+        "path": str(folder / "echo.mjs"),
+        "manifest": {"inputs": [like | tensor], "outputs": [], "preparation": wanted.record()},
+        "golden": str(folder / "probes"),
+        "probes": str(folder / "probes"),
+        "out": str(folder / "out"),
+        "samples": 1,
+        "threads": 1,
+        "backend": "",
+    }
+    with web.start(folder / "log", environment=programs.environment(["chromium"])) as worker:
+        said = worker.call(harness, "measure", job, folder / "log", 60).value["from_file"]
+    return said, load_file(folder / "out")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_node_prepares_as_training_does(web: Toolchain, tmp_path: Path, case: str) -> None:
+    pictures, wanted = CASES[case]
+    expected = by_training(pictures, wanted)
+    files = [as_png(picture) for picture in pictures]
+    said, found = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, expected, wanted)
+    assert said["samples"] == len(pictures)
+    assert said["input_steps"] < 1.01
+    np.testing.assert_array_equal(found["training.echo"], expected)
+    np.testing.assert_array_equal(found["pattern.echo"], expected)
+    difference = np.abs(found["file.echo"] - expected).max() * 255
+    assert said["input_steps"] == pytest.approx(difference, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_chromium_prepares_as_training_does(web: Toolchain, tmp_path: Path) -> None:
+    for case in ("photographs reduced and cropped", "digits enlarged oddly"):
+        pictures, wanted = CASES[case]
+        expected = by_training(pictures, wanted)
+        files = [as_png(picture) for picture in pictures]
+        said, found = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, expected, wanted)
+        assert np.abs(found["file.echo"] - expected[: said["samples"]]).max() * 255 < 1.01
+        np.testing.assert_array_equal(found["pattern.echo"], expected[: len(found["pattern.echo"])])
+        assert len(found["pattern.echo"]) >= min(2, len(expected))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero"), [("float32", None, 0), ("uint8", 1 / 255, 0), ("int8", 1 / 200, -100)]
+)
+def test_node_gives_what_the_manifest_says_in_layout_and_type(
+    web: Toolchain, tmp_path: Path, dtype: str, scale: float | None, zero: int
+) -> None:
+    wanted = Preparation((16, 24), None)
+    tensor: dict[str, Any] = {"dtype": dtype, "scale": scale, "zero_point": zero, "layout": "NHWC"}
+    files = [as_png(picture) for picture in PHOTOS]
+    image = np.concatenate([prepare(file, wanted.record()) for file in files])
+    said, found = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, image, wanted, **tensor)
+    expected = tensor_from(tensor | {"name": "image", "shape": [1]}).stored(image).astype(np.float32)
+    assert found["file.echo"].shape == (2, 16, 24, 3)
+    assert np.abs(found["file.echo"] - expected).max() <= (2 if scale else 1.01 / 255)
+    assert said["input_steps"] < 1.01 + 255 * (scale or 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("P", {}), ("P", {"bits": 4}), ("LA", {}), ("RGBA", {}), ("L", {}), ("RGB", {"compress_level": 0})],
+)
+def test_node_decodes_the_kinds_of_png(web: Toolchain, tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    picture = CUTS[2].convert("RGB").convert(mode, colors=16) if mode == "P" else CUTS[2].convert(mode)
+    if mode in {"LA", "RGBA"}:
+        picture.putalpha(Image.fromarray(np.arange(61 * 59).reshape(61, 59).astype(np.uint8)))
+    file = io.BytesIO()
+    picture.save(file, "PNG", **options)
+    wanted = Preparation((20, 20), None)
+    expected = prepare(file.getvalue(), wanted.record())
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file.getvalue()], expected, wanted)
+    assert said["input_steps"] < 1.01
+
+
+def test_node_says_what_it_cannot_decode(web: Toolchain, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(file, "PNG")
+    wanted = Preparation((20, 20), None)
+    with pytest.raises(WorkerFailed, match="a PNG file with 16 bits a value; 8 are known here"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file.getvalue()], np.zeros((1, 3, 20, 20), np.float32), wanted)
+
+
+@pytest.fixture(scope="module")
+def onnx_only(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run with its ONNX files alone. Not to be written into."""
+    place = tmp_path_factory.mktemp("onnx")
+    shutil.copytree(trained, place, dirs_exist_ok=True)
+    run = Run(place / "runs" / "tiny", Checkpoint.open(place / "runs" / "tiny" / "checkpoint"))
+    outcomes = convert(run, plan(find(), ["onnx"]), jobs=2, force=False, report=lambda _: None)
+    assert [one.reason for one in outcomes if one.artifact is None] == []
+    return place
+
+
+@pytest.fixture
+def run(onnx_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    shutil.copytree(onnx_only, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return Run.open("tiny")
+
+
+Change = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+WRONG: dict[str, Change] = {
+    "transposed": lambda x: x.transpose(0, 1, 3, 2),
+    "mirrored": lambda x: x[..., ::-1],
+    "upside down": lambda x: x[..., ::-1, :],
+    "BGR": lambda x: x[:, ::-1],
+    "rows, columns, channels": lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape),
+    "unscaled": lambda x: x * 255,
+    "scaled twice": lambda x: x / 255,
+    "mean subtracted twice": lambda x: (x - 0.5) / 0.5,
+    "one pixel off": lambda x: np.roll(x, 1, axis=3),
+    "no number": lambda x: np.where(np.arange(x.size).reshape(x.shape) == 7, np.nan, x),
+    "black": lambda x: x * 0,
+}
+
+
+def outcome(run: Run, name: str, change: Change, folder: Path, **said: Any) -> Result:
+    """The result of an artifact in ONNX Runtime whose app prepares image files so."""
+    artifact, probes = run.artifact(name), run.checkpoint.probes()
+    prepared = prepare_probes(probes, artifact.preparation, "image")
+    wrong = np.ascontiguousarray(change(prepared["prepared.image"]), np.float32)
+    save_file(prepared | {"prepared.image": wrong}, folder / "probes")
+    manifest = {
+        "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
+        "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
+    }
+    golden = run.checkpoint.folder / "golden.safetensors"
+    measured = runner.measure(
+        str(runner.FOLDER / "onnx_in_onnxruntime.py"), str(artifact.path), manifest, str(golden), str(folder / "out"),
+        samples=64, threads=1, probes=str(folder / "probes"),
+    )  # fmt: skip
+    row = Row(artifact, "onnx", name.partition("/")[2], "onnxruntime", "", "")
+    return judge(row, load_file(folder / "out"), run.checkpoint.golden(), measured | said, probes)
+
+
+@pytest.mark.parametrize("name", ["onnx/float32", "onnx/float16", "onnx/int8"])
+def test_what_an_app_prepares_rightly_passes(run: Run, tmp_path: Path, name: str) -> None:
+    result = outcome(run, name, lambda x: x, tmp_path)
+    assert (result.status, result.reason) == ("pass", "")
+    assert result.from_file
+    assert (result.from_file.language, result.from_file.samples) == ("python", 5)
+    assert result.from_file.input_steps is not None
+    assert result.from_file.input_steps < 1.01
+    assert [one.measure for one in result.from_file.judgements] == ["input_steps", "file_db", "probe_db"]
+
+
+@pytest.mark.parametrize("name", ["onnx/float32", "onnx/int8"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_an_app_prepares_wrongly_fails_and_the_sentence_says_in_which_language(
+    run: Run, tmp_path: Path, wrong: str, name: str
+) -> None:
+    result = outcome(run, name, WRONG[wrong], tmp_path)
+    assert result.status == "fail"
+    assert result.reason.startswith("image files prepared in python differ from training's: input_steps")
+    assert not result.settled
+
+
+@pytest.mark.parametrize("wrong", ["transposed", "upside down", "BGR", "unscaled"])
+def test_an_artifact_that_takes_images_otherwise_is_seen_on_the_asymmetric_image(
+    run: Run, tmp_path: Path, wrong: str
+) -> None:
+    """Were the artifact itself wrong, both ways would lead to the same."""
+    artifact, probes = run.artifact("onnx/float32"), run.checkpoint.probes()
+    turned = WRONG[wrong](probes["input.image"][:1])
+    with torch.no_grad():
+        logits = run.checkpoint.model()(torch.from_numpy(np.ascontiguousarray(turned))).numpy()
+    golden = run.checkpoint.golden()
+    files = dict.fromkeys(("file.logits", "training.logits"), logits)
+    steady = dict.fromkeys(("together.logits", "again.logits"), golden["output.logits"][:2])
+    measured = {
+        "runtime_version": "1",
+        "samples": 64,
+        "from_file": {"samples": 1, "input_steps": 0.0},
+        "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
+    }
+    row = Row(artifact, "onnx", "float32", "onnxruntime", "", "", language="node")
+    actual = {"logits": golden["output.logits"], **files, **steady}
+    result = judge(row, actual, golden, measured, probes)
+    assert result.reason.startswith("image files prepared in node differ from training's: probe_db")
+    assert result.status == "fail"
+
+
+def test_what_was_not_run_fails(run: Run, tmp_path: Path) -> None:
+    for missing in (None, {}):
+        result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=missing)
+        assert (result.status, result.reason) == ("fail", "image files prepared in python: none was run")
+
+
+def test_steps_that_are_no_number_fail(run: Run, tmp_path: Path) -> None:
+    """As they come from JavaScript."""
+    said = {"samples": 5, "input_steps": None}
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=said)
+    assert (result.status, "input_steps NaN (at most 3 allowed)" in result.reason) == ("fail", True)
+
+
+def onnx_runners() -> list[runner.Runner]:
+    return [one for one in runner.find() if one.name == "onnx_in_onnxruntime"]
+
+
+def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Run.artifact
+
+    def changed(self: Run, name: str) -> Artifact:
+        found = original(self, name)
+        return dataclasses.replace(found, preparation={**found.preparation, "resize": [28, 32]})
+
+    monkeypatch.setattr(Run, "artifact", changed)
+    report = parity.check(run, onnx_runners(), 1, lambda _: None)
+    assert {one.status for one in report.results} == {"error"}
+    assert "its manifest's preparation cannot be followed: it gives (3, 28, 32), training" in report.results[0].reason
+
+
+def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom(run: Run) -> None:
+    found = parity.check(run, onnx_runners(), 1, lambda _: None)
+    screen = Console(width=100, file=io.StringIO(), record=True)
+    screen.print(render(found))
+    (line,) = [one for one in screen.export_text().splitlines() if one.startswith("prepared from files")]
+    assert line.split()[:6] == ["prepared", "from", "files", "in", "python", "pass"]
+    assert line.split()[-2] in {"0/255", "1/255"}
+    best = max(found.results, key=lambda one: one.headroom or 0)
+    assert best.headroom
+    assert best.from_file
+    assert best.headroom > min(one.headroom or 0 for one in best.from_file.judgements)
+
+
+def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("probes", "patterns"):
+        monkeypatch.setattr(Checkpoint, kind, lambda _: {})
+    report = parity.check(run, onnx_runners(), 1, lambda _: None)
+    assert {(one.status, one.from_file) for one in report.results} == {("pass", None)}
+    assert [one.probes for one in report.results if one.probes] == []
+    assert report.warnings == [parity.UNPREPARED, parity.UNPATTERNED]
+    assert all("Train again: anywhere train --force" in one for one in report.warnings)
+
+
+@pytest.mark.slow
+def test_every_language_prepares_the_files_of_a_run(released: Path) -> None:
+    """Python, Node and Chromium, integers and floats, both layouts."""
+    rows = ("tflite/int8 in litert xnnpack", "tflite/* in litertjs*", "tfjs/float32 in node wasm", "onnx/* in *")
+    report = parity.check(Run.open("tiny"), runner.find(), 2, lambda _: None, settings=ValidateConfig(only=rows))
+    ran = [one for one in report.results if one.status != "not_run"]
+    assert {one.from_file.language for one in ran if one.from_file} == {"python", "node", "chromium"}
+    for one in ran:
+        assert one.status == "pass", (one.name, one.reason)
+        assert one.from_file
+        assert one.from_file.input_steps is not None
+        assert one.from_file.input_steps < 1.01
+        assert one.from_file.samples == 5
+    assert not list(Path("runs/tiny/report/actual").glob("*.probes"))
+
+
+def test_javascript_that_prepares_wrongly_fails_in_its_language(web: Toolchain, run: Run, tmp_path: Path) -> None:
+    """A copy of the code with its channels swapped; the numbers go through judge."""
+    for file in [*RUNTIMES.glob("*.mjs"), *PREPARATION_CODE.parent.glob("*.mjs")]:
+        copy = tmp_path / file.parent.name / file.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(file, copy)
+    prepare_code = tmp_path / "preparation" / "prepare.mjs"
+    code = prepare_code.read_text()
+    swapped = code.replace("channels < 3 ? 0 : c", "channels < 3 ? 0 : 2 - c")
+    assert swapped != code
+    prepare_code.write_text(swapped)
+    probes, wanted = run.checkpoint.probes(), Preparation((28, 28), None)
+    files = [probes[f"file.{index}"].tobytes() for index in range(5)]
+    said, _ = echoed(web, tmp_path, tmp_path / "runtimes" / "measure.mjs", files, probes["input.image"], wanted)
+    assert said["input_steps"] > 100
+    actual = {f"{way}.logits": probes["output.logits"] for way in ("file", "training")}
+    steady = dict.fromkeys(("together.logits", "again.logits"), run.checkpoint.golden()["output.logits"][:2])
+    golden = run.checkpoint.golden()
+    row = Row(run.artifact("onnx/float32"), "onnx", "float32", "web", "", "", language="node")
+    measured = {
+        "runtime_version": "1",
+        "samples": 64,
+        "from_file": said,
+        "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
+    }
+    result = judge(row, {"logits": golden["output.logits"], **actual, **steady}, golden, measured, probes)
+    assert result.reason.startswith("image files prepared in node differ from training's: input_steps")
+
+
+def test_every_precision_limits_what_image_files_lead_to() -> None:
+    assert PREPARATION.keys() == TABLE.keys()
+    for rows in PREPARATION.values():
+        assert {row.measure for row in rows} == {"input_steps", "file_db", "probe_db"}
+        assert all(len(row.reason) > 20 and row.source for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("scale", "allowed"),
+    [
+        (None, 3),
+        (1 / 255, 3),
+        ((1 + ON_THE_GRID / 2) / 255, 3),
+        (2 / 255, 5),
+        (0.5 / 255, 3.5),
+        (1 / 127, 3 + 255 / 127),
+    ],
+)
+def test_an_integer_input_may_be_one_integer_further_off_unless_it_is_a_pixel(
+    scale: float | None, allowed: float
+) -> None:
+    (row,) = [one for one in allowed_from_file("int8", scale, {}) if one.measure == "input_steps"]
+    assert row.allowed == pytest.approx(allowed)
+
+
+def test_what_the_configuration_allows_a_precision_it_allows_image_files() -> None:
+    lower = {one.measure: one for one in allowed_from_file("int8", None, {"int8": {"sqnr_db": 5}})}
+    assert (lower["file_db"].allowed, lower["probe_db"].allowed, lower["input_steps"].allowed) == (5, 5, 3)
+    assert lower["file_db"].instead_of
+    assert (lower["file_db"].instead_of.allowed, "configuration" in lower["file_db"].source) == (15, True)
+    higher = allowed_from_file("int8", None, {"int8": {"sqnr_db": 50}, "float32": {"sqnr_db": 5}})
+    assert higher == PREPARATION["int8"]

@@ -1,0 +1,152 @@
+"""What the terminal shows: a table that fits, worst first; why a row failed and what to type; what a pass hides."""
+
+import dataclasses
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.validate.report import reports
+from validate.report import sentences, terminal
+from validate.report.records import Report
+
+
+def lines(report: Report) -> list[str]:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(terminal.render(report), soft_wrap=True)
+    return console.export_text().splitlines()
+
+
+def saying(report: Report, subject: str) -> str:
+    (line,) = [line for line in lines(report) if line.startswith(f"{subject}: ")]
+    return line
+
+
+def failing(made: Report, **values: Any) -> Report:
+    result = reports.beyond(reports.row(made, **values))
+    return dataclasses.replace(made, verdict="fail", results=[*reports.passed(made), result])
+
+
+def test_the_table_fits_100_columns_and_a_failure_says_why(made: Report) -> None:
+    longest = reports.row(made, runtime="chromium", backend="webgpu", target="exported_program")
+    report = dataclasses.replace(made, results=[longest, *made.results])
+    shown = lines(report)
+    table = shown[: len(report.results) + 1]
+    assert all(len(line.rstrip()) <= 100 for line in table)
+    assert not any("…" in line for line in table)
+    assert any("exported_program/float32 chromium webgpu pass" in line for line in table)
+    assert any(line.startswith("torchscript/float32 in none: no runner for target torchscript") for line in shown)
+    assert shown[-1] == f"fail: 1 of {len(report.results)} did not pass (64 golden inputs)."
+
+
+def test_the_worst_row_comes_first(made: Report) -> None:
+    report = reports.everything(made)
+    ordered = sentences.ordered(report.results)
+    names = [line.split()[0] for line in lines(report)[1 : len(ordered) + 1]]
+    assert names[0] in {"torchscript/float32", "tflite/int8_int16", "onnx/float16"}  # no result, and it was needed
+    assert [sentences.artifact(one) for one in ordered] == names
+    unsettled = [not one.settled for one in ordered]
+    assert unsettled == sorted(unsettled, reverse=True)
+    passed = [one.headroom or 0.0 for one in ordered if one.status == "pass"]
+    assert len(set(passed)) > 1
+    assert passed == sorted(passed)
+
+
+def test_a_failed_integer_row_is_to_be_localised_then_kept_in_float(made: Report) -> None:
+    report = failing(made, target="tflite", precision="int8", runtime="litert", backend="xnnpack")
+    said = saying(report, "tflite/int8 in litert xnnpack")
+    assert said.endswith(
+        "Next: anywhere validate tiny --localise, then: anywhere export tiny --keep-float LAYER, "
+        "or: anywhere export tiny --auto"
+    )
+    localised = dataclasses.replace(report, localisations=[reports.localisation("tflite/int8")])
+    assert "Next: anywhere export tiny --keep-float features.120" in saying(localised, "tflite/int8 in litert xnnpack")
+    other = dataclasses.replace(report, localisations=[reports.localisation("onnx/int8")])
+    assert "--localise" in saying(other, "tflite/int8 in litert xnnpack")
+
+
+def test_a_failed_float_row_is_to_be_localised(made: Report) -> None:
+    said = saying(failing(made, runtime="elsewhere", backend=""), "onnx/float32 in elsewhere")
+    assert said.endswith("Next: anywhere validate tiny --localise")
+
+
+def test_what_gave_no_result_or_was_refused_says_what_to_type(made: Report) -> None:
+    report = reports.everything(made)
+    error = next(one for one in report.results if one.status == "error")
+    assert saying(report, error.name).endswith(f"Next: {error.command}")
+    refused = saying(report, "tflite/int8_int16 in tflite_runtime")
+    assert refused.endswith('Next: anywhere validate tiny --accept "tflite/int8_int16 in tflite_runtime"')
+    accepted = saying(report, "tflite/int8 in tflite_runtime")
+    assert "it has no SUM. Accepted by the configuration." in accepted
+    assert "Next" not in accepted
+
+
+def test_a_row_that_fails_by_its_preparation_alone_is_not_to_be_localised(made: Report) -> None:
+    one = reports.row(made, status="fail", settled=False, reason="x", from_file=reports.prepared("python", -1.0))
+    report = dataclasses.replace(made, verdict="fail", results=[one])
+    assert saying(report, one.name).endswith(f"Next: {one.command}")
+
+
+def test_rows_that_warn_alike_are_one_line(made: Report) -> None:
+    rows = [
+        reports.row(made, backend=f"b{at}", warnings=[f"little headroom: sqnr_db {30 - at}.5 (at least 25 allowed)"])
+        for at in range(5)
+    ]
+    other = reports.row(made, warnings=["worse than the baseline: latency 1.00 → 2.00 ms (1.5 times allowed)"])
+    shown = lines(dataclasses.replace(made, verdict="pass", results=[*rows, other]))
+    warned = [line for line in shown if "little headroom" in line]
+    assert len(warned) == 1
+    assert "the worst of 5 rows (onnx/float32 5)" in warned[0]
+    assert any("worse than the baseline: latency 1.00 → 2.00 ms (1.5 times allowed)." in line for line in shown)
+
+
+def test_what_a_pass_should_not_hide_is_said(made: Report) -> None:
+    settings = made.settings | {"tolerance": {"float32": {"agreement": 0.9}}}
+    shown = lines(dataclasses.replace(reports.everything(made), settings=settings))
+    assert "run tiny: PyTorch itself decides for one class." in shown
+    assert "tolerance of float32: agreement 0.9 by the configuration instead of 0.99, for 1 row." in shown
+    assert any(line.startswith("2 ties among 64 golden inputs: ") for line in shown)
+    assert "not run in chromium webgpu: chromium is not on this machine." in shown
+
+
+def test_preparation_from_files_is_a_row_for_each_language_with_the_worst_of_its_artifacts(made: Report) -> None:
+    files = [reports.prepared("python", 0.5, 60.0), reports.prepared("python", -0.25, 20.0), reports.prepared("node")]
+    rows = [reports.row(made, backend=f"b{number}", from_file=one) for number, one in enumerate(files)]
+    shown = lines(dataclasses.replace(made, results=rows))
+    found = [line.split() for line in shown if line.startswith("prepared from files")]
+    assert [(row[4], row[5], row[6], row[-1]) for row in found] == [
+        ("python", "fail", "20.0", "-25%"),
+        ("node", "pass", "60.0", "50%"),
+    ]
+    none = [dataclasses.replace(one, from_file=None) for one in made.results]
+    assert not any("prepared from files" in line for line in lines(dataclasses.replace(made, results=none)))
+
+
+@pytest.mark.parametrize(("layers", "at"), [(1, 0), (40, 12), (200, 0), (200, 199), (1000, 700)])
+def test_the_picture_of_depth_fits_and_marks_the_culprit(layers: int, at: int) -> None:
+    drawn = terminal.depth(reports.localisation(layers=layers, at=at))
+    assert all(len(line) <= 100 for line in drawn)
+    *bars, marked = drawn
+    column = marked.index("▲")
+    assert f"features.{at}" in marked
+    heights = [sum(terminal.BARS.index(line[place]) for line in bars) for place in range(8, len(bars[0]))]
+    if at:
+        assert heights[column - 9] > 2 * heights[column - 8]  # where the bars fall
+    assert heights[column - 8] == min(heights)
+
+
+def test_a_localisation_without_layers_says_why(made: Report) -> None:
+    one = dataclasses.replace(reports.localisation(), layers=[], culprit=None, problem="the graph is fused")
+    assert "tflite/int8: the graph is fused." in lines(dataclasses.replace(made, localisations=[one]))
+
+
+def test_what_xnnpack_takes_is_said_once_for_files_that_are_alike(made: Report) -> None:
+    report = reports.everything(made)
+    assert saying(report, "tflite/float32, tflite/float16").endswith(": all 65 operators run in XNNPACK.")
+    assert (
+        saying(report, "tflite/int8_dynamic").partition("; ")[0]
+        == "tflite/int8_dynamic: 61 of 65 operators run in XNNPACK"
+    )
+    assert report.verdict == dataclasses.replace(report, lints=[]).verdict
+    assert not any("XNNPACK" in line for line in lines(made))

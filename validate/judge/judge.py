@@ -1,0 +1,440 @@
+"""Judges what was measured: outputs against golden, every difference against the table, and red flags.
+
+    result = judge(row, outputs, golden, measured)
+
+Pure: numbers in, a Result out. Everything is computed before anything is judged.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.artifact import Artifact
+from measures import flags, tasks
+from measures.distance import agreement, compare, histogram, sqnr_db, sqnr_of_most_db
+from measures.tolerance import (
+    INTEGER_DB,
+    LITTLE_HEADROOM,
+    OF_MOST_SAMPLES,
+    PROBE,
+    Tolerance,
+    allowed,
+    allowed_from_file,
+)
+from records.golden import PATTERN, PATTERNS
+from records.tensor import Array, Arrays
+from validate.report.records import (
+    Agreement,
+    Decided,
+    FromFile,
+    Histogram,
+    Judgement,
+    Language,
+    Latency,
+    Metric,
+    Output,
+    Probe,
+    Quantization,
+    Result,
+    Sample,
+    Status,
+)
+from validate.runtimes.runner import LEAST, LEAST_PATTERNS
+
+TOGETHER, AGAIN, ALONE = "together.", "again.", "alone."
+"""What `measure` puts before an output's name: of a few inputs in one call, of the same again, of each by itself."""
+FILE, TRAINING = "file.", "training."
+"""And: of image files an app's way, of the same images as training prepared them. And `PATTERN`: of patterns."""
+BESIDE = (TOGETHER, AGAIN, ALONE, FILE, TRAINING, PATTERN)
+WORST = 6
+"""Samples that a result names."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact in one runtime: all that is known before it is run."""
+
+    artifact: Artifact | None
+    target: str
+    precision: str
+    runtime: str
+    backend: str
+    command: str
+    """Runs this row alone once more."""
+    log: Path | None = None
+    """Relative to the run's folder."""
+    overrides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The configuration's tolerances."""
+    language: Language = "python"
+    """In which image files are prepared for it."""
+
+    @property
+    def name(self) -> str:
+        """`tflite/int8 in litert xnnpack`."""
+        return f"{self.target}/{self.precision} in {self.runtime} {self.backend}".rstrip()
+
+    def unmeasured(self, status: Status, reason: str, settled: bool = False) -> Result:
+        """The result where there are no outputs."""
+        return self.result(status=status, reason=reason, settled=settled)
+
+    def result(self, **values: Any) -> Result:
+        """A Result of this row; what is not given is empty."""
+        empty: dict[str, Any] = {
+            "runtime_version": None,
+            "flags": [],
+            "warnings": [],
+            "outputs": [],
+            "agreement": None,
+            "metric": None,
+            "from_file": None,
+            "probes": [],
+            "decisions": [],
+            "worst": [],
+            "latency_ms": None,
+            "samples": 0,
+        }
+        return Result(
+            target=self.target,
+            precision=self.precision,
+            runtime=self.runtime,
+            backend=self.backend,
+            quantization=quantization(self.artifact) if self.artifact else None,
+            size_bytes=self.artifact.size_bytes if self.artifact else None,
+            artifact_sha256=self.artifact.sha256 if self.artifact else None,
+            command=self.command,
+            log=str(self.log) if self.log else None,
+            **empty | values,
+        )
+
+
+def judge(
+    row: Row,
+    actual: Arrays,
+    golden: Arrays,
+    measured: Mapping[str, Any],
+    probes: Arrays | None = None,
+    patterns: Arrays | None = None,
+) -> Result:
+    """Outputs of the first golden inputs against golden, those of image files, and all differences against the table.
+
+    probes, patterns: of the checkpoint; none: nothing is said about image files, or about patterns.
+    """
+    artifact = row.artifact
+    assert artifact
+    count, task = int(measured["samples"]), tasks.load(artifact.task)
+    table = allowed(artifact.precision, row.overrides)
+    expected = {tensor.name: golden[f"output.{tensor.name}"][:count] for tensor in artifact.outputs}
+    oracle = {tensor.name: golden[f"oracle.{tensor.name}"][:count] for tensor in artifact.outputs}
+    beside = {name: value for name, value in actual.items() if name.startswith(BESIDE)}
+    actual = {name: value for name, value in actual.items() if name not in beside}
+    problems: list[str] = []
+    if count < LEAST:
+        problems.append(f"{count or 'no'} golden input{'s were' if count > 1 else ' was'} run; {LEAST} are needed")
+    for name in sorted(set(actual) - set(expected)):
+        problems.append(f"{name}: an output that golden does not have")
+    outputs: list[Output] = []
+    for name, reference in expected.items():
+        if name not in actual:
+            problems.append(f"{name}: missing among the outputs ({', '.join(actual)})")
+            continue
+        try:
+            outputs.append(_output(name, actual[name], reference, oracle[name], table))
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    whole = len(outputs) == len(expected) and count > 0
+    found: dict[str, Any] = {}
+    red: list[str] = []
+    if whole:
+        decided = _Decisions.of(task, actual, expected, golden["labels"][:count], oracle)
+        found = {
+            "agreement": decided.agreed(table),
+            "metric": decided.scored(task, table),
+            "decisions": decided.pairs(),
+            "worst": decided.worst(actual, expected),
+        }
+        finite = [output for output in outputs if not output.not_finite]
+        red = [flag for one in finite for flag in flags.values(one.name, actual[one.name], expected[one.name])]
+        red += [flag for one in finite for flag in flags.precision(one.name, artifact.precision, one.sqnr_db or 0)]
+        red += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
+        red += _steady(outputs, beside, golden, table)
+    from_file, unfed = _from_file(row, beside, probes, measured) if probes else (None, [])
+    probed, strange = _of_patterns(outputs, actual, beside, patterns, table) if patterns else ([], [])
+    judged = [one.judgement for one in (found.get("agreement"), found.get("metric")) if one]
+    judged += from_file.judgements if from_file else []
+    problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + strange + unfed
+    warnings = [
+        f"little headroom: {_wording(one)}"
+        for one in [*(one for output in outputs for one in output.judgements), *judged]
+        if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
+    ]
+    warnings += _tight(probed)
+    quantized = quantization(artifact)
+    if quantized and quantized.halves_sqnr_db is not None and quantized.halves_sqnr_db < INTEGER_DB:
+        warnings.append(
+            f"little calibration: two halves of it give models {quantized.halves_sqnr_db:.1f} dB apart "
+            f"({INTEGER_DB:g} needed); train with a greater data.calibration"
+        )
+    return row.result(
+        runtime_version=measured["runtime_version"],
+        status="fail" if problems or not whole else "pass",
+        settled=not problems and whole,
+        reason="; ".join(problems),
+        flags=red,
+        warnings=warnings,
+        outputs=outputs,
+        from_file=from_file,
+        probes=probed,
+        latency_ms=Latency(**measured["latency_ms"]),
+        samples=count,
+        **found,
+    )
+
+
+def quantization(artifact: Artifact) -> Quantization | None:
+    """What its manifest says; None where no range was calibrated."""
+    said = artifact.details
+    if "calibration_samples" not in said:
+        return None
+    before, _ = said.get("repair", {}).get("size_bytes", (None, None))
+    return Quantization(
+        said["calibration_samples"], said.get("calibration_halves_sqnr_db"), said.get("keep_float", []), before
+    )
+
+
+def floor_of(golden: Array, oracle: Array) -> float:
+    """One noise floor of an output, in its unit: golden's greatest distance from the oracle.
+
+    Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
+    """
+    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
+    return max(float(np.abs(golden - oracle).max()), resolution)
+
+
+def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:
+    difference = compare(actual, golden)
+    floor, oracle_db = floor_of(golden, oracle), sqnr_db(golden, oracle)
+    judgements = [
+        judgement(
+            row.of(len(golden), floor, oracle_db),
+            sqnr_of_most_db(actual, golden) if row.unit == OF_MOST_SAMPLES else getattr(difference, row.measure),
+        )
+        for row in table
+        if hasattr(difference, row.measure)
+    ]
+    return Output(
+        name=name,
+        noise_floor=float(np.abs(golden - oracle).max()),
+        histogram=None if difference.not_finite else Histogram(*histogram(actual, golden)),
+        judgements=judgements,
+        **dataclasses.asdict(difference) | {"worst": list(difference.worst)},
+    )
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """What golden and the artifact decide, sample by sample."""
+
+    actual: Array
+    golden: Array
+    labels: Array
+    tied: Array
+    """(N,) bool: decided by golden by less than its noise floor."""
+
+    @classmethod
+    def of(cls, task: tasks.Task, actual: Arrays, golden: Arrays, labels: Array, oracle: Arrays) -> "_Decisions":
+        floor = max(floor_of(golden[name], oracle[name]) for name in golden)
+        return cls(task.decide(actual), task.decide(golden), labels, task.margin(golden) < floor)
+
+    @property
+    def fair(self) -> Array:
+        """The artifact's decisions; golden's where golden itself might have decided otherwise."""
+        return np.where(self.tied, self.golden, self.actual)
+
+    def agreed(self, table: Sequence[Tolerance]) -> Agreement:
+        share = agreement(self.fair, self.golden)
+        return Agreement(share, int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
+
+    def scored(self, task: tasks.Task, table: Sequence[Tolerance]) -> Metric:
+        before, after = task.score(self.golden, self.labels), task.score(self.actual, self.labels)
+        fall = max(0.0, before - task.score(self.fair, self.labels))
+        return Metric(task.METRIC, before, after, after - before, judgement(self._limit(table, "metric_fall"), fall))
+
+    def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
+        return next(one for one in table if one.measure == measure).of(len(self.golden))
+
+    def pairs(self) -> list[Decided]:
+        """How often each pair of decisions occurs."""
+        both, counts = np.unique(np.stack([self.golden, self.actual]), axis=1, return_counts=True)
+        return [
+            Decided(int(theirs), int(ours), int(count)) for (theirs, ours), count in zip(both.T, counts, strict=True)
+        ]
+
+    def worst(self, actual: Arrays, golden: Arrays) -> list[Sample]:
+        """The samples decided otherwise, then those whose outputs lie farthest apart."""
+        gaps = [np.abs(actual[name].astype(np.float64) - golden[name]).reshape(len(self.golden), -1) for name in golden]
+        distance = np.max([np.where(np.isnan(gap), np.inf, gap).max(axis=1) for gap in gaps], axis=0)
+        order = np.lexsort((-distance, self.actual == self.golden))[:WORST]
+        return [
+            Sample(
+                int(index),
+                float(distance[index]) if np.isfinite(distance[index]) else float("nan"),
+                int(self.labels[index]),
+                int(self.golden[index]),
+                int(self.actual[index]),
+            )
+            for index in order
+        ]
+
+
+def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Sequence[Tolerance]) -> list[str]:
+    """Flags of what was run once more: the same again, and a batch's rows each alone."""
+    found = []
+    for output in outputs:
+        name = output.name
+        expected, oracle = golden[f"output.{name}"], golden[f"oracle.{name}"]
+        floor, oracle_db = floor_of(expected, oracle), sqnr_db(expected, oracle)
+        first, again, alone = (beside.get(f"{kind}{name}") for kind in (TOGETHER, AGAIN, ALONE))
+        if first is None or again is None:
+            found.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
+            continue
+        found += flags.repeats(name, first, again, floor)
+        if alone is not None and not np.isnan(alone).any():
+            gap, ratio = float(np.abs(alone - first).max()), sqnr_db(first, alone)
+            limits = {one.measure: one.of(len(alone), floor, oracle_db) for one in table}
+            within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
+            if not within:
+                found.append(
+                    f"{name}: a batch of {len(alone)} gives other rows than its images one by one "
+                    f"(greatest difference {gap:.3g}, SQNR {ratio:.1f} dB)"
+                )
+    return found
+
+
+def _of_patterns(
+    outputs: Sequence[Output], actual: Arrays, beside: Arrays, patterns: Arrays, table: Sequence[Tolerance]
+) -> tuple[list[Probe], list[str]]:
+    """Each pattern's outputs against PyTorch's, and a sentence for all that cannot be right.
+
+    Where PyTorch itself gives no numbers, nothing is asked.
+    """
+    probes: list[Probe] = []
+    problems: list[str] = []
+    limit = next((one for one in table if one.measure == PROBE), None)
+    for output in outputs:
+        name = output.name
+        ours, theirs = beside.get(f"{PATTERN}{name}"), patterns[f"output.{name}"]
+        if ours is None or len(ours) < LEAST_PATTERNS or ours.shape[1:] != theirs.shape[1:]:
+            shape = "none was run" if ours is None else f"shape {ours.shape}, PyTorch gives {theirs.shape}"
+            problems.append(f"probes: {name}: {shape}; {LEAST_PATTERNS} probes are needed")
+            continue
+        floors = patterns[f"floor.{name}"]  # no number either, where an output is none
+        known = np.flatnonzero(np.isfinite(floors[: len(ours)]))
+        for index in known:
+            floor = max(float(floors[index]), floor_of(theirs[known], theirs[known]))
+            probes.append(_probe(PATTERNS[index], name, ours[index], theirs[index], floor, limit))
+            problems += _beyond_probe(probes[-1], ours[index])
+        if limit is None and len(known) and np.isfinite(ours[known]).all():
+            problems += flags.collapsed(name, ours[known], theirs[known], actual[name], output.max_absolute or 0.0)
+    return probes, problems
+
+
+def _probe(which: str, name: str, actual: Array, golden: Array, floor: float, limit: Tolerance | None) -> Probe:
+    difference = compare(actual, golden)
+    judged = judgement(limit.of(1, floor), difference.max_absolute) if limit else None
+    return Probe(which, name, difference.sqnr_db, difference.max_absolute, floor, judged)
+
+
+def _tight(probes: Sequence[Probe]) -> list[str]:
+    """A warning of the probe with the least headroom, where that is little."""
+    rooms = [(one.judgement.headroom, one) for one in probes if one.judgement and one.judgement.within]
+    room, worst = min(rooms, key=lambda pair: pair[0] or 0.0, default=(1.0, None))
+    if worst is None or worst.judgement is None or (room or 0.0) >= LITTLE_HEADROOM:
+        return []
+    return [f"little headroom on probe {worst.name}: {_wording(worst.judgement)}"]
+
+
+def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
+    """A sentence for a probe that failed."""
+    where = f"probe {probe.name}: {probe.output}"
+    if not np.isfinite(actual).all():
+        return [f"{where}: {int((~np.isfinite(actual)).sum())} values are NaN or infinite"]
+    if probe.judgement is None or probe.judgement.within:
+        return []
+    return [f"{where}: {_wording(probe.judgement)}, SQNR {probe.sqnr_db:.1f} dB"]
+
+
+def _from_file(
+    row: Row, beside: Arrays, probes: Arrays, measured: Mapping[str, Any]
+) -> tuple[FromFile | None, list[str]]:
+    """What an app gets that starts from an image file, and a sentence for all of it that is beyond tolerance."""
+    assert row.artifact
+    names = [tensor.name for tensor in row.artifact.outputs]
+    said = measured.get("from_file")
+    if not said or any(f"{way}{name}" not in beside for name in names for way in (FILE, TRAINING)):
+        return None, [f"image files prepared in {row.language}: none was run"]
+    steps = float("nan") if said["input_steps"] is None else float(said["input_steps"])  # JSON's null is a NaN
+    file_db = least_db([(beside[f"{FILE}{name}"], beside[f"{TRAINING}{name}"]) for name in names])
+    probe_db = least_db([(beside[f"{FILE}{name}"][:1], probes[f"output.{name}"][:1]) for name in names])
+    values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
+    table = allowed_from_file(row.artifact.precision, row.artifact.inputs[0].scale, row.overrides)
+    judgements = [judgement(one, values[one.measure]) for one in table]
+    beyond = ", ".join(_wording(one) for one in judgements if not one.within)
+    return FromFile(row.language, int(said["samples"]), steps, file_db, probe_db, judgements), (
+        [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
+    )
+
+
+def least_db(pairs: Sequence[tuple[Array, Array]]) -> float:
+    """The least SQNR of (actual, reference) pairs; NaN where they differ in shape or a value is no number."""
+    for actual, reference in pairs:
+        if actual.shape != reference.shape or not (np.isfinite(actual).all() and np.isfinite(reference).all()):
+            return float("nan")
+    return float(np.min([sqnr_db(actual.astype(np.float64), reference) for actual, reference in pairs]))
+
+
+def judgement(tolerance: Tolerance, measured: float) -> Judgement:
+    """One number against one limit, which is in the number's own unit."""
+    return Judgement(
+        measure=tolerance.measure,
+        measured=measured,
+        allowed=tolerance.allowed,
+        upper=tolerance.upper,
+        headroom=tolerance.headroom(measured),
+        within=tolerance.within(measured),
+        reason=tolerance.reason,
+        source=tolerance.source,
+        by_default=tolerance.instead_of.allowed if tolerance.instead_of else None,
+    )
+
+
+def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric | None, count: int) -> list[str]:
+    """A sentence for every judgement that is not within tolerance."""
+    found = []
+    for output in outputs:
+        if output.not_finite:
+            found.append(
+                f"{output.name}: {output.not_finite} values are NaN or infinite, the first at {tuple(output.worst)}"
+            )
+            continue
+        found += [
+            f"{output.name}: {_wording(one)}, greatest difference at {tuple(output.worst)}"
+            for one in output.judgements
+            if not one.within
+        ]
+    if agreed and not agreed.judgement.within:
+        found.append(
+            f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: "
+            f"{_wording(agreed.judgement)}"
+        )
+    if metric and not metric.judgement.within:
+        found.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {_wording(metric.judgement)}")
+    return found
+
+
+def _wording(one: Judgement) -> str:
+    measured = "NaN" if one.measured is None or np.isnan(one.measured) else f"{one.measured:.4g}"
+    return f"{one.measure} {measured} ({'at most' if one.upper else 'at least'} {one.allowed:.4g} allowed)"

@@ -1,1 +1,0 @@
-"""What one target's artifacts compute inside, one file a target; `validate/localise.py` says what such a file is."""

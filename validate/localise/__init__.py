@@ -1,0 +1,1 @@
+"""Which layer of an artifact is at fault."""

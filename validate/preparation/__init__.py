@@ -1,0 +1,1 @@
+"""Image files to inputs, without PyTorch: for apps to copy."""

@@ -1,0 +1,55 @@
+"""How an image file becomes the model's input: what the manifest's `preparation` says, with Pillow and numpy alone.
+
+    image = prepare(Path("photo.png").read_bytes(), manifest["preparation"])        # (1, 3, H, W) float32 in [0, 1]
+    image = tensor_from(manifest["inputs"][0]).stored(image)                        # its type and layout: tensor.py
+
+This is for your app: copy it. prepare.mjs is the same in JavaScript.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def prepare(file: bytes, preparation: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """An encoded image → (1, 3, H, W) float32. Raises ValueError for a preparation that it does not know."""
+    if (preparation["interpolation"], preparation["antialias"], preparation["channels"]) != ("bilinear", True, "RGB"):
+        raise ValueError(f"preparation {dict(preparation)}: only bilinear with antialias to RGB is known here.")
+    picture = Image.open(io.BytesIO(file)).convert("RGB")  # gray repeated, transparency dropped
+    width, height = size_of(picture, preparation)
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR)  # Pillow always antialiases
+    if preparation["crop"]:
+        picture = central(picture, *preparation["crop"])
+    pixels = (np.asarray(picture) * preparation["scale"]).astype(np.float32)  # (H, W, 3)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+
+def size_of(picture: Image.Image, preparation: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height it is resized to: both given, or with a crop the shorter side alone."""
+    height, width = preparation["resize"]
+    if not preparation["crop"]:
+        return width, height
+    shorter, short = min(height, width), min(picture.size)
+    return shorter * picture.width // short, shorter * picture.height // short
+
+
+def central(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """What is left of a picture when as much is cut off left as right, and above as below."""
+    left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def prepare_probes(
+    probes: Mapping[str, np.ndarray[Any, Any]], preparation: Mapping[str, Any], name: str
+) -> dict[str, np.ndarray[Any, Any]]:
+    """A checkpoint's probes and beside them its image files as `prepared.<input>` (K, 3, H, W) float32, for a runner in
+    Python. Raises ValueError."""
+    expected = probes[f"input.{name}"]
+    images = [prepare(probes[f"file.{index}"].tobytes(), preparation) for index in range(len(expected))]
+    for image in images:
+        if image.shape[1:] != expected.shape[1:]:
+            raise ValueError(f"it gives {image.shape[1:]}, training {expected.shape[1:]}.")
+    return {**probes, f"prepared.{name}": np.concatenate(images)}

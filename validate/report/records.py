@@ -1,0 +1,470 @@
+"""The report: what was compared, how far it lies apart, what was allowed, and the verdict.
+
+    write(report, Path("runs/digits/report/report.json"))
+    report.exit_status                     # 0 only if everything expected was run and is within tolerance
+
+`report.schema.json` beside this file is its JSON Schema, generated from these records.
+"""
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from records.errors import BadInput, room_for
+
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
+SCHEMA = Path(__file__).with_name("report.schema.json")
+SCHEMA_VERSION = 4
+
+Status = Literal["pass", "fail", "error", "refused", "not_run"]
+Language = Literal["python", "node", "chromium"]
+Number = Annotated[float | None, Field(description="null: not a number")]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One measured value against its tolerance."""
+
+    __pydantic_config__ = _STRICT
+
+    measure: str
+    """max_absolute, sqnr_db, agreement or metric_fall; probe_absolute; of files input_steps, file_db or probe_db."""
+    measured: Number
+    allowed: float
+    upper: bool
+    """Whether `allowed` is the greatest (true) or the least (false) value allowed."""
+    headroom: Number
+    """1 − measured ÷ allowed; negative: beyond."""
+    within: bool
+    reason: str
+    """Why this much is allowed."""
+    source: str
+    """What `allowed` was measured on, or who asked for it."""
+    by_default: float | None
+    """What the table allows, where the configuration says otherwise."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie how far from golden."""
+
+    __pydantic_config__ = _STRICT
+
+    edges: list[float]
+    """Of the bins, in the output's unit: one more than counts. What is nearer than the first is in the first bin."""
+    counts: list[int]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output tensor against golden."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    max_absolute: Number
+    mean_absolute: Number
+    max_relative: Number
+    """Greatest absolute difference ÷ greatest absolute golden value."""
+    sqnr_db: Number
+    """Signal to quantization noise ratio; 300 stands for equal arrays."""
+    cosine: Number
+    not_finite: int
+    """Values that are NaN or infinite."""
+    worst: list[int]
+    """Index of the greatest difference."""
+    noise_floor: float
+    """Greatest absolute difference between golden (float32) and the oracle (float64)."""
+    histogram: Histogram | None
+    """Of absolute differences; None where a value is no number."""
+    judgements: list[Judgement]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The task's metric on the golden samples."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    golden: float
+    actual: float
+    change: float
+    """actual − golden."""
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Share of samples whose decision equals golden's."""
+
+    __pydantic_config__ = _STRICT
+
+    share: float
+    """Of all samples but those ties that fell otherwise."""
+    ties: int
+    """Samples that golden itself decides by less than its noise floor."""
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call with one sample, after warm-up."""
+
+    __pydantic_config__ = _STRICT
+
+    median: float
+    p90: float
+    calls: int
+    batch: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How many samples golden decided so and the artifact so."""
+
+    __pydantic_config__ = _STRICT
+
+    golden: int
+    """Index of the label."""
+    actual: int
+    """Index of the label; -1: none, for a value is no number."""
+    count: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One golden sample and how far its outputs lie apart."""
+
+    __pydantic_config__ = _STRICT
+
+    index: int
+    """Among the golden samples."""
+    difference: Number
+    """The greatest absolute one of all its outputs."""
+    label: int
+    golden: int
+    """What golden decides: the index of a label."""
+    actual: int
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Image files, prepared as the manifest says by an app's own means, against training's preparation."""
+
+    __pydantic_config__ = _STRICT
+
+    language: Language
+    """In which it was decoded, resized and laid out."""
+    samples: int
+    input_steps: Number
+    """Greatest difference of the inputs, in steps of 1/255."""
+    sqnr_db: Number
+    """Of the outputs against those of the same artifact on training's inputs."""
+    probe_db: Number
+    """SQNR of the outputs on the asymmetric probe against PyTorch's."""
+    judgements: list[Judgement]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One output on one pattern, an input unlike golden's, against PyTorch's."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    """black, white, checkerboard, noise or shifted."""
+    output: str
+    sqnr_db: Number
+    max_absolute: Number
+    noise_floor: float
+    """What rounding alone leads to here: on an image all alike it may be far more than on golden."""
+    judgement: Judgement | None
+    """None: of integers, which have to be finite and must not collapse."""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the integers of an artifact came about, as its manifest says."""
+
+    __pydantic_config__ = _STRICT
+
+    calibration_samples: int
+    """All of this checkpoint's calibration; none of them is golden."""
+    halves_sqnr_db: Number
+    """SQNR between the models of two halves of the calibration: whether its samples are enough."""
+    keep_float: list[str]
+    """Layers that stay in float32."""
+    size_without: int | None
+    """Bytes of the artifact if none did; None: not known."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One PyTorch module's output in an artifact."""
+
+    __pydantic_config__ = _STRICT
+
+    module: str
+    """Path in the model, such as `features.4.block.2`."""
+    modules: list[str]
+    """All it computes since the layer before it: a convolution and the BatchNorm that went into it. The last may be
+    `module` itself."""
+    operator: str
+    """What the artifact computes it with."""
+    tensor: str
+    """What the artifact calls it."""
+    sqnr_db: Number
+    """Against PyTorch's; 300 stands for equal arrays."""
+    steps: float | None
+    """Greatest difference in quantization steps; None: no integers."""
+    damage: Number
+    """Noise that came in here: noise ÷ signal at this output less the greatest of those before it, at least 0."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The first layer, in graph order, whose difference jumps."""
+
+    __pydantic_config__ = _STRICT
+
+    module: str
+    modules: list[str]
+    """All that is computed since the layer before it: it is one of these."""
+    operator: str
+    tensor: str
+    before_db: Number
+    """Least SQNR of the layers before it; 300: it is the first."""
+    after_db: Number
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """An artifact, layer by layer."""
+
+    __pydantic_config__ = _STRICT
+
+    artifact: str
+    """`tflite/int8`."""
+    runtime: str
+    """What gave the layers' values, with its version."""
+    samples: int
+    layers: list[Layer]
+    """In graph order."""
+    culprit: Culprit | None
+    """None: nothing jumps."""
+    problem: str
+    """Why there are no layers; empty: there are."""
+
+
+@dataclass(frozen=True)
+class Lint:
+    """What of a TFLite file runs on the fast path of a phone, as its manifest says. Advice: it fails nothing."""
+
+    __pydantic_config__ = _STRICT
+
+    artifact: str
+    """`tflite/int8`."""
+    runtime: str
+    """Whose XNNPACK was asked: `LiteRT 2.3.0`."""
+    operators: int
+    """Of the file's main graph, but for what is computed from constants alone."""
+    in_xnnpack: int
+    """Operators that XNNPACK takes, as measured."""
+    parts: int
+    """In how many pieces; 0: it was not asked, or takes nothing."""
+    on_gpu_list: int
+    """Operators on the GPU delegate's published list; not measured."""
+    flex: int
+    """TensorFlow's own operators, which an app has to ship besides."""
+    custom: int
+    """Operators that an app has to bring itself."""
+    int64: int
+    """Operators through which integers of 64 bits flow."""
+    many_axes: int
+    """Operators through which tensors of more than four axes flow."""
+    sentences: list[str]
+    """The first is about XNNPACK, the second about the GPU delegate."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model it is: two reports can be compared where these are equal."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    """As in the configuration: mobilenet_v3_small."""
+    labels: list[str]
+    inputs: dict[str, list[int | str]]
+    """Shapes by name."""
+    outputs: dict[str, list[int | str]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The earlier report that this one was compared with."""
+
+    __pydantic_config__ = _STRICT
+
+    path: str
+    created: str
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One artifact in one runtime."""
+
+    __pydantic_config__ = _STRICT
+
+    target: str
+    precision: str
+    runtime: str
+    backend: str
+    """How the runtime computed it; empty where it has one way only."""
+    runtime_version: str | None
+    status: Status
+    """fail: not within tolerance. error: no result. refused: the runtime says that it cannot run this artifact."""
+    settled: bool
+    """Whether the verdict may be a pass with it: it passed, its refusal is accepted, or it was not run and need not."""
+    reason: str
+    """Empty for a pass; else what is wrong."""
+    flags: list[str]
+    """Red flags: signs of a broken artifact that numbers alone may hide. Each is a failure."""
+    warnings: list[str]
+    """What a pass should not hide: little headroom, worse than the baseline."""
+    outputs: list[Output]
+    agreement: Agreement | None
+    metric: Metric | None
+    from_file: FromFile | None
+    probes: list[Probe]
+    """Patterns; a slow runtime takes the first ones, and an older checkpoint has none."""
+    quantization: Quantization | None
+    decisions: list[Decided]
+    worst: list[Sample]
+    """The samples with the greatest differences, and those decided otherwise, worst first."""
+    latency_ms: Latency | None
+    size_bytes: int | None
+    samples: int
+    """Golden inputs that were compared."""
+    artifact_sha256: str | None
+    command: str
+    """Runs this row alone once more."""
+    log: str | None
+    """What the runtime printed; relative to the run's folder."""
+
+    @property
+    def name(self) -> str:
+        """`tflite/int8 in litert xnnpack`."""
+        return f"{self.target}/{self.precision} in {self.where}"
+
+    @property
+    def where(self) -> str:
+        """`litert xnnpack`."""
+        return f"{self.runtime} {self.backend}".rstrip()
+
+    @property
+    def headroom(self) -> float | None:
+        """The least of all its judgements but those on image files, which are a row of their own."""
+        judgements = [one for output in self.outputs for one in output.judgements]
+        judgements += [one.judgement for one in self.probes if one.judgement]
+        judgements += [one.judgement for one in (self.agreement, self.metric) if one]
+        return _least_headroom(judgements)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it."""
+
+    __pydantic_config__ = _STRICT
+
+    schema_version: Literal[4]
+    run: str
+    verdict: Literal["pass", "fail"]
+    checkpoint_sha256: str
+    model: Model
+    task: str
+    created: str
+    """UTC, ISO 8601."""
+    machine: dict[str, str | int | None]
+    settings: dict[str, Any]
+    """What was asked for: the section `[validate]`."""
+    warnings: list[str]
+    """Of the whole, such as golden decisions that are all one class."""
+    baseline: Baseline | None
+    results: list[Result]
+    localisations: list[Localisation]
+    lints: list[Lint] = field(default_factory=list)
+    """Of TFLite files; a report from before there were any has none."""
+
+    @property
+    def exit_status(self) -> int:
+        """0: pass. 1: fail."""
+        return 0 if self.verdict == "pass" else 1
+
+
+def _least_headroom(judgements: list[Judgement]) -> float | None:
+    known = [one.headroom for one in judgements if one.headroom is not None]
+    return min(known) if known else None
+
+
+def verdict(results: list[Result]) -> Literal["pass", "fail"]:
+    """Nothing compared is no pass."""
+    compared = any(result.status == "pass" for result in results)
+    return "pass" if compared and all(result.settled for result in results) else "fail"
+
+
+@cache
+def _adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of report.json."""
+    found = _adapter().json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of Anywhere", **found}
+
+
+def write(report: Report, path: Path) -> None:
+    """As JSON, beside its place and renamed. Raises NoRoom."""
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_bytes(_adapter().dump_json(report, indent=1))
+        new.replace(path)
+
+
+def read(path: Path) -> Report:
+    """What `write` wrote. Raises BadInput for what is no report, or one of another schema version."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise BadInput(
+            f"report {path}: cannot be read ({reason}). Give a report.json of `anywhere validate`."
+        ) from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BadInput(
+            f"report {path}: schema version {version}, this version reads {SCHEMA_VERSION}. Validate that run again: "
+            "anywhere validate."
+        )
+    try:
+        return _adapter().validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise BadInput(
+            f"report {path}: was truncated or altered ({where}: {problem['msg']}). Validate that run again: anywhere "
+            "validate."
+        ) from error
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")

@@ -1,0 +1,140 @@
+"""report.md for a pull request's summary, and junit.xml for the list of tests that a build server shows.
+
+Path("report.md").write_text(markdown(report))
+Path("junit.xml").write_text(junit(report))
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element
+
+from validate.report import sentences
+from validate.report.html import tag, xml
+from validate.report.records import Report, Result
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&]|^[#+-])")
+
+
+def markdown(report: Report) -> str:
+    """The verdict; what failed, with what to type; every row."""
+    rows = sentences.ordered(report.results)
+    failed = [one for one in rows if not one.settled]
+    prepared = [one.figures for one in sentences.prepared(report)]
+    tie = sentences.ties(report)
+    notes = [
+        *sentences.warnings(report),
+        *sentences.overrides(report),
+        *([tie] if tie else []),
+        *sentences.unproved(report),
+    ]
+    notes += sentences.delegated(report)
+    parts = [
+        f"## {'✅' if report.verdict == 'pass' else '❌'} {_plain(report.run)}: {_plain(sentences.verdict(report))}"
+    ]
+    if failed:
+        parts += [_table(report, map(sentences.figures, failed)), *(_failure(report, one) for one in failed)]
+    if report.localisations:
+        parts.append("\n".join(_item(sentences.culprit(one)) for one in report.localisations))
+    if notes:
+        parts.append("\n".join(map(_item, notes)))
+    every = _table(report, [*map(sentences.figures, rows), *prepared])
+    parts.append(_folded(f"All {len(rows)} rows, worst first", every))
+    return "\n\n".join(parts) + "\n"
+
+
+def _failure(report: Report, result: Result) -> str:
+    """Folded: the sentence, and a block to copy from."""
+    said, alone = sentences.failure(report, result), sentences.script(report, result)
+    lines = [command if word == "Next" else f"{command}  # {word}" for word, command in said.steps]
+    lines += [f"{alone}  # this alone"] if alone else []
+    commands = "\n\n```sh\n{}\n```".format("\n".join(lines)) if lines else ""
+    return _folded(said.subject, _plain(said.text) + commands)
+
+
+def _folded(title: str, inside: str) -> str:
+    """Empty lines around what is Markdown: within HTML it is none without them."""
+    return f"<details><summary>{_html(title)}</summary>\n\n{inside}\n\n</details>"
+
+
+def _item(said: sentences.Said) -> str:
+    return f"- **{_plain(said.subject)}**: {_plain(said.text)}"
+
+
+def _table(report: Report, rows: Iterable[sentences.Figures]) -> str:
+    head = [
+        "artifact",
+        "runtime",
+        "status",
+        "SQNR",
+        "max |d|",
+        "agree",
+        sentences.metric_name(report),
+        "ms",
+        "MB",
+        "room",
+    ]
+    lines = [head, ["---"] * 3 + ["---:"] * 7, *(list(dataclasses.astuple(one)) for one in rows)]
+    return "\n".join(
+        "| " + " | ".join(one if number == 1 else _plain(one) for one in line) + " |"
+        for number, line in enumerate(lines)
+    )
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: in a cell, too, where a pipe or a new line would end it."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def junit(report: Report) -> str:
+    """A test for each row. Its time is the row's latency, so that a server's trend of durations is one of latency.
+
+    The elements that Jenkins and GitHub's actions read: https://github.com/testmoapp/junitxml.
+    """
+    cases = [_case(report, one) for one in sentences.ordered(report.results)]
+    counts: dict[str, float | str] = {
+        "tests": len(cases),
+        "failures": sum(one.find("failure") is not None for one in cases),
+        "errors": sum(one.find("error") is not None for one in cases),
+        "time": f"{sum(map(_seconds, report.results)):.6f}",
+    }
+    stamp = report.created.partition("+")[0]
+    named = {"name_": f"anywhere {report.run}", "timestamp": stamp}
+    skipped = sum(one.find("skipped") is not None for one in cases)
+    suite = tag("testsuite", _properties(report), *cases, **named, **counts, skipped=skipped)
+    return xml(tag("testsuites", suite, name_="anywhere", **counts))
+
+
+def _properties(report: Report) -> Element:
+    known = {"verdict": report.verdict, "checkpoint_sha256": report.checkpoint_sha256, "model": report.model.name}
+    return tag("properties", *(tag("property", name_=key, value=value) for key, value in known.items()))
+
+
+def _case(report: Report, result: Result) -> Element:
+    """No result is an error, a wrong one a failure, and what need not have one was skipped."""
+    alone = sentences.script(report, result)
+    lines = [*result.warnings, f"again: {result.command}", *([f"alone: {alone}"] if alone else [])]
+    if result.log:
+        lines.append(f"log: runs/{report.run}/{result.log}")
+    outcome = None
+    if not result.settled:
+        kind = "failure" if result.status == "fail" else "error"
+        outcome = tag(kind, str(sentences.failure(report, result)), message=result.reason, type=result.status)
+    elif result.status != "pass":
+        outcome = tag("skipped", message=result.reason)
+    return tag(
+        "testcase",
+        outcome,
+        tag("system-out", "\n".join(lines)),
+        name_=result.where,
+        classname=f"{report.run}.{sentences.artifact(result)}",
+        time=f"{_seconds(result):.6f}",
+    )
+
+
+def _seconds(result: Result) -> float:
+    return result.latency_ms.median / 1e3 if result.latency_ms else 0.0

@@ -1,1 +1,0 @@
-"""One target in one runtime, one file; `validate/runner.py` says what a runner is. The folder is the registry."""

@@ -1,0 +1,202 @@
+// Runs golden inputs through an artifact in a JavaScript runtime: what `measure` in runner.py is for Python.
+//
+//     worker.call(Path("validate/runtimes/measure.mjs"), "measure", {runner, path, …}, log, limit_s)      in Node
+//     run(job, read, write)                                                                              anywhere
+//
+// A runner exports `version()` and `activate(path, manifest, threads, backend)`, which gives infer: named arrays in,
+// named arrays out. An array is {data: typed array, shape}. infer is given what the manifest says the artifact takes, and
+// may say by `infer.threads` how many it really uses.
+
+import { decode, prepare } from "../preparation/prepare.mjs";
+import { encode, open, size } from "./safetensors.mjs";
+import { restored, stored } from "./tensor.mjs";
+
+const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
+const LEAST = 4; // samples that are run however long they take
+const PROBED = 2; // samples that are run once more, and each alone
+const WARM_UP = 5; // calls with one sample before latency is taken …
+const WARM_UP_MS = 1_000; // … of slow ones fewer
+const TIMED = 50; // calls timed at most …
+const TIMED_MS = 5_000; // … none after this
+const FILES_MS = 5_000; // after which no further image file is run
+const PATTERNS_MS = 10_000; // after which no further pattern is run …
+const LEAST_PATTERNS = 2; // … but these, however long they take: black and white
+
+/** In Node; files by their paths. */
+export async function measure(job) {
+  const files = await import("node:fs/promises");
+  const { pathToFileURL } = await import("node:url");
+  const opened = [];
+  const reader = async (path) => {
+    const file = await files.open(path);
+    opened.push(file);
+    return async (start, end) => (await file.read(new Uint8Array(end - start), 0, end - start, start)).buffer;
+  };
+  try {
+    const read = { golden: await reader(job.golden), probes: job.probes && (await reader(job.probes)) };
+    const write = (bytes) => files.writeFile(job.out, bytes);
+    return await run({ ...job, runner: pathToFileURL(job.runner).href }, read, write);
+  } finally {
+    for (const file of opened) await file.close();
+  }
+}
+
+/** With `read.golden(start, end)` bytes of golden, `read.probes` those of the probes (or none), and `write(bytes)` of the
+ outputs: a safetensors file, by name.
+
+ → runtime_version, samples, from_file, latency_ms {median, p90, calls, batch, threads}. */
+export async function run(job, read, write) {
+  const runner = await import(job.runner);
+  const { manifest } = job;
+  const infer = await runner.activate(job.path, manifest, job.threads, job.backend);
+  const inputs = await inputsOf(await open(read.golden), manifest, job.samples);
+  const count = Object.values(inputs)[0].shape[0];
+  const fixed = manifest.inputs[0].shape[0];
+  const batch = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
+  const parts = [];
+  const end = performance.now() + 1e3 * (job.collect_s ?? Infinity);
+  let done = 0;
+  for (; done < count && (done < LEAST || performance.now() < end); done += batch) {
+    parts.push(asGolden(await infer(slice(inputs, done, done + batch)), manifest));
+  }
+  const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);
+  const probes = read.probes && (await open(read.probes));
+  const files = probes ? await fromFiles(infer, probes, manifest) : {};
+  const patterns = probes ? await ofPatterns(infer, probes, manifest) : {};
+  await write(encode({ ...concatenate(parts), ...beside, ...files.outputs, ...patterns }));
+  const times = await latency(infer, slice(inputs, 0, 1));
+  return {
+    runtime_version: await runner.version(),
+    samples: Math.min(done, count),
+    from_file: files.measured ?? null,
+    latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
+  };
+}
+
+/** Image files, decoded and prepared as an app does it and run one by one, and training's inputs of the same images.
+
+ → {outputs: `file.` and `training.` before their names, measured: {samples, input_steps: greatest difference of the
+ inputs in 1/255}}. */
+async function fromFiles(infer, probes, manifest) {
+  const [tensor] = manifest.inputs;
+  const count = probes.names.filter((name) => name.startsWith("file.")).length;
+  const trained = await inputsOf(probes, manifest, count);
+  const parts = { file: [], training: [] };
+  const end = performance.now() + FILES_MS;
+  let steps = 0;
+  for (let n = 0; n < count && (n === 0 || performance.now() < end); n++) {
+    const image = prepare(await decode(await probes.bytes(`file.${n}`)), manifest.preparation, tensor);
+    const theirs = slice(trained, n, n + 1);
+    steps = Math.max(steps, distance(image, theirs[tensor.name], tensor));
+    parts.file.push(asGolden(await infer({ ...theirs, [tensor.name]: image }), manifest));
+    parts.training.push(asGolden(await infer(theirs), manifest));
+  }
+  const outputs = {};
+  for (const [way, each] of Object.entries(parts))
+    for (const [name, array] of Object.entries(concatenate(each))) outputs[`${way}.${name}`] = array;
+  return { outputs, measured: { samples: parts.file.length, input_steps: steps } };
+}
+
+/** Outputs of the checkpoint's patterns by name, `pattern.` before it, run one by one as PyTorch did; none, where it
+ has none. */
+async function ofPatterns(infer, probes, manifest) {
+  const [first] = manifest.inputs;
+  if (!probes.names.includes(`pattern.input.${first.name}`)) return {};
+  const inputs = await inputsOf(probes, manifest, Infinity, "pattern.input.");
+  const count = Object.values(inputs)[0].shape[0];
+  const parts = [];
+  const end = performance.now() + PATTERNS_MS;
+  for (let n = 0; n < count && (n < LEAST_PATTERNS || performance.now() < end); n++) {
+    parts.push(asGolden(await infer(slice(inputs, n, n + 1)), manifest));
+  }
+  return Object.fromEntries(Object.entries(concatenate(parts)).map(([name, array]) => [`pattern.${name}`, array]));
+}
+
+/** The greatest difference of two inputs, in 1/255 of what they stand for. */
+function distance(one, other, { name, scale }) {
+  if (String(one.shape) !== String(other.shape)) {
+    throw new RangeError(`${name} from a file has shape [${one.shape}], training's [${other.shape}]`);
+  }
+  return 255 * (scale ?? 1) * one.data.reduce((most, value, n) => Math.max(most, Math.abs(value - other.data[n])), 0);
+}
+
+/** Outputs of a few inputs in one call, of the same again and, where there are batches, of each alone, by name:
+ what tells whether they depend on anything but the input. */
+async function probed(infer, few, manifest, batch) {
+  const count = Math.min(PROBED, Object.values(few)[0].shape[0]);
+  const ways = { together: batch, again: batch, ...(batch > 1 ? { alone: 1 } : {}) };
+  const found = {};
+  for (const [way, size] of Object.entries(ways)) {
+    const parts = [];
+    for (let at = 0; at < count; at += size) parts.push(asGolden(await infer(slice(few, at, at + size)), manifest));
+    for (const [name, array] of Object.entries(concatenate(parts))) found[`${way}.${name}`] = array;
+  }
+  return found;
+}
+
+/** The inputs in a file, as the checkpoint has them, in the layout and type that the artifact takes. */
+export async function inputsOf(file, manifest, samples, before = "input.") {
+  const inputs = {};
+  for (const tensor of manifest.inputs) {
+    inputs[tensor.name] = stored(await file.rows(`${before}${tensor.name}`, samples), tensor);
+  }
+  return inputs;
+}
+
+/** Outputs as the checkpoint has them, by name; one that the manifest does not name, as it is. */
+export function asGolden(outputs, manifest) {
+  const named = Object.fromEntries(manifest.outputs.map((tensor) => [tensor.name, tensor]));
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, array]) => [name, restored(array, named[name] ?? {})]),
+  );
+}
+
+/** Of every array the rows from start to end. */
+export function slice(arrays, start, end) {
+  const cut = ([name, { data, shape: [rows, ...rest] }]) => {
+    const last = Math.min(end, rows);
+    return [name, { data: data.slice(start * size(rest), last * size(rest)), shape: [last - start, ...rest] }];
+  };
+  return Object.fromEntries(Object.entries(arrays).map(cut));
+}
+
+/** The rows of all parts, one after the other, by name. */
+function concatenate(parts) {
+  const joined = (name) => {
+    const arrays = parts.map((part) => part[name]);
+    const rows = arrays.reduce((sum, { shape }) => sum + shape[0], 0);
+    const data = new Float32Array(arrays.reduce((sum, one) => sum + one.data.length, 0));
+    let at = 0;
+    for (const one of arrays) {
+      data.set(one.data, at);
+      at += one.data.length;
+    }
+    return { data, shape: [rows, ...arrays[0].shape.slice(1)] };
+  };
+  return Object.fromEntries(Object.keys(parts[0]).map((name) => [name, joined(name)]));
+}
+
+/** Milliseconds of calls with one sample. */
+async function latency(infer, one) {
+  const warm = performance.now() + WARM_UP_MS;
+  for (let calls = 0; calls < WARM_UP && performance.now() < warm; calls++) await infer(one);
+  const times = [];
+  const end = performance.now() + TIMED_MS;
+  while (times.length < TIMED && (times.length === 0 || performance.now() < end)) {
+    const start = performance.now();
+    await infer(one);
+    times.push(performance.now() - start);
+  }
+  return times;
+}
+
+/** Median and 90th percentile, as Python's `statistics.quantiles(method="inclusive")` has them. */
+export function summary(times) {
+  const sorted = [...times].sort((a, b) => a - b);
+  const quantile = (share) => {
+    const at = share * (sorted.length - 1);
+    const below = Math.floor(at);
+    return sorted[below] + (at - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
+  };
+  return { median: quantile(0.5), p90: quantile(0.9) };
+}

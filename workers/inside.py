@@ -1,0 +1,109 @@
+"""The program that runs inside a toolchain: jobs in as JSON lines on stdin, events out as JSON lines on a pipe.
+
+    python -I workers/inside.py ROOT EVENTS_FD [FILE …]
+
+The files are imported at the start, so that a converter's long import overlaps what is still being made for it.
+Standard library only: it runs under every toolchain's Python. stdout and stderr go to the log of the job, so that
+nothing a converter prints can be taken for an event.
+"""
+
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PACKAGES = ("pipeline", "export", "validate", "records", "workers", "measures")
+
+
+class ProjectFinder:
+    """Finds the project's packages and nothing else of the folder they lie in.
+
+    Installed, that folder is a site-packages full of another Python's libraries: on sys.path they would shadow the
+    toolchain's own.
+    """
+
+    root = Path()
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """The meta path protocol."""
+        if name not in PACKAGES:
+            return None
+        folder = cls.root / name
+        return importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+
+
+def load(file: str) -> ModuleType:
+    """The module in a file, imported once."""
+    name = "job_" + Path(file).stem + "_" + str(abs(hash(file)))
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def redirect(log: str) -> None:
+    """stdout and stderr of this process and its children → the end of a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """One job → its last event."""
+    from workers import memory
+
+    memory.release()
+    memory.reset_peak()
+    started = time.monotonic()
+    redirect(job["log"])
+    try:
+        value = getattr(load(job["file"]), job["function"])(**job["arguments"])
+        json.dumps(value)
+        event = {"event": "result", "value": value}
+    except BaseException as error:  # noqa: BLE001  # sys.exit in a converter included
+        traceback.print_exc()
+        event = {"event": "error", "kind": type(error).__name__, "message": str(error)}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": memory.peak()}
+
+
+def main() -> None:
+    """Until stdin ends."""
+    ProjectFinder.root = Path(sys.argv[1])
+    sys.meta_path.insert(0, ProjectFinder)
+    # Not inherited further: a process that a converter starts must not keep the pipes open.
+    events = os.fdopen(os.dup(int(sys.argv[2])), "w", buffering=1)
+    jobs = os.fdopen(os.dup(0))
+    os.close(int(sys.argv[2]))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for file in sys.argv[3:]:
+        try:
+            load(file)
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()  # the job that needs it will fail again, and say so
+    print(json.dumps({"event": "ready"}), file=events)
+    for line in jobs:
+        print(json.dumps(run(json.loads(line))), file=events)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""A toolchain: a locked foreign environment, built once into the user's cache under the hash of its lock.
+
+    toolchain = find()["litert"]               # of workers/registry.py
+    toolchain.build()
+    with toolchain.start(log, preload=[file]) as worker:
+        done = worker.call(file, "convert", {...}, log=..., limit_s=900)
+
+One whose folder has no `requirements.in` is the environment this process runs in. Kinds of their own are in
+workers/node.py (JavaScript) and workers/emulation.py (another processor).
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+
+from records.errors import BadInput, room_for
+from workers.worker import MEMORY_LIMIT, Worker
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder that the project's packages lie in."""
+DECIDING = (
+    "ml_dtypes",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxscript",
+    "safetensors",
+    "torch",
+    "torchvision",
+)
+"""Packages of our own environment whose version may change an artifact; whatever else is installed does not."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """One environment."""
+
+    name: str
+    folder: Path
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the environment of this very process."""
+        return not (self.folder / "requirements.in").exists()
+
+    @property
+    def lock(self) -> Path:
+        """Every package with version and hashes; installable with `uv pip sync` and with `pip --require-hashes`."""
+        return self.folder / "requirements.txt"
+
+    @property
+    def python_version(self) -> str:
+        """The Python it is locked for, `3.12`; empty: any, so ours."""
+        file = self.folder / ".python-version"
+        return file.read_text().split()[0] if file.exists() else ""
+
+    @property
+    def key(self) -> str:
+        """Identifies what is installed in it: sha256 in hexadecimal."""
+        text = "\n".join(f"{name}=={_version(name)}" for name in DECIDING) if self.own else self._content
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _content(self) -> str:
+        return self.lock.read_text() + self.python_version
+
+    @property
+    def optional(self) -> bool:
+        """Whether a machine without it is complete."""
+        return False
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """Programs that must be on the machine, each with how to get it: nothing that is built here."""
+        return {}
+
+    @property
+    def missing(self) -> list[str]:
+        """Those of `needs` that are not there."""
+        return [program for program in self.needs if shutil.which(program) is None]
+
+    @property
+    def home(self) -> Path:
+        """Where the environment is, or will be."""
+        return Path(sys.prefix) if self.own else cache_folder() / "toolchains" / f"{self.name}-{self.key[:16]}"
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker can be started without building anything."""
+        return self.own or self._python.exists()
+
+    @property
+    def _python(self) -> Path:
+        return Path(sys.executable) if self.own else self.home / "bin" / "python"
+
+    def build(self) -> None:
+        """Build the environment unless it is there; of several that want it at once, one builds. Raises BadInput."""
+        if self.ready:
+            return
+        for program in self.missing:
+            raise BadInput(f"toolchain {self.name}: {program} is not on this machine. Get it: {self.needs[program]}.")
+        self.home.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(self.home.with_suffix(".lock")), room_for(self.home):
+            if not self.ready:
+                self._build()
+
+    def _build(self) -> None:
+        new = self.home.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            self._fill(new)
+            new.rename(self.home)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _fill(self, new: Path) -> None:
+        """Make the environment in a folder that does not exist and will be renamed."""
+        uv = [uv_path(), "--quiet"]
+        self._run([*uv, "venv", "--relocatable", "--python", self.python_version or sys.executable, str(new)])
+        python = str(new / "bin" / "python")
+        self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", python, str(self.lock)])
+
+    def _run(self, command: Sequence[str]) -> None:
+        """One step of building. Raises BadInput with what it said."""
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
+        if done.returncode:
+            said = " ".join(done.stderr.split())[-600:]
+            raise BadInput(
+                f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
+                "network?) and run: anywhere doctor --fix."
+            )
+
+    def start(
+        self,
+        log: Path,
+        preload: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> Worker:
+        """Start a worker, which imports `preload` while we go on. Build the toolchain before."""
+        return Worker(
+            self.name,
+            lambda events: self.command(events, preload),
+            log,
+            {**self.environment, **(environment or {})},
+            memory_limit,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables its worker is started with."""
+        return {}
+
+    def command(self, events: int, preload: Sequence[Path]) -> list[str]:
+        """The worker's command line. `-I`: no variable and no folder of the user changes what is imported."""
+        return [
+            str(self._python),
+            "-I",
+            str(ROOT / "workers" / "inside.py"),
+            str(ROOT),
+            str(events),
+            *map(str, preload),
+        ]
+
+
+def _version(distribution: str) -> str:
+    """The installed version; empty: there is none."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(distribution)
+    return ""
+
+
+def cache_folder() -> Path:
+    """Where environments are kept for all checkouts of this user: $ANYWHERE_CACHE or the platform's place."""
+    given = os.environ.get("ANYWHERE_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("anywhere")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def uv_path() -> str:
+    """The uv that came with this package. Raises FileNotFoundError."""
+    import uv
+
+    return uv.find_uv_bin()
