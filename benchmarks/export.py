@@ -165,8 +165,8 @@ class Comparer:
         self.run, self.folder = run, folder
         golden = run.checkpoint.golden()
         (given,), (gives,) = run.checkpoint.inputs, run.checkpoint.outputs
-        self.images = golden[f"input.{given.name}"][: self_check.SAMPLES]
-        self.expected = golden[f"output.{gives.name}"][: self_check.SAMPLES]
+        self.images = golden.inputs[given.name][: self_check.SAMPLES]
+        self.expected = golden.outputs[gives.name][: self_check.SAMPLES]
         np.save(folder / "images.npy", self.images)
 
     def compared(self, step: Step, form: str, path: Path) -> Step:

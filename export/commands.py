@@ -72,7 +72,7 @@ def keep(run: "Run", conversions: "list[Conversion]", wanted: list[str]) -> None
     able = [one for one in conversions if one.precision in one.target.keeps_float]
     if not able:
         raise BadInput("nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16.")
-    sources = [run.artifact(one.source).details for one in able if run.place(one.source).exists()]
+    sources = [run.artifact(one.source).details for one in able if run.holds(one.source)]
     known = set().union(*(modules(details) for details in sources))
     layers = [] if wanted == ["none"] else wanted
     if known and layers != ["auto"]:

@@ -43,6 +43,11 @@ class Run:
         """Where the artifact of a conversion (`onnx/int8`) belongs."""
         return self.folder / "artifacts" / conversion
 
+    def holds(self, conversion: str) -> bool:
+        """True if there is something where its artifact belongs; a conversion that failed leaves nothing."""
+        place = self.place(conversion)
+        return place.is_dir() and any(place.iterdir())
+
     def log(self, stage: str, name: str) -> Path:
         """Where what a worker prints is kept."""
         return self.folder / "logs" / stage / f"{name.replace('/', '-')}.log"

@@ -32,7 +32,7 @@ def least(actual: Arrays, reference: Arrays) -> float:
 def same_db(opened: Checkpoint) -> float:
     """SQNR in dB that two float32 graphs of this model have at least, in another order of summation."""
     golden = opened.golden()
-    own = [sqnr_db(golden[f"output.{one.name}"], golden[f"oracle.{one.name}"]) for one in opened.outputs]
+    own = [sqnr_db(golden.outputs[tensor.name], golden.oracle[tensor.name]) for tensor in opened.outputs]
     return float(min(SAME_DB, *(ratio - BELOW_GOLDEN_DB for ratio in own)))
 
 

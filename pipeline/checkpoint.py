@@ -1,7 +1,7 @@
 """The checkpoint: weights, config, golden and calibration in one folder, with the hash of every file.
 
     checkpoint = Checkpoint.open(Path("runs/digits/checkpoint"))
-    checkpoint.golden()["output.logits"]       # (N, K) float32
+    checkpoint.golden().outputs["logits"]      # (N, K) float32
 
 Reading one needs no torch; only `model()` imports it. No pickle anywhere: arrays are safetensors, the rest is
 TOML and JSON. A folder is written beside its place and renamed into it.
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from records.errors import BadInput
 from records.folder import new_folder, recover_folder
-from records.golden import PATTERN
+from records.golden import INPUT, Golden, Patterns, Probes, Proof, part
 from records.sealed import is_sealed, seal, sha256_of_file
-from records.tensor import Arrays, Tensor, tensors_from
+from records.tensor import Array, Arrays, Tensor, tensors_from
 
 if TYPE_CHECKING:
     from torch import Tensor as Tensor_
@@ -107,9 +107,7 @@ class Checkpoint:
         )
 
     @classmethod
-    def write(
-        cls, folder: Path, record: Mapping[str, Any], config: str, arrays: Mapping[str, "Arrays"]
-    ) -> "Checkpoint":
+    def write(cls, folder: Path, record: Mapping[str, Any], config: str, arrays: Mapping[str, Arrays]) -> "Checkpoint":
         """Write a whole checkpoint and put it in the place of the one before it.
 
         record: the fields of this class but folder, sha256 and files. arrays: by file name. Raises NoRoom.
@@ -125,34 +123,45 @@ class Checkpoint:
             (new / RECORD).write_text(json.dumps(signed, indent=1))
         return cls._from_record(folder, json.loads(json.dumps(signed)))
 
-    def arrays(self, file: str) -> dict[str, Any]:
-        """The arrays of one of its files by name."""
+    def arrays(self, file: str) -> dict[str, Array]:
+        """Read the arrays of one of its files by name."""
         from safetensors.numpy import load_file
 
-        return load_file(self.folder / file)
+        arrays: dict[str, Array] = load_file(self.folder / file)
+        return arrays
 
-    def golden(self) -> dict[str, Any]:
-        """`input.<name>` (N, …) float32; `output.<name>` (N, …) float32: PyTorch, eager, CPU; `oracle.<name>` (N, …)
-        float64: the same in double precision; `labels` (N,) int64. All are samples that were not trained on."""
-        return self.arrays(GOLDEN)
+    def golden(self) -> Golden:
+        """Read held-out samples and what PyTorch gives for them. Raises BadInput where one of its arrays is missing."""
+        golden = Golden.of(self.arrays(GOLDEN))
+        for kind, arrays, tensors in (
+            ("input", golden.inputs, self.inputs),
+            ("output", golden.outputs, self.outputs),
+            ("oracle", golden.oracle, self.outputs),
+        ):
+            for tensor in tensors:
+                if tensor.name not in arrays:
+                    raise BadInput(f"checkpoint {self.folder}: {GOLDEN} has no {kind} {tensor.name}. {_REMEDY}")
+        return golden
 
-    def calibration(self) -> dict[str, Any]:
-        """`input.<name>` (N, …) float32: training samples, to set integer ranges."""
-        return self.arrays(CALIBRATION)
+    def calibration(self) -> dict[str, Array]:
+        """Read training samples, which set integer ranges: (N, …) float32 by input."""
+        return part(self.arrays(CALIBRATION), INPUT)
 
-    def probes(self) -> dict[str, Any]:
-        """`file.<i>` (bytes,) uint8: K image files, the first an asymmetric drawing; `input.<name>` (K, …) float32 as
-        training prepares them; `output.<name>` and `oracle.<name>` as in golden. Empty: a checkpoint from before they
-        were kept."""
-        return {name: value for name, value in self._probes().items() if not name.startswith(PATTERN)}
+    def probes(self) -> Probes | None:
+        """Read image files and what training makes of them; None: a checkpoint from before they were kept."""
+        probes = Probes.of(self._probes())
+        return probes if probes.files else None
 
-    def patterns(self) -> dict[str, Any]:
-        """`input.<name>` (5, …) float32, in the order of `PATTERNS`, each run by itself; `output.<name>` and
-        `oracle.<name>` as in golden; `floor.<name>` (5,) float64: the noise floor of each, which is the greatest
-        distance from the oracle that rounding alone leads to. Empty: a checkpoint from before they were kept."""
-        return {name.removeprefix(PATTERN): value for name, value in self._probes().items() if name.startswith(PATTERN)}
+    def patterns(self) -> Patterns | None:
+        """Read inputs unlike golden's; None: a checkpoint from before they were kept."""
+        patterns = Patterns.of(self._probes())
+        return patterns if patterns.inputs else None
 
-    def _probes(self) -> dict[str, Any]:
+    def proof(self) -> Proof:
+        """Read all that an artifact is judged by."""
+        return Proof(self.golden(), self.probes(), self.patterns())
+
+    def _probes(self) -> dict[str, Array]:
         return self.arrays(PROBES) if PROBES in self.files else {}
 
     def example(self) -> "tuple[Tensor_, ...]":
@@ -163,7 +172,7 @@ class Checkpoint:
         import torch
 
         calibration = self.calibration()
-        return tuple(torch.from_numpy(calibration[f"input.{tensor.name}"][:2]) for tensor in self.inputs)
+        return tuple(torch.from_numpy(calibration[tensor.name][:2]) for tensor in self.inputs)
 
     def model(self) -> "nn.Module":
         """The model in float32, eval mode, on the CPU; takes the inputs in order, gives the outputs."""

@@ -1,7 +1,6 @@
 """The checkpoint's proof: held-out inputs, labels, PyTorch's outputs and the oracle; probes; calibration samples."""
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +9,12 @@ from torch import nn
 from pipeline import checkpoint, models
 from pipeline.config import Config
 from pipeline.data import Data, Split
-from pipeline.probes import Probes, patterns, roundings
+from pipeline.probes import ImageFiles, patterns, roundings
 from pipeline.tasks import Task, Tensors
 from records.errors import BadInput
-from records.golden import PATTERN
+from records.golden import INPUT, Golden, Patterns, Probes, flat
 from records.sealed import fingerprints
-from records.tensor import Tensor
+from records.tensor import Array, Arrays, Tensor
 
 BATCH = 32
 
@@ -60,7 +59,7 @@ def calibration(data: Data, count: int) -> torch.Tensor:
     return torch.stack(found)
 
 
-class Golden:
+class HeldOut:
     """The samples, prepared once; the outputs, computed for every checkpoint.
 
     `calibration` are prepared as a user's images are, without augmentation.
@@ -70,11 +69,11 @@ class Golden:
         self.task, self.config = task, config
         chosen = choose(data.test, config.data.golden)
         self.image, self.labels = data.test.stack(chosen)
-        self.probes = Probes(data, chosen)
+        self.probes = ImageFiles(data, chosen)
         self.patterns = patterns(self.image[0])
         self.calibration = calibration(data, config.data.calibration)
 
-    def record(self, model: nn.Module) -> dict[str, dict[str, Any]]:
+    def record(self, model: nn.Module) -> dict[str, dict[str, Array]]:
         """The arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).
 
         model: any device, eval mode; it is copied to the CPU. Raises BadInput for outputs without signal.
@@ -84,22 +83,22 @@ class Golden:
         double = copy.deepcopy(local).double()
         (name,) = self.task.INPUTS
 
-        def run(image: torch.Tensor) -> Tensors:
-            """With what is PyTorch's on it."""
+        def run(image: torch.Tensor) -> tuple[Arrays, Arrays, Arrays]:
+            """Return inputs, PyTorch's outputs and the oracle's."""
             outputs = predict(local, image, self.task.OUTPUTS)
             oracle = predict(double, image.double(), self.task.OUTPUTS)
-            arrays = {f"input.{name}": image} | {f"output.{key}": value for key, value in outputs.items()}
-            return arrays | {f"oracle.{key}": value for key, value in oracle.items()}
+            return to_numpy({name: image}), to_numpy(outputs), to_numpy(oracle)
 
-        golden = run(self.image)
-        _check_signal({key: golden[f"output.{key}"] for key in self.task.OUTPUTS})
+        golden = Golden(*run(self.image), truth=to_numpy({"labels": self.labels}))
+        _check_signal(golden.outputs)
+        probes = Probes(tuple(self.probes.files), *run(self.probes.image))
         return {
-            checkpoint.GOLDEN: to_numpy(golden | {"labels": self.labels}),
-            checkpoint.PROBES: to_numpy(run(self.probes.image) | self.probes.arrays() | self._of_patterns(local)),
-            checkpoint.CALIBRATION: to_numpy({f"input.{name}": self.calibration}),
+            checkpoint.GOLDEN: golden.arrays(),
+            checkpoint.PROBES: probes.arrays() | self._of_patterns(local).arrays(),
+            checkpoint.CALIBRATION: flat({INPUT: to_numpy({name: self.calibration})}),
         }
 
-    def _of_patterns(self, model: nn.Module) -> Tensors:
+    def _of_patterns(self, model: nn.Module) -> Patterns:
         """Run the patterns one by one, for a network may look at its whole batch; with the noise floor of each."""
         (name,), image = self.task.INPUTS, self.patterns
 
@@ -111,11 +110,11 @@ class Golden:
         if models.allows_channels_last(model, self.config):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
             ways.append(run(turned, image.contiguous(memory_format=torch.channels_last)))
-        arrays = {f"input.{name}": image}
-        for key, exact in oracle.items():
-            apart = torch.stack([(way[key] - exact).abs().flatten(1).amax(1) for way in ways])  # (ways, 5)
-            arrays |= {f"output.{key}": outputs[key], f"oracle.{key}": exact, f"floor.{key}": apart.amax(0)}
-        return {f"{PATTERN}{key}": value for key, value in arrays.items()}
+        floors = {
+            key: torch.stack([(way[key] - exact).abs().flatten(1).amax(1) for way in ways]).amax(0)  # (ways, 5) → (5,)
+            for key, exact in oracle.items()
+        }
+        return Patterns(to_numpy({name: image}), to_numpy(outputs), to_numpy(oracle), to_numpy(floors))
 
     def tensors(self, model: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Inputs and outputs of the model as the checkpoint describes them."""
@@ -126,7 +125,7 @@ class Golden:
         return inputs, described
 
 
-def _check_signal(outputs: Tensors) -> None:
+def _check_signal(outputs: Arrays) -> None:
     """A comparison with outputs that do not depend on the input proves nothing (torchvision's vit_b_16 starts so)."""
     for name, value in outputs.items():
         if len(value) > 1 and bool((value == value[0]).all()):
@@ -136,6 +135,6 @@ def _check_signal(outputs: Tensors) -> None:
             )
 
 
-def to_numpy(tensors: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+def to_numpy(tensors: Tensors) -> dict[str, Array]:
     """Contiguous arrays on the CPU, as safetensors takes them."""
     return {name: np.ascontiguousarray(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()}

@@ -1,7 +1,7 @@
 """Inputs that show one thing each: image files, which prove an app's way from a file to the input, and patterns.
 
-    probes = Probes(data, numbers)
-    probes.arrays()["file.0"]                  # the bytes of a PNG file
+    probes = ImageFiles(data, numbers)
+    probes.files[0]                            # (bytes,) uint8: a PNG file
     patterns(probes.image[1])[1]               # (3, H, W), all white
 
 The first file is a held-out image with which nothing can be done unnoticed: no two of its corners, axes or channels
@@ -34,23 +34,16 @@ ROUNDINGS = 3
 """Times that parameters and pixels are rounded otherwise, to see what a network makes of it."""
 
 
-class Probes:
-    """Files, and `image` (K, 3, H, W) float32 in [0, 1] as training prepares them."""
+class ImageFiles:
+    """`files`, K times (bytes,) uint8, and `image` (K, 3, H, W) float32 in [0, 1] as training prepares them."""
 
     def __init__(self, data: Data, numbers: Sequence[int]):
         """numbers: of the test split; the first `PICTURES` are taken."""
         held_out = [data.test.picture(number) for number in numbers[:PICTURES]]
         pictures = [asymmetric(held_out[0], data.preparation), *held_out]
         prepare = data.preparation.transform()
-        self.files = [as_png(picture) for picture in pictures]
+        self.files = [np.frombuffer(as_png(picture), np.uint8) for picture in pictures]
         self.image = torch.stack([prepare(picture).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
-
-    def arrays(self) -> dict[str, torch.Tensor]:
-        """The files as `file.<i>` (bytes,) uint8."""
-        return {
-            f"file.{index}": torch.frombuffer(bytearray(file), dtype=torch.uint8)
-            for index, file in enumerate(self.files)
-        }
 
 
 def patterns(picture: torch.Tensor) -> torch.Tensor:

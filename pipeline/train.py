@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from pipeline import checkpoint, data, models, tasks
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
-from pipeline.golden import Golden, named, to_numpy
+from pipeline.golden import HeldOut, named, to_numpy
 from pipeline.progress import Display
 from pipeline.tensorboard_log import Board
 from records.errors import BadInput
@@ -60,7 +60,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     images = data.load(config)
     model = models.build(config, len(images.labels), weights=resume is None).to(device)
     models.check_size(model, config)
-    golden = Golden(images, config, task)
+    golden = HeldOut(images, config, task)
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)
     loader = data.loader(images.train, batches, config.data.workers, pin=device.type == "cuda")

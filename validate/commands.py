@@ -32,6 +32,8 @@ def validate(
     ] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help='Rows not to run: "* in chromium webgpu".')] = None,
     only: Annotated[list[str] | None, typer.Option(help="Rows to run, and no others.")] = None,
+    calls: Annotated[int, typer.Option(min=0, help="Calls whose latency is taken. Default: 50.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Rows at a time; latency is taken afterwards, alone.")] = 1,
     localise: Annotated[bool, typer.Option("--localise", help="Find the layer at fault in every artifact.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report.json: what got worse is said.")] = None,
     baseline_fails: Annotated[bool, typer.Option("--baseline-fails", help="… and fails.")] = False,
@@ -42,9 +44,11 @@ def validate(
 
     from export.run import Run
     from validate import parity, settings
+    from validate.measure import Options
     from validate.report import publish, terminal
     from validate.runtimes import runner
     from workers import registry
+    from workers.executor import Local
 
     console = Console()
     wanted = settings.read(
@@ -54,18 +58,19 @@ def validate(
         leave_out=leave_out or [],
         only=only or [],
         baseline_fails=baseline_fails,
+        calls=calls,
     )
     opened = Run.open(run)
     with console.status("") as status:
         result = parity.check(
             opened,
             runner.find(),
-            threads,
-            lambda text: status.update(f"running {text} …"),
+            Options(threads, wanted.calls, lambda text: status.update(f"running {text} …")),
             registry.find(),
             wanted,
             baseline,
             localise,
+            Local(jobs),
         )
     console.print(terminal.render(result), soft_wrap=True)
     if wanted.only:

@@ -37,6 +37,8 @@ class ValidateConfig:
     """Rows that are not run, such as "* in chromium webgpu"."""
     only: tuple[str, ...] = ()
     """Rows that are run, and no others. Empty: all."""
+    calls: int = 50
+    """Calls with one sample whose latency is taken; of a slow runtime fewer."""
     tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What is allowed instead of the table's number: `{ int8 = { sqnr_db = 20 } }`. Every report says so."""
     baseline_latency: float = 1.5

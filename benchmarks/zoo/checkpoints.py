@@ -19,7 +19,7 @@ from benchmarks.zoo.networks import Network, named
 from pipeline import checkpoint, data, models, tasks, train
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig, to_toml
-from pipeline.golden import Golden, to_numpy
+from pipeline.golden import HeldOut, to_numpy
 from records.tensor import tensors_to
 
 BATCHES = 4
@@ -51,7 +51,7 @@ def make(network: Network, run: Path) -> Checkpoint:
     task, images = tasks.load(config.task), data.load(config)
     model = models.build(config, len(images.labels))
     bear_signal(model, images.train.stack(range(BATCHES * config.data.golden))[0], len(images.labels))
-    golden = Golden(images, config, task)
+    golden = HeldOut(images, config, task)
     inputs, outputs = golden.tensors(model)
     record = {
         "task": config.task,

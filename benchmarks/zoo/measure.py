@@ -84,7 +84,7 @@ def described(row: Row, run: Run) -> Row:
     """With what the checkpoint says: its parameters, and what float32 itself loses."""
     golden = run.checkpoint.golden()
     (output,) = run.checkpoint.outputs
-    floor = sqnr_db(golden[f"output.{output.name}"], golden[f"oracle.{output.name}"])
+    floor = sqnr_db(golden.outputs[output.name], golden.oracle[output.name])
     parameters = sum(parameter.numel() for parameter in run.checkpoint.model().parameters())
     return replace(row, parameters=parameters, floor_db=self_check.rounded(floor))
 

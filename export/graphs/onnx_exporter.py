@@ -102,8 +102,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
 
     other = path.with_name("cross_check.onnx")
     names = [tensor.name for tensor in opened.inputs + opened.outputs]
-    golden = opened.golden()
-    inputs = {tensor.name: golden[f"input.{tensor.name}"][: self_check.SAMPLES] for tensor in opened.inputs}
+    inputs = {name: values[: self_check.SAMPLES] for name, values in opened.golden().inputs.items()}
     first = run(path, inputs)  # ours: where it cannot run, the conversion has failed
     try:
         with warnings.catch_warnings():

@@ -22,7 +22,7 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
     samples = opened.calibration()
     found: dict[str, Array] = {}
     for tensor in opened.inputs:
-        values = samples.get(f"input.{tensor.name}")
+        values = samples.get(tensor.name)
         if values is None:
             raise ValueError(
                 f"no calibration for {tensor.name} in {opened.folder}. Train again: anywhere train --force."

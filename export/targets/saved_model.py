@@ -50,7 +50,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path, second_op
         "way": found.way,
         "sqnr_db": {name: self_check.rounded(ratio) for name, ratio in found.ratios.items()},
         "samples": self_check.SAMPLES,
-        "modules": first_modules(case.model),
+        "modules": case.modules,
         "layers": layers.record(found.layers or find_layers(case, place, opened)),
         "transposes": transposes(place),
     }
@@ -75,7 +75,10 @@ class Case:
     """A model and what it must give."""
 
     path: Path
-    model: onnx.ModelProto
+    modules: dict[str, str]
+    """Operator → the first module of PyTorch's that it comes from."""
+    known: dict[str, layers.Place]
+    """ONNX's tensors, and which modules they belong to."""
     inputs: tuple[Tensor, ...]
     """As TensorFlow has them."""
     outputs: tuple[Tensor, ...]
@@ -90,15 +93,16 @@ class Case:
     @classmethod
     def of(cls, source: Path, opened: Checkpoint) -> "Case":
         """Of an artifact onnx/float32 and its checkpoint."""
-        golden, known = golden_inputs(opened), opened.golden()
+        golden, known, model = golden_inputs(opened), opened.golden(), onnx.load(source)
         return cls(
             source,
-            onnx.load(source),
+            first_modules(model),
+            layers.of_onnx(model),
             tuple(map(nhwc, opened.inputs)),
             tuple(map(nhwc, opened.outputs)),
             golden,
             {
-                "pytorch": {one.name: known[f"output.{one.name}"][: self_check.SAMPLES] for one in opened.outputs},
+                "pytorch": {one.name: known.outputs[one.name][: self_check.SAMPLES] for one in opened.outputs},
                 "onnx": run_onnx(source, golden),
             },
             self_check.same_db(opened),
@@ -152,20 +156,22 @@ def by_importer(case: Case, place: Path) -> tuple[bool, dict[str, layers.Twin]]:
     model = onnx.load(case.path)
     affine.merge(model, {tensor.name: len(tensor.shape) for tensor in case.inputs if tensor.layout == "NHWC"})
     network = importer.read(model, images)
+    del model  # which holds all weights once more
     names = [tensor.name for tensor in case.inputs]
 
     def call(*values: Any) -> list[Any]:
         found = network(**dict(zip(names, values, strict=True)))
         return [found[tensor.name] for tensor in case.outputs]
 
-    save(by_onnx2tf.Network(call, None), case.inputs, case.outputs, place)
-    known = layers.of_onnx(case.model)
+    frozen = freeze(call, specs(case.inputs))
+    network.constants.clear()  # the graph has them
+    save(frozen, None, case.inputs, case.outputs, place)
     twins = {
-        name: layers.Twin(one.tensor, one.stored, known[one.tensor].module)
+        name: layers.Twin(one.tensor, one.stored, case.known[one.tensor].module)
         for name, one in network.twins.items()
-        if one.tensor in known
+        if one.tensor in case.known
     }
-    return False, twins | _ends(case, known)
+    return False, twins | _ends(case, case.known)
 
 
 def by_other(
@@ -178,7 +184,8 @@ def by_other(
         by_onnx2tf.check_operators(model)
         network = way(by_onnx2tf.prepare(model), case.inputs)
         memory.release()
-        save(network, case.inputs, case.outputs, place)
+        frozen = freeze(network.call, specs(case.inputs, network.batch))
+        save(frozen, network.batch, case.inputs, case.outputs, place)
         return network.batch is not None, {}
 
     return make
@@ -213,12 +220,11 @@ def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
     return [tf.TensorSpec([batch, *one.shape[1:]], one.dtype, one.name) for one in inputs]
 
 
-def save(network: by_onnx2tf.Network, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
-    """A SavedModel with `serving_default`, for any batch size and with the checkpoint's names.
+def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
+    """Write a SavedModel with `serving_default`, for any batch size and with the checkpoint's names.
 
-    Where the network takes single samples only, they are mapped, and the signature `single` has the graph itself.
+    batch: the only size that the graph takes. Samples are mapped then, and the signature `single` has the graph itself.
     """
-    frozen = freeze(network.call, specs(inputs, network.batch))
     memory.release()
     direct = by_name(frozen, [tensor.name for tensor in outputs])
 
@@ -232,10 +238,10 @@ def save(network: by_onnx2tf.Network, inputs: tuple[Tensor, ...], outputs: tuple
         return found
 
     module = tf.Module()
-    module.serve = tf.function(mapped if network.batch else direct, autograph=False, input_signature=specs(inputs))
+    module.serve = tf.function(mapped if batch else direct, autograph=False, input_signature=specs(inputs))
     signatures = {SERVING: module.serve.get_concrete_function()}
-    if network.batch:
-        module.single = tf.function(direct, autograph=False, input_signature=specs(inputs, network.batch))
+    if batch:
+        module.single = tf.function(direct, autograph=False, input_signature=specs(inputs, batch))
         signatures[SINGLE] = module.single.get_concrete_function()
     tf.saved_model.save(module, str(out), signatures=signatures)
 
@@ -262,7 +268,7 @@ def find_layers(case: Case, folder: Path, opened: Checkpoint) -> dict[str, layer
     }
     names = {name for name in names if kinds.get(name) == onnx.TensorProto.FLOAT}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
-    one = {tensor.name: opened.calibration()[f"input.{tensor.name}"][:1] for tensor in opened.inputs}
+    one = {tensor.name: opened.calibration()[tensor.name][:1] for tensor in opened.inputs}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     asked = [output.name for output in session.get_outputs()]
     reference = dict(zip(asked, session.run(asked, one), strict=True))
@@ -275,8 +281,7 @@ def find_layers(case: Case, folder: Path, opened: Checkpoint) -> dict[str, layer
 
 def golden_inputs(opened: Checkpoint) -> Arrays:
     """The first golden inputs, as the checkpoint has them."""
-    golden = opened.golden()
-    return {tensor.name: golden[f"input.{tensor.name}"][: self_check.SAMPLES] for tensor in opened.inputs}
+    return {name: values[: self_check.SAMPLES] for name, values in opened.golden().inputs.items()}
 
 
 def in_batches(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Arrays:

@@ -110,10 +110,12 @@ def evidence(opened: Checkpoint) -> Iterator[tuple[tuple[torch.Tensor, ...], lis
     golden, patterns = opened.golden(), opened.patterns()
     inputs, outputs = ([tensor.name for tensor in side] for side in (opened.inputs, opened.outputs))
     for count in (self_check.SAMPLES, OTHER_BATCH):
-        yield tuple(torch.from_numpy(golden[f"input.{name}"][:count]) for name in inputs), []
-    for index in range(len(patterns[f"input.{inputs[0]}"]) if patterns else 0):
-        pattern = tuple(torch.from_numpy(patterns[f"input.{name}"][index : index + 1]) for name in inputs)
-        floors = [float(patterns[f"floor.{name}"][index]) for name in outputs]
+        yield tuple(torch.from_numpy(golden.inputs[name][:count]) for name in inputs), []
+    if patterns is None:
+        return
+    for index in range(len(patterns.inputs[inputs[0]])):
+        pattern = tuple(torch.from_numpy(patterns.inputs[name][index : index + 1]) for name in inputs)
+        floors = [float(patterns.floors[name][index]) for name in outputs]
         if np.isfinite(floors).all():
             yield pattern, floors
 

@@ -30,4 +30,4 @@ def load(name: str) -> Task:
     names = [path.stem for path in Path(__file__).parent.glob("[a-z]*.py")]
     if name not in names:
         raise unknown("task", name, names)
-    return cast(Task, importlib.import_module(f"validate.tasks.{name}"))
+    return cast(Task, importlib.import_module(f"measures.tasks.{name}"))

@@ -27,9 +27,12 @@ from export.target import constants as constants_of
 from measures.distance import sqnr_db
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput
+from records.golden import Actual
 from records.tensor import Arrays
 from validate import parity
 from validate.localise import localise
+from validate.measure import Options
+from validate.plan import Runtime
 from validate.report.records import Localisation, Report, Result
 from validate.runtimes import programs, runner
 from validate.settings import ValidateConfig
@@ -61,7 +64,7 @@ class Workers:
         return worker
 
     @contextmanager
-    def start(self, place: parity.Place, log: Path, threads: int) -> Iterator[Worker]:
+    def start(self, place: Runtime, log: Path, threads: int) -> Iterator[Worker]:
         """As `parity.check` wants it. WebAssembly that failed is not asked again: it leaves its memory as it is."""
         worker = self.take(place.toolchain, programs.environment(place.runner.needs))
         try:
@@ -232,13 +235,13 @@ class Bench:
         """As `anywhere validate` does it, but for whose processes. Raises BadInput."""
         settings = ValidateConfig(only=only, leave_out=ELSEWHERE)
         chains = self.workers.toolchains
-        return parity.check(self.run, self.runners, 1, lambda _: None, chains, settings, start=self.workers.start)
+        return parity.check(self.run, self.runners, Options(1, timed=3, start=self.workers.start), chains, settings)
 
     def given(self, result: Result) -> Arrays:
         """What a row's runtime gave."""
         assert result.log
         file = self.run.folder / "report" / "actual" / f"{Path(result.log).stem}.safetensors"
-        return {name: value for name, value in load_file(file).items() if "." not in name}
+        return Actual.of(load_file(file)).golden
 
     def examine(self, mutant: Mutant) -> Outcome:
         """Break the artifact, have it judged, look for the layer at fault, put it back. Once."""

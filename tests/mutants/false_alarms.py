@@ -8,6 +8,7 @@ decision in a hundred is not PyTorch's, its accuracy is at most one point lower,
 PyTorch decides for is on average at most one point off. No tolerances, no SQNR, and not golden's samples alone.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,11 +26,15 @@ from pipeline import config as configs
 from pipeline import data
 from pipeline.checkpoint import Checkpoint
 from pipeline.train import settle, train
+from records.golden import Actual
 from records.tensor import Array
 from tests.mutants.bench import ELSEWHERE, Workers
 from validate import parity
+from validate.measure import Options, job
+from validate.plan import Runtime
 from validate.report.records import Result
 from validate.runtimes import runner
+from validate.runtimes.job import Budget
 from validate.settings import ValidateConfig
 from workers.worker import WorkerFailed
 
@@ -125,7 +130,7 @@ def rows(run: Run, scratch: Path) -> Iterator[Row]:
     scratch.mkdir(parents=True, exist_ok=True)
     try:
         settings = ValidateConfig(leave_out=SLOW)
-        report = parity.check(run, runner.find(), 1, lambda _: None, workers.toolchains, settings, start=workers.start)
+        report = parity.check(run, runner.find(), Options(1, start=workers.start), workers.toolchains, settings)
         file = scratch / "held_out.safetensors"
         scores, labels = held_out(run, file)
         for result in report.results:
@@ -141,15 +146,16 @@ def _decided(run: Run, result: Result, workers: Workers, inputs: Path, out: Path
     """Outputs of as many inputs as there is time for; none where the runtime fails."""
     one = next(found for found in runner.find() if found.runtime == result.runtime and found.target == result.target)
     artifact = run.artifact(f"{result.target}/{result.precision}")
-    place = parity.Place(one, result.backend, workers.toolchains[one.toolchain])
-    job = parity.job(artifact, place, inputs, out, 1) | {"samples": 10**6, "collect_s": COLLECT_S}
+    place = Runtime(one, result.backend, workers.toolchains[one.toolchain])
+    asked = job(run, artifact, place, out, Options(1))
+    asked = dataclasses.replace(asked, golden=inputs, samples=10**6, budget=Budget(collect_s=COLLECT_S))
     try:
         with workers.start(place, run.folder / "logs" / "held_out.log", 1) as worker:
-            worker.call(one.harness, "measure", job, run.folder / "logs" / "held_out.log", LIMIT_S)
+            worker.call(one.harness, "measure", asked.record(), run.folder / "logs" / "held_out.log", LIMIT_S)
     except WorkerFailed as error:
         print(f"{result.name}: {error}")
         return np.full((1, 2), np.nan)
-    return load_file(out)[artifact.outputs[0].name]
+    return Actual.of(load_file(out)).golden[artifact.outputs[0].name]
 
 
 def _row(model: str, result: Result, scores: Array, theirs: Array, labels: Array) -> Row:

@@ -27,18 +27,18 @@ def opened(workplace: Path) -> Checkpoint:
 
 def test_golden_is_what_the_model_gives_and_the_oracle_what_it_gives_in_double(opened: Checkpoint) -> None:
     golden, model = opened.golden(), opened.model()
-    image = torch.from_numpy(golden["input.image"])
+    image = torch.from_numpy(golden.inputs["image"])
     with torch.no_grad():
-        assert np.allclose(model(image).numpy(), golden["output.logits"], rtol=0, atol=1e-5)
-        assert np.allclose(model.double()(image.double()).numpy(), golden["oracle.logits"], rtol=0, atol=1e-12)
-    assert golden["oracle.logits"].dtype == np.float64
-    assert 0 < np.abs(golden["output.logits"] - golden["oracle.logits"]).max() < 1e-4
-    assert golden["input.image"].shape == (64, 3, 28, 28)
-    assert golden["labels"].shape == (64,)
+        assert np.allclose(model(image).numpy(), golden.outputs["logits"], rtol=0, atol=1e-5)
+        assert np.allclose(model.double()(image.double()).numpy(), golden.oracle["logits"], rtol=0, atol=1e-12)
+    assert golden.oracle["logits"].dtype == np.float64
+    assert 0 < np.abs(golden.outputs["logits"] - golden.oracle["logits"]).max() < 1e-4
+    assert golden.inputs["image"].shape == (64, 3, 28, 28)
+    assert golden.truth["labels"].shape == (64,)
 
 
 def test_calibration_was_trained_on_and_golden_was_not(opened: Checkpoint) -> None:
-    calibration, golden = opened.calibration()["input.image"], opened.golden()["input.image"]
+    calibration, golden = opened.calibration()["image"], opened.golden().inputs["image"]
     assert calibration.shape == (32, 3, 28, 28)
     assert not {one.tobytes() for one in calibration} & {one.tobytes() for one in golden}
 

@@ -32,40 +32,41 @@ def decoded(file: bytes) -> Image.Image:
 
 def test_a_checkpoint_has_files_and_what_training_and_pytorch_make_of_them(opened: Checkpoint) -> None:
     probes, model = opened.probes(), opened.model()
-    files = [probes[f"file.{index}"].tobytes() for index in range(PICTURES + 1)]
+    assert probes
+    files = [file.tobytes() for file in probes.files]
+    assert len(files) == PICTURES + 1
     images = data.load(configs.read(opened.folder / "config.toml"))
     prepare = images.preparation.transform()
     prepared = torch.stack([prepare(decoded(file)).as_subclass(torch.Tensor) for file in files]).float() / 255
-    assert np.array_equal(probes["input.image"], prepared.numpy())
+    assert np.array_equal(probes.inputs["image"], prepared.numpy())
     for file, number in zip(files[1:], choose(images.test, 64), strict=False):
         assert np.array_equal(np.asarray(decoded(file)), images.test.picture(number)[0].numpy())
-    assert np.array_equal(probes["input.image"][1:], opened.golden()["input.image"][:PICTURES])
-    image = torch.from_numpy(probes["input.image"])
+    assert np.array_equal(probes.inputs["image"][1:], opened.golden().inputs["image"][:PICTURES])
+    image = torch.from_numpy(probes.inputs["image"])
     with torch.no_grad():
-        assert np.allclose(model(image).numpy(), probes["output.logits"], rtol=0, atol=1e-5)
-        assert np.allclose(model.double()(image.double()).numpy(), probes["oracle.logits"], rtol=0, atol=1e-12)
+        assert np.allclose(model(image).numpy(), probes.outputs["logits"], rtol=0, atol=1e-5)
+        assert np.allclose(model.double()(image.double()).numpy(), probes.oracle["logits"], rtol=0, atol=1e-12)
 
 
 def test_a_checkpoint_from_before_has_none(opened: Checkpoint) -> None:
     files = {name: sha256 for name, sha256 in opened.files.items() if name != PROBES}
     object.__setattr__(older := Checkpoint.open(opened.folder), "files", files)
-    assert (older.probes(), older.patterns()) == ({}, {})
+    assert (older.probes(), older.patterns()) == (None, None)
 
 
 def test_a_checkpoint_has_patterns_and_what_pytorch_makes_of_each_by_itself(opened: Checkpoint) -> None:
-    kept, model, golden = opened.patterns(), opened.model(), opened.golden()["input.image"]
-    image = torch.from_numpy(kept["input.image"])
+    kept, model, golden = opened.patterns(), opened.model(), opened.golden().inputs["image"]
+    image = torch.from_numpy(kept.inputs["image"])
     assert image.shape == (len(PATTERNS), *golden.shape[1:])
     assert torch.equal(image, patterns(torch.from_numpy(golden[0])))
     with torch.no_grad():
         outputs = torch.cat([model(one[None]) for one in image]).numpy()
-        assert np.allclose(outputs, kept["output.logits"], rtol=0, atol=1e-5)
-        assert np.allclose(model.double()(image.double()).numpy(), kept["oracle.logits"], rtol=0, atol=1e-12)
-    apart = np.abs(kept["output.logits"] - kept["oracle.logits"]).max(1)
-    assert (kept["floor.logits"] >= apart).all()
-    assert (kept["floor.logits"] > 0).all()
-    assert kept["floor.logits"].max() < 1e-4
-    assert not any(name.startswith("pattern") for name in opened.probes())
+        assert np.allclose(outputs, kept.outputs["logits"], rtol=0, atol=1e-5)
+        assert np.allclose(model.double()(image.double()).numpy(), kept.oracle["logits"], rtol=0, atol=1e-12)
+    apart = np.abs(kept.outputs["logits"] - kept.oracle["logits"]).max(1)
+    assert (kept.floors["logits"] >= apart).all()
+    assert (kept.floors["logits"] > 0).all()
+    assert kept.floors["logits"].max() < 1e-4
 
 
 def test_patterns_are_unlike_golden_and_unlike_each_other() -> None:

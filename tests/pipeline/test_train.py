@@ -64,7 +64,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = train(small, tmp_path / "cut", saved, QUIET)
     assert resumed.finished
     assert weights(resumed) == weights(whole)
-    assert resumed.golden().keys() == whole.golden().keys()
+    assert resumed.golden().arrays().keys() == whole.golden().arrays().keys()
 
 
 def test_the_checkpoint_of_an_unfinished_training_is_whole(
@@ -75,7 +75,7 @@ def test_the_checkpoint_of_an_unfinished_training_is_whole(
         train(small, tmp_path / "cut", None, QUIET)
     saved = Checkpoint.open(tmp_path / "cut" / "checkpoint")
     assert saved.progress == {"epoch": 0, "step": 4, "epochs": 3, "finished": False}
-    assert saved.golden()["output.logits"].shape == (8, 3)
+    assert saved.golden().outputs["logits"].shape == (8, 3)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(

@@ -11,6 +11,7 @@ from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
 from tests.conftest import entered
 from validate import parity
+from validate.measure import Options
 from validate.report.records import Report
 from validate.runtimes import runner
 
@@ -35,7 +36,7 @@ def made(proved: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     only = [one for one in runner.find() if one.toolchain == "torch" and one.target != "torchscript"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        return parity.check(Run.open("tiny"), only, 1, lambda _: None)
+        return parity.check(Run.open("tiny"), only, Options(1))
 
 
 @pytest.fixture

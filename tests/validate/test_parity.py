@@ -23,21 +23,19 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
 from pipeline.train import train
 from records.errors import BadInput
-from records.golden import PATTERNS
+from records.golden import PATTERNS, Actual, Golden, Proof
 from records.tensor import Arrays
 from tests.conftest import scans
+from tests.validate.judge.test_judge import measured
 from validate import parity
-from validate.judge.judge import AGAIN, TOGETHER, Row, judge
+from validate.judge.judge import result_of
+from validate.measure import Options
+from validate.plan import Row
 from validate.report.records import Result
 from validate.runtimes import runner
 from validate.settings import ValidateConfig
 
 EVERY = [conversion.name for conversion in plan(find())]
-MEASURED: dict[str, Any] = {
-    "runtime_version": "1",
-    "samples": 64,
-    "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
-}
 
 
 def own() -> list[runner.Runner]:
@@ -47,8 +45,8 @@ def own() -> list[runner.Runner]:
 
 def check(runners: list[runner.Runner] | None = None, **settings: Any) -> dict[str, Result]:
     run, chosen = Run.open("tiny"), own() if runners is None else runners
-    report = parity.check(run, chosen, 1, lambda _: None, settings=ValidateConfig(**settings))
-    assert (report.verdict == "pass") == all(one.settled for one in report.results)
+    report = parity.check(run, chosen, Options(1), settings=ValidateConfig(**settings))
+    assert (report.verdict == "pass") == all(not one.blocking for one in report.results)
     return {one.name: one for one in report.results}
 
 
@@ -64,7 +62,7 @@ def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(rele
     }
     for name, result in results.items():
         if result.status == "not_run" and result.runtime == "litert_arm64":
-            assert result.settled
+            assert not result.blocking
             assert "doctor --fix" in result.reason or "qemu" in result.reason
             continue
         if name == "tflite/int8_int16 in tflite_runtime":  # this network sums channels; 2.14 has no SUM of int16
@@ -81,8 +79,8 @@ def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(rele
         assert [one.name for one in result.probes] == list(PATTERNS[: max(2, len(result.probes))])
         assert result.outputs[0].sqnr_db > {"float32": 100, "float16": 55}.get(result.precision, 25)
         file = f"{name.replace(' in ', '-').replace('/', '-').replace(' ', '-')}.safetensors"
-        written = load_file(Path("runs/tiny/report/actual") / file)
-        assert written["logits"].shape == (result.samples, 10)
+        written = Actual.of(load_file(Path("runs/tiny/report/actual") / file))
+        assert written.golden["logits"].shape == (result.samples, 10)
 
 
 @pytest.mark.parametrize("target", list(find()))
@@ -218,23 +216,22 @@ def test_a_slow_runtime_takes_fewer_samples_and_the_report_says_how_many(release
     assert (result.status, result.samples) == ("pass", 32)
 
 
-def judged(artifact: Artifact, actual: Arrays, golden: Arrays, **changes: Any) -> Result:
+def judged(artifact: Artifact, actual: Arrays, golden: Golden, samples: int = 64) -> Result:
     """Outputs that a second run repeats."""
     row = Row(artifact, artifact.target, artifact.precision, "test", "", "")
-    names = [tensor.name for tensor in artifact.outputs]
-    steady = {f"{way}{name}": golden[f"output.{name}"][:2] for way in (TOGETHER, AGAIN) for name in names}
-    return judge(row, actual | steady, golden, MEASURED | changes)
+    few = {tensor.name: golden.outputs[tensor.name][:2] for tensor in artifact.outputs}
+    return result_of(row, measured(samples), Actual(actual, together=few, again=few), Proof(golden))
 
 
 @pytest.fixture
-def pair(released: Path) -> tuple[Artifact, Arrays, Arrays]:
+def pair(released: Path) -> tuple[Artifact, Arrays, Golden]:
     """An artifact, outputs equal to golden, and golden."""
     run = Run.open("tiny")
     golden = run.checkpoint.golden()
-    return run.artifact("onnx/float32"), {"logits": golden["output.logits"].copy()}, golden
+    return run.artifact("onnx/float32"), {"logits": golden.outputs["logits"].copy()}, golden
 
 
-def test_equal_outputs_pass_with_all_headroom(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_equal_outputs_pass_with_all_headroom(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
     result = judged(artifact, actual, golden)
     assert (result.status, result.reason, result.headroom) == ("pass", "", pytest.approx(1))
@@ -242,10 +239,10 @@ def test_equal_outputs_pass_with_all_headroom(pair: tuple[Artifact, Arrays, Arra
     assert result.metric.golden == result.metric.actual
 
 
-def test_the_allowance_follows_the_noise_floor(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_the_allowance_follows_the_noise_floor(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
-    floor = float(np.abs(golden["output.logits"] - golden["oracle.logits"]).max())
-    resolution = float(np.abs(golden["output.logits"]).max() * np.finfo(np.float32).eps)
+    floor = float(np.abs(golden.outputs["logits"] - golden.oracle["logits"]).max())
+    resolution = float(np.abs(golden.outputs["logits"]).max() * np.finfo(np.float32).eps)
     (judgement,) = [
         one for one in judged(artifact, actual, golden).outputs[0].judgements if one.measure == "max_absolute"
     ]
@@ -253,7 +250,7 @@ def test_the_allowance_follows_the_noise_floor(pair: tuple[Artifact, Arrays, Arr
     assert judgement.reason
 
 
-def test_swapped_classes_are_seen_in_decisions_and_metric(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_swapped_classes_are_seen_in_decisions_and_metric(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
     actual["logits"][:, [3, 8]] = actual["logits"][:, [8, 3]]
     result = judged(artifact, actual, golden)
@@ -265,7 +262,7 @@ def test_swapped_classes_are_seen_in_decisions_and_metric(pair: tuple[Artifact, 
     assert "accuracy" in result.reason
 
 
-def test_one_nan_fails_whatever_the_rest(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_one_nan_fails_whatever_the_rest(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
     actual["logits"][5, 2] = np.nan
     result = judged(artifact, actual, golden)
@@ -274,7 +271,7 @@ def test_one_nan_fails_whatever_the_rest(pair: tuple[Artifact, Arrays, Arrays]) 
     assert result.outputs[0].judgements[0].within is False
 
 
-def test_no_sample_and_no_unnamed_output_passes(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_no_sample_and_no_unnamed_output_passes(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
     empty = judged(artifact, {"logits": actual["logits"][:0]}, golden, samples=0)
     assert (empty.status, "no golden input was run" in empty.reason) == ("fail", True)
@@ -282,19 +279,19 @@ def test_no_sample_and_no_unnamed_output_passes(pair: tuple[Artifact, Arrays, Ar
     assert (extra.status, "more: an output that golden does not have" in extra.reason) == ("fail", True)
 
 
-def test_a_slow_runtime_is_compared_on_the_samples_it_took(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_a_slow_runtime_is_compared_on_the_samples_it_took(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
     result = judged(artifact, {"logits": actual["logits"][:4]}, golden, samples=4)
     assert (result.status, result.samples) == ("pass", 4)
 
 
-def test_several_outputs_are_compared_each_by_its_name(pair: tuple[Artifact, Arrays, Arrays]) -> None:
+def test_several_outputs_are_compared_each_by_its_name(pair: tuple[Artifact, Arrays, Golden]) -> None:
     artifact, actual, golden = pair
     (logits,) = artifact.outputs
     second = dataclasses.replace(logits, name="features", shape=("batch", 4))
     artifact = dataclasses.replace(artifact, outputs=(logits, second))
     features = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
-    golden |= {"output.features": features, "oracle.features": features.astype(np.float64)}
+    golden.outputs["features"], golden.oracle["features"] = features, features.astype(np.float64)
     assert judged(artifact, actual | {"features": features}, golden).status == "pass"
     result = judged(artifact, actual | {"features": features[::-1]}, golden)
     assert result.status == "fail"

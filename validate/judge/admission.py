@@ -14,8 +14,9 @@ from export.run import EXPECTED, KEPT, Run
 from measures import tasks
 from measures.distance import varies
 from records.errors import BadInput
+from records.golden import Golden
 from records.sealed import fingerprints
-from records.tensor import Array, Arrays
+from records.tensor import Array
 from validate.judge.judge import floor_of
 
 SAMPLES = 16
@@ -26,10 +27,10 @@ SIGNAL = 1e4
 """Noise floors that outputs vary by from input to input, at least: less is noise. On thirteen networks 10⁵ to 10⁷."""
 
 
-def check(run: Run, golden: Arrays) -> list[str]:
+def check(run: Run, golden: Golden) -> list[str]:
     """Raises BadInput; → warnings of the whole."""
     retrain = "Train again: anywhere train --force."
-    where, labels = f"run {run.name}", golden["labels"]
+    where, labels = f"run {run.name}", golden.truth["labels"]
     if len(labels) < SAMPLES:
         raise BadInput(
             f"golden of {where}: {len(labels)} samples; parity needs {SAMPLES}. Hold out more images, or a greater "
@@ -47,21 +48,20 @@ def check(run: Run, golden: Arrays) -> list[str]:
             f"({', '.join(run.checkpoint.labels[:5])}…). {retrain}"
         )
     for tensor in run.checkpoint.outputs:
-        _check_output(f"golden {tensor.name} of {where}", golden[f"output.{tensor.name}"], golden, tensor.name)
-        if tensor.layout == "NK" and golden[f"output.{tensor.name}"].shape[1] != classes:
+        values = golden.outputs[tensor.name]
+        _check_output(f"golden {tensor.name} of {where}", values, golden.oracle[tensor.name])
+        if tensor.layout == "NK" and values.shape[1] != classes:
             raise BadInput(
-                f"golden {tensor.name} of {where}: {golden[f'output.{tensor.name}'].shape[1]} values, but "
-                f"{classes} labels. {retrain}"
+                f"golden {tensor.name} of {where}: {values.shape[1]} values, but {classes} labels. {retrain}"
             )
     _check_folder(run)
     _check_calibration(run, golden)
-    outputs = {tensor.name: golden[f"output.{tensor.name}"] for tensor in run.checkpoint.outputs}
-    if len(np.unique(tasks.load(run.checkpoint.task).decide(outputs))) < 2:
+    if len(np.unique(tasks.load(run.checkpoint.task).decide(golden.outputs))) < 2:
         return ["PyTorch itself decides for one class on all golden inputs: agreement proves nothing here"]
     return []
 
 
-def _check_output(what: str, values: Array, golden: Arrays, name: str) -> None:
+def _check_output(what: str, values: Array, oracle: Array) -> None:
     if not np.isfinite(values).all():
         raise BadInput(f"{what}: has values that are no numbers. Train again: anywhere train --force.")
     if not varies(values):
@@ -74,7 +74,7 @@ def _check_output(what: str, values: Array, golden: Arrays, name: str) -> None:
             f"{what}: nothing beyond {greatest:.1e}, so everything is near it and parity would prove nothing. Train "
             "longer, or another model."
         )
-    variation, floor = float(np.ptp(values, axis=0).max()), floor_of(values, golden[f"oracle.{name}"])
+    variation, floor = float(np.ptp(values, axis=0).max()), floor_of(values, oracle)
     if variation < SIGNAL * floor:
         raise BadInput(
             f"{what}: varies by {variation:.1e} from input to input, {variation / floor:.0f} noise floors "
@@ -98,12 +98,12 @@ def _check_folder(run: Run) -> None:
                 )
 
 
-def _check_calibration(run: Run, golden: Arrays) -> None:
+def _check_calibration(run: Run, golden: Golden) -> None:
     """No golden image set an integer range."""
     calibration = run.checkpoint.calibration()
     for tensor in run.checkpoint.inputs:
-        name = f"input.{tensor.name}"
-        both = shared(fingerprints(calibration[name]), fingerprints(golden[name]))
+        name = tensor.name
+        both = shared(fingerprints(calibration[name]), fingerprints(golden.inputs[name]))
         if both:
             raise BadInput(
                 f"calibration of run {run.name}: {both} of its {len(calibration[name])} images are golden, too, so "
@@ -115,7 +115,7 @@ def check_provenance(run: Run, artifact: Artifact) -> None:
     """The ranges of an artifact were set by this checkpoint's calibration. Raises BadInput."""
     calibration = run.checkpoint.calibration()
     for name, marks in artifact.details.get("calibration_sha256", {}).items():
-        if marks != fingerprints(calibration[f"input.{name}"]):
+        if marks != fingerprints(calibration[name]):
             raise BadInput(
                 f"artifact {artifact.folder}: its ranges were set by other samples than {run.checkpoint.folder} has "
                 f"for calibration. Convert it again: anywhere export --force {run.name}."

@@ -55,7 +55,7 @@ def compare(result: Result, earlier: Report, settings: ValidateConfig) -> Result
     said = [f"worse than the baseline: {one}" for one in worse]
     if not settings.baseline_fails:
         return dataclasses.replace(result, warnings=[*result.warnings, *said])
-    return dataclasses.replace(result, status="fail", settled=False, reason="; ".join(said))
+    return dataclasses.replace(result, status="fail", outcome="blocking", reason="; ".join(said))
 
 
 def _worse(result: Result, before: Result, settings: ValidateConfig) -> list[str]:

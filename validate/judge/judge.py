@@ -1,17 +1,17 @@
 """Judges what was measured: outputs against golden, every difference against the table, and red flags.
 
-    result = judge(row, outputs, golden, measured)
+    result = judge(row, measurement, proof)
 
-Pure: numbers in, a Result out. Everything is computed before anything is judged.
+Numbers in, a Result out. Everything is computed before anything is judged.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from export.artifact import Artifact
 from measures import flags, tasks
@@ -25,184 +25,144 @@ from measures.tolerance import (
     allowed,
     allowed_from_file,
 )
-from records.golden import PATTERN, PATTERNS
+from records.golden import PATTERNS, Actual, Golden, Patterns, Probes, Proof
 from records.tensor import Array, Arrays
+from validate.measure import Measurement
+from validate.plan import Row, quantization
 from validate.report.records import (
     Agreement,
     Decided,
     FromFile,
     Histogram,
     Judgement,
-    Language,
     Latency,
     Metric,
     Output,
     Probe,
-    Quantization,
     Result,
     Sample,
-    Status,
 )
+from validate.runtimes.job import Measured
 from validate.runtimes.runner import LEAST, LEAST_PATTERNS
 
-TOGETHER, AGAIN, ALONE = "together.", "again.", "alone."
-"""What `measure` puts before an output's name: of a few inputs in one call, of the same again, of each by itself."""
-FILE, TRAINING = "file.", "training."
-"""And: of image files an app's way, of the same images as training prepared them. And `PATTERN`: of patterns."""
-BESIDE = (TOGETHER, AGAIN, ALONE, FILE, TRAINING, PATTERN)
 WORST = 6
 """Samples that a result names."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One artifact in one runtime: all that is known before it is run."""
+def judge(row: Row, measurement: Measurement, proof: Proof) -> Result:
+    """Return what a row's numbers are worth: its outputs, its decisions and its image files, against the table.
 
-    artifact: Artifact | None
-    target: str
-    precision: str
-    runtime: str
-    backend: str
-    command: str
-    """Runs this row alone once more."""
-    log: Path | None = None
-    """Relative to the run's folder."""
-    overrides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """The configuration's tolerances."""
-    language: Language = "python"
-    """In which image files are prepared for it."""
-
-    @property
-    def name(self) -> str:
-        """`tflite/int8 in litert xnnpack`."""
-        return f"{self.target}/{self.precision} in {self.runtime} {self.backend}".rstrip()
-
-    def unmeasured(self, status: Status, reason: str, settled: bool = False) -> Result:
-        """The result where there are no outputs."""
-        return self.result(status=status, reason=reason, settled=settled)
-
-    def result(self, **values: Any) -> Result:
-        """A Result of this row; what is not given is empty."""
-        empty: dict[str, Any] = {
-            "runtime_version": None,
-            "flags": [],
-            "warnings": [],
-            "outputs": [],
-            "agreement": None,
-            "metric": None,
-            "from_file": None,
-            "probes": [],
-            "decisions": [],
-            "worst": [],
-            "latency_ms": None,
-            "samples": 0,
-        }
-        return Result(
-            target=self.target,
-            precision=self.precision,
-            runtime=self.runtime,
-            backend=self.backend,
-            quantization=quantization(self.artifact) if self.artifact else None,
-            size_bytes=self.artifact.size_bytes if self.artifact else None,
-            artifact_sha256=self.artifact.sha256 if self.artifact else None,
-            command=self.command,
-            log=str(self.log) if self.log else None,
-            **empty | values,
-        )
-
-
-def judge(
-    row: Row,
-    actual: Arrays,
-    golden: Arrays,
-    measured: Mapping[str, Any],
-    probes: Arrays | None = None,
-    patterns: Arrays | None = None,
-) -> Result:
-    """Outputs of the first golden inputs against golden, those of image files, and all differences against the table.
-
-    probes, patterns: of the checkpoint; none: nothing is said about image files, or about patterns.
+    proof without probes or patterns: nothing is said about image files, or about patterns.
     """
-    artifact = row.artifact
+    if measurement.measured is None:
+        return row.unmeasured(measurement.status, measurement.reason)
+    try:
+        actual = measurement.outputs()
+    except (OSError, SafetensorError) as error:
+        return row.unmeasured("error", f"it left no readable outputs: {error}")
+    return result_of(row, measurement.measured, actual, proof)
+
+
+def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Result:
+    """Return the result of a row that was measured."""
+    artifact, golden = row.artifact, proof.golden
     assert artifact
-    count, task = int(measured["samples"]), tasks.load(artifact.task)
+    count, task = measured.samples, tasks.load(artifact.task)
     table = allowed(artifact.precision, row.overrides)
-    expected = {tensor.name: golden[f"output.{tensor.name}"][:count] for tensor in artifact.outputs}
-    oracle = {tensor.name: golden[f"oracle.{tensor.name}"][:count] for tensor in artifact.outputs}
-    beside = {name: value for name, value in actual.items() if name.startswith(BESIDE)}
-    actual = {name: value for name, value in actual.items() if name not in beside}
+    expected = {tensor.name: golden.outputs[tensor.name][:count] for tensor in artifact.outputs}
+    oracle = {tensor.name: golden.oracle[tensor.name][:count] for tensor in artifact.outputs}
     problems: list[str] = []
     if count < LEAST:
         problems.append(f"{count or 'no'} golden input{'s were' if count > 1 else ' was'} run; {LEAST} are needed")
-    for name in sorted(set(actual) - set(expected)):
+    for name in sorted(set(actual.golden) - set(expected)):
         problems.append(f"{name}: an output that golden does not have")
     outputs: list[Output] = []
     for name, reference in expected.items():
-        if name not in actual:
-            problems.append(f"{name}: missing among the outputs ({', '.join(actual)})")
+        if name not in actual.golden:
+            problems.append(f"{name}: missing among the outputs ({', '.join(actual.golden)})")
             continue
         try:
-            outputs.append(_output(name, actual[name], reference, oracle[name], table))
+            outputs.append(_output(name, actual.golden[name], reference, oracle[name], table))
         except ValueError as error:
             problems.append(f"{name}: {error}")
     whole = len(outputs) == len(expected) and count > 0
     found: dict[str, Any] = {}
     red: list[str] = []
     if whole:
-        decided = _Decisions.of(task, actual, expected, golden["labels"][:count], oracle)
+        decided = _Decisions.of(task, actual.golden, expected, golden.truth["labels"][:count], oracle)
         found = {
             "agreement": decided.agreed(table),
             "metric": decided.scored(task, table),
             "decisions": decided.pairs(),
-            "worst": decided.worst(actual, expected),
+            "worst": decided.worst(actual.golden, expected),
         }
-        finite = [output for output in outputs if not output.not_finite]
-        red = [flag for one in finite for flag in flags.values(one.name, actual[one.name], expected[one.name])]
-        red += [flag for one in finite for flag in flags.precision(one.name, artifact.precision, one.sqnr_db or 0)]
-        red += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
-        red += _steady(outputs, beside, golden, table)
-    from_file, unfed = _from_file(row, beside, probes, measured) if probes else (None, [])
-    probed, strange = _of_patterns(outputs, actual, beside, patterns, table) if patterns else ([], [])
-    judged = [one.judgement for one in (found.get("agreement"), found.get("metric")) if one]
-    judged += from_file.judgements if from_file else []
+        red = _flags(artifact, outputs, decided, actual, golden, table)
+    from_file, unfed = _from_file(row, actual, proof.probes, measured) if proof.probes else (None, [])
+    probed, strange = _of_patterns(outputs, actual, proof.patterns, table) if proof.patterns else ([], [])
     problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + strange + unfed
-    warnings = [
-        f"little headroom: {_wording(one)}"
-        for one in [*(one for output in outputs for one in output.judgements), *judged]
-        if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
-    ]
-    warnings += _tight(probed)
-    quantized = quantization(artifact)
-    if quantized and quantized.halves_sqnr_db is not None and quantized.halves_sqnr_db < INTEGER_DB:
-        warnings.append(
-            f"little calibration: two halves of it give models {quantized.halves_sqnr_db:.1f} dB apart "
-            f"({INTEGER_DB:g} needed); train with a greater data.calibration"
-        )
+    close = _close([*(one for output in outputs for one in output.judgements), *_known(found, from_file)], probed)
     return row.result(
-        runtime_version=measured["runtime_version"],
+        runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
-        settled=not problems and whole,
+        outcome="blocking" if problems or not whole else "tight" if close else "pass",
         reason="; ".join(problems),
         flags=red,
-        warnings=warnings,
+        warnings=close + _little_calibration(artifact),
         outputs=outputs,
         from_file=from_file,
         probes=probed,
-        latency_ms=Latency(**measured["latency_ms"]),
+        latency_ms=Latency(**dataclasses.asdict(measured.latency_ms)),
         samples=count,
         **found,
     )
 
 
-def quantization(artifact: Artifact) -> Quantization | None:
-    """What its manifest says; None where no range was calibrated."""
-    said = artifact.details
-    if "calibration_samples" not in said:
-        return None
-    before, _ = said.get("repair", {}).get("size_bytes", (None, None))
-    return Quantization(
-        said["calibration_samples"], said.get("calibration_halves_sqnr_db"), said.get("keep_float", []), before
-    )
+def _flags(
+    artifact: Artifact,
+    outputs: Sequence[Output],
+    decided: "_Decisions",
+    actual: Actual,
+    golden: Golden,
+    table: Sequence[Tolerance],
+) -> list[str]:
+    """Return signs of a broken artifact that numbers alone may hide."""
+    finite = [output for output in outputs if not output.not_finite]
+    found = [
+        flag
+        for output in finite
+        for flag in flags.values(output.name, actual.golden[output.name], golden.outputs[output.name][: decided.count])
+    ]
+    found += [
+        flag for output in finite for flag in flags.precision(output.name, artifact.precision, output.sqnr_db or 0)
+    ]
+    found += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
+    return found + _steady(outputs, actual, golden, table)
+
+
+def _known(found: Mapping[str, Any], from_file: FromFile | None) -> list[Judgement]:
+    """Return judgements of decisions, metric and image files, as far as there are any."""
+    judgements = [one.judgement for one in (found.get("agreement"), found.get("metric")) if one]
+    return judgements + (from_file.judgements if from_file else [])
+
+
+def _close(judgements: Sequence[Judgement], probed: Sequence[Probe]) -> list[str]:
+    """Return warnings of what is within tolerance, but not by much."""
+    return [
+        f"little headroom: {_wording(one)}"
+        for one in judgements
+        if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
+    ] + _tight(probed)
+
+
+def _little_calibration(artifact: Artifact) -> list[str]:
+    """Return a warning where two halves of the calibration give models far apart."""
+    integers = quantization(artifact)
+    if integers is None or integers.halves_sqnr_db is None or integers.halves_sqnr_db >= INTEGER_DB:
+        return []
+    return [
+        f"little calibration: two halves of it give models {integers.halves_sqnr_db:.1f} dB apart "
+        f"({INTEGER_DB:g} needed); train with a greater data.calibration"
+    ]
 
 
 def floor_of(golden: Array, oracle: Array) -> float:
@@ -250,6 +210,11 @@ class _Decisions:
         return cls(task.decide(actual), task.decide(golden), labels, task.margin(golden) < floor)
 
     @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return len(self.golden)
+
+    @property
     def fair(self) -> Array:
         """The artifact's decisions; golden's where golden itself might have decided otherwise."""
         return np.where(self.tied, self.golden, self.actual)
@@ -290,14 +255,14 @@ class _Decisions:
         ]
 
 
-def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Sequence[Tolerance]) -> list[str]:
+def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Sequence[Tolerance]) -> list[str]:
     """Flags of what was run once more: the same again, and a batch's rows each alone."""
     found = []
     for output in outputs:
         name = output.name
-        expected, oracle = golden[f"output.{name}"], golden[f"oracle.{name}"]
+        expected, oracle = golden.outputs[name], golden.oracle[name]
         floor, oracle_db = floor_of(expected, oracle), sqnr_db(expected, oracle)
-        first, again, alone = (beside.get(f"{kind}{name}") for kind in (TOGETHER, AGAIN, ALONE))
+        first, again, alone = (way.get(name) for way in (actual.together, actual.again, actual.alone))
         if first is None or again is None:
             found.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
             continue
@@ -315,7 +280,7 @@ def _steady(outputs: Sequence[Output], beside: Arrays, golden: Arrays, table: Se
 
 
 def _of_patterns(
-    outputs: Sequence[Output], actual: Arrays, beside: Arrays, patterns: Arrays, table: Sequence[Tolerance]
+    outputs: Sequence[Output], actual: Actual, patterns: Patterns, table: Sequence[Tolerance]
 ) -> tuple[list[Probe], list[str]]:
     """Each pattern's outputs against PyTorch's, and a sentence for all that cannot be right.
 
@@ -326,19 +291,21 @@ def _of_patterns(
     limit = next((one for one in table if one.measure == PROBE), None)
     for output in outputs:
         name = output.name
-        ours, theirs = beside.get(f"{PATTERN}{name}"), patterns[f"output.{name}"]
+        ours, theirs = actual.pattern.get(name), patterns.outputs[name]
         if ours is None or len(ours) < LEAST_PATTERNS or ours.shape[1:] != theirs.shape[1:]:
             shape = "none was run" if ours is None else f"shape {ours.shape}, PyTorch gives {theirs.shape}"
             problems.append(f"probes: {name}: {shape}; {LEAST_PATTERNS} probes are needed")
             continue
-        floors = patterns[f"floor.{name}"]  # no number either, where an output is none
+        floors = patterns.floors[name]  # no number either, where an output is none
         known = np.flatnonzero(np.isfinite(floors[: len(ours)]))
         for index in known:
             floor = max(float(floors[index]), floor_of(theirs[known], theirs[known]))
             probes.append(_probe(PATTERNS[index], name, ours[index], theirs[index], floor, limit))
             problems += _beyond_probe(probes[-1], ours[index])
         if limit is None and len(known) and np.isfinite(ours[known]).all():
-            problems += flags.collapsed(name, ours[known], theirs[known], actual[name], output.max_absolute or 0.0)
+            problems += flags.collapsed(
+                name, ours[known], theirs[known], actual.golden[name], output.max_absolute or 0.0
+            )
     return probes, problems
 
 
@@ -367,23 +334,21 @@ def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
     return [f"{where}: {_wording(probe.judgement)}, SQNR {probe.sqnr_db:.1f} dB"]
 
 
-def _from_file(
-    row: Row, beside: Arrays, probes: Arrays, measured: Mapping[str, Any]
-) -> tuple[FromFile | None, list[str]]:
+def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> tuple[FromFile | None, list[str]]:
     """What an app gets that starts from an image file, and a sentence for all of it that is beyond tolerance."""
     assert row.artifact
     names = [tensor.name for tensor in row.artifact.outputs]
-    said = measured.get("from_file")
-    if not said or any(f"{way}{name}" not in beside for name in names for way in (FILE, TRAINING)):
+    files = measured.from_file
+    if files is None or any(name not in way for name in names for way in (actual.file, actual.training)):
         return None, [f"image files prepared in {row.language}: none was run"]
-    steps = float("nan") if said["input_steps"] is None else float(said["input_steps"])  # JSON's null is a NaN
-    file_db = least_db([(beside[f"{FILE}{name}"], beside[f"{TRAINING}{name}"]) for name in names])
-    probe_db = least_db([(beside[f"{FILE}{name}"][:1], probes[f"output.{name}"][:1]) for name in names])
+    steps = float("nan") if files.input_steps is None else files.input_steps  # JSON's null is a NaN
+    file_db = least_db([(actual.file[name], actual.training[name]) for name in names])
+    probe_db = least_db([(actual.file[name][:1], probes.outputs[name][:1]) for name in names])
     values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
     table = allowed_from_file(row.artifact.precision, row.artifact.inputs[0].scale, row.overrides)
     judgements = [judgement(one, values[one.measure]) for one in table]
     beyond = ", ".join(_wording(one) for one in judgements if not one.within)
-    return FromFile(row.language, int(said["samples"]), steps, file_db, probe_db, judgements), (
+    return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (
         [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
     )
 

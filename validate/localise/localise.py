@@ -111,7 +111,7 @@ def localise_all(
     start: Start = in_its_own_process,
 ) -> list[Localisation]:
     """Every one of these artifacts whose inside can be read."""
-    wanted = [name for name in names if name.partition("/")[0] in readable() and run.place(name).exists()]
+    wanted = [name for name in names if name.partition("/")[0] in readable() and run.holds(name)]
     if not wanted:
         return []
     progress("PyTorch, layer by layer")
@@ -147,7 +147,7 @@ def reference(run: Run, toolchains: Mapping[str, Toolchain], start: Start = in_i
         inner = {one["tensor"]: arrays[str(index)] for index, one in enumerate(read["layers"])}
     except WorkerFailed:
         inner = {}  # it is its own row that says why
-    twins_ = twins(run.artifact(SAVED_MODEL).details) if run.place(SAVED_MODEL).exists() else {}
+    twins_ = twins(run.artifact(SAVED_MODEL).details) if run.holds(SAVED_MODEL) else {}
     return Reference(calls, points(known, calls, inner), twins_)
 
 

@@ -40,16 +40,3 @@ def central(picture: Image.Image, height: int, width: int) -> Image.Image:
     """What is left of a picture when as much is cut off left as right, and above as below."""
     left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
     return picture.crop((left, top, left + width, top + height))
-
-
-def prepare_probes(
-    probes: Mapping[str, np.ndarray[Any, Any]], preparation: Mapping[str, Any], name: str
-) -> dict[str, np.ndarray[Any, Any]]:
-    """A checkpoint's probes and beside them its image files as `prepared.<input>` (K, 3, H, W) float32, for a runner in
-    Python. Raises ValueError."""
-    expected = probes[f"input.{name}"]
-    images = [prepare(probes[f"file.{index}"].tobytes(), preparation) for index in range(len(expected))]
-    for image in images:
-        if image.shape[1:] != expected.shape[1:]:
-            raise ValueError(f"it gives {image.shape[1:]}, training {expected.shape[1:]}.")
-    return {**probes, f"prepared.{name}": np.concatenate(images)}

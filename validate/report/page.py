@@ -102,7 +102,7 @@ def _contents(sections: Iterable[Section]) -> Element:
 
 
 def _failures(report: Report) -> list[Inside]:
-    rows = [one for one in sentences.ordered(report.results) if not one.settled]
+    rows = [one for one in sentences.ordered(report.results) if one.blocking]
     return [tag("ul", *(_said(report, sentences.failure(report, one), one) for one in rows))] if rows else []
 
 

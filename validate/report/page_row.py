@@ -12,7 +12,7 @@ MARKS = {"pass": "✓", "tight": "!", "fail": "✗", "none": "–"}
 
 def kind(result: Result) -> str:
     """The class of a row: pass, tight (a pass with a warning), fail, none (no result, and none needed)."""
-    if not result.settled:
+    if result.blocking:
         return "fail"
     if result.status != "pass":
         return "none"
@@ -43,7 +43,7 @@ def detail(report: Report, result: Result) -> Element:
         _worst(report, result.worst),
         _facts(report, result),
         id=sentences.slug(result),
-        open=not result.settled,
+        open=result.blocking,
         class_="row",
     )
 

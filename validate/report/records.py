@@ -18,9 +18,10 @@ from records.errors import BadInput, room_for
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
-SCHEMA_VERSION = 4
+SCHEMA_VERSION: Literal[5] = 5
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
+Outcome = Literal["pass", "tight", "blocking", "excused"]
 Language = Literal["python", "node", "chromium"]
 Number = Annotated[float | None, Field(description="null: not a number")]
 
@@ -331,8 +332,9 @@ class Result:
     runtime_version: str | None
     status: Status
     """fail: not within tolerance. error: no result. refused: the runtime says that it cannot run this artifact."""
-    settled: bool
-    """Whether the verdict may be a pass with it: it passed, its refusal is accepted, or it was not run and need not."""
+    outcome: Outcome
+    """pass. tight: a pass with little headroom. blocking: it keeps the verdict from being a pass. excused: it has no
+    result and need not, for its refusal is accepted, or it was not run and need not be."""
     reason: str
     """Empty for a pass; else what is wrong."""
     flags: list[str]
@@ -370,6 +372,11 @@ class Result:
         return f"{self.runtime} {self.backend}".rstrip()
 
     @property
+    def blocking(self) -> bool:
+        """True if the verdict is no pass because of it."""
+        return self.outcome == "blocking"
+
+    @property
     def headroom(self) -> float | None:
         """The least of all its judgements but those on image files, which are a row of their own."""
         judgements = [one for output in self.outputs for one in output.judgements]
@@ -384,7 +391,7 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[4]
+    schema_version: Literal[5]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str
@@ -417,7 +424,7 @@ def _least_headroom(judgements: list[Judgement]) -> float | None:
 def verdict(results: list[Result]) -> Literal["pass", "fail"]:
     """Nothing compared is no pass."""
     compared = any(result.status == "pass" for result in results)
-    return "pass" if compared and all(result.settled for result in results) else "fail"
+    return "pass" if compared and not any(result.blocking for result in results) else "fail"
 
 
 @cache

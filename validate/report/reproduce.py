@@ -103,6 +103,7 @@ def _own(file: Path) -> str | None:
     """A runner's lines, without what it imports of the project; None: it needs the project."""
     refused = inspect.getsource(runner.Refused)
     text = file.read_text().replace("from validate.runtimes.runner import Refused\n", f"\n{refused}\n")
+    text = re.sub(r"^from records\.tensor import .*\n", "", text, flags=re.MULTILINE)  # the script has them
     text = text.split('"""', 2)[2].strip()
     return (
         None
@@ -270,7 +271,9 @@ with tempfile.TemporaryDirectory() as scratch:
     except WorkerFailed as error:
         sys.exit(f"{log.read_text()}{error}")
     print(log.read_text(), end="")
-    actual = {name: value for name, value in load_file(out).items() if f"output.{name}" in golden}
+    actual = {
+        name.removeprefix("golden."): value for name, value in load_file(out).items() if name.startswith("golden.")
+    }
 """
     + COMPARISON
 )

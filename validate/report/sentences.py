@@ -79,7 +79,7 @@ class Prepared:
 
 def ordered(results: Iterable[Result]) -> list[Result]:
     """Worst first: what keeps the verdict from being a pass, then what has no result, then by headroom."""
-    return sorted(results, key=lambda one: (one.settled, one.headroom is not None, one.headroom or 0.0))
+    return sorted(results, key=lambda one: (not one.blocking, one.headroom is not None, one.headroom or 0.0))
 
 
 def figures(result: Result) -> Figures:
@@ -118,7 +118,7 @@ def metric_name(report: Report) -> str:
 def verdict(report: Report) -> str:
     """One sentence."""
     results = report.results
-    failed = sum(not result.settled for result in results)
+    failed = sum(result.blocking for result in results)
     if report.verdict == "fail":
         return f"fail: {failed} of {len(results)} did not pass ({_samples(results)})."
     counts = {
@@ -142,7 +142,7 @@ def _samples(results: Iterable[Result]) -> str:
 
 def failures(report: Report) -> list[Said]:
     """Why the verdict is no pass, and what to type: a sentence for each row."""
-    return [failure(report, one) for one in ordered(report.results) if not one.settled]
+    return [failure(report, one) for one in ordered(report.results) if one.blocking]
 
 
 def failure(report: Report, result: Result) -> Said:
@@ -154,9 +154,9 @@ def unproved(report: Report) -> list[Said]:
     """What has no result and need not: accepted refusals, and what was not run, a sentence for each reason."""
     found, absent = [], dict[str, list[Result]]()
     for one in ordered(report.results):
-        if one.settled and one.status == "not_run":
+        if not one.blocking and one.status == "not_run":
             absent.setdefault(one.reason, []).append(one)
-        elif one.settled and one.status != "pass":
+        elif not one.blocking and one.status != "pass":
             found.append(Said(one.name, f"{_sentence(one.reason)} Accepted by the configuration.{_log(report, one)}"))
     for reason, rows in absent.items():
         found.append(Said(f"not run in {', '.join(dict.fromkeys(row.where for row in rows))}", _sentence(reason)))
@@ -175,7 +175,7 @@ def _sentence(text: str) -> str:
 def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
     """What to type next about a row that did not pass. What was not run says so in its reason."""
     run = report.run
-    if result.settled or result.status == "not_run":
+    if not result.blocking or result.status == "not_run":
         return ()
     if result.status == "refused":
         return (("Next", f'anywhere validate {run} --accept "{result.name}"'),)
@@ -204,7 +204,7 @@ def slug(result: Result) -> str:
 
 def reproducible(result: Result) -> bool:
     """Whether there is something to do again: it failed, and not for want of a runtime."""
-    return not result.settled and (result.status != "not_run" or result.artifact_sha256 is None) and bool(result.log)
+    return result.blocking and (result.status != "not_run" or result.artifact_sha256 is None) and bool(result.log)
 
 
 def script(report: Report, result: Result) -> str | None:

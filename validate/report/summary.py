@@ -19,7 +19,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&]|^[#+-])")
 def markdown(report: Report) -> str:
     """The verdict; what failed, with what to type; every row."""
     rows = sentences.ordered(report.results)
-    failed = [one for one in rows if not one.settled]
+    failed = [one for one in rows if one.blocking]
     prepared = [one.figures for one in sentences.prepared(report)]
     tie = sentences.ties(report)
     notes = [
@@ -121,7 +121,7 @@ def _case(report: Report, result: Result) -> Element:
     if result.log:
         lines.append(f"log: runs/{report.run}/{result.log}")
     outcome = None
-    if not result.settled:
+    if result.blocking:
         kind = "failure" if result.status == "fail" else "error"
         outcome = tag(kind, str(sentences.failure(report, result)), message=result.reason, type=result.status)
     elif result.status != "pass":

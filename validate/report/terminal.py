@@ -65,7 +65,7 @@ def _add(rows: Table, figures: sentences.Figures, style: str) -> None:
 
 
 def _style(result: Result) -> str:
-    return "yellow" if result.settled and result.status != "pass" else STYLES[result.status]
+    return "yellow" if not result.blocking and result.status != "pass" else STYLES[result.status]
 
 
 def _said(one: sentences.Said, style: str) -> Text:
@@ -78,7 +78,7 @@ def _said(one: sentences.Said, style: str) -> Text:
 
 def _localised(report: Report, one: Localisation) -> list[Text]:
     """The picture only of what went wrong."""
-    failed = any(not row.settled for row in report.results if sentences.artifact(row) == one.artifact)
+    failed = any(row.blocking for row in report.results if sentences.artifact(row) == one.artifact)
     lines = depth(one) if one.culprit or failed else []
     return [_said(sentences.culprit(one), "bold"), *map(Text, lines)]
 

@@ -14,13 +14,8 @@ import { restored, stored } from "./tensor.mjs";
 const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
 const LEAST = 4; // samples that are run however long they take
 const PROBED = 2; // samples that are run once more, and each alone
-const WARM_UP = 5; // calls with one sample before latency is taken …
-const WARM_UP_MS = 1_000; // … of slow ones fewer
-const TIMED = 50; // calls timed at most …
-const TIMED_MS = 5_000; // … none after this
-const FILES_MS = 5_000; // after which no further image file is run
-const PATTERNS_MS = 10_000; // after which no further pattern is run …
-const LEAST_PATTERNS = 2; // … but these, however long they take: black and white
+const LEAST_PATTERNS = 2; // patterns that are run however long they take: black and white
+const BUDGET = { collect_s: 60, files_s: 5, patterns_s: 10, warm_up: 5, warm_up_s: 1, timed: 50, timed_s: 5 }; // as job.py
 
 /** In Node; files by their paths. */
 export async function measure(job) {
@@ -48,23 +43,24 @@ export async function measure(job) {
 export async function run(job, read, write) {
   const runner = await import(job.runner);
   const { manifest } = job;
+  const budget = { ...BUDGET, ...job.budget };
   const infer = await runner.activate(job.path, manifest, job.threads, job.backend);
   const inputs = await inputsOf(await open(read.golden), manifest, job.samples);
   const count = Object.values(inputs)[0].shape[0];
   const fixed = manifest.inputs[0].shape[0];
   const batch = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
   const parts = [];
-  const end = performance.now() + 1e3 * (job.collect_s ?? Infinity);
+  const end = performance.now() + 1e3 * budget.collect_s;
   let done = 0;
   for (; done < count && (done < LEAST || performance.now() < end); done += batch) {
     parts.push(asGolden(await infer(slice(inputs, done, done + batch)), manifest));
   }
   const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);
   const probes = read.probes && (await open(read.probes));
-  const files = probes ? await fromFiles(infer, probes, manifest) : {};
-  const patterns = probes ? await ofPatterns(infer, probes, manifest) : {};
-  await write(encode({ ...concatenate(parts), ...beside, ...files.outputs, ...patterns }));
-  const times = await latency(infer, slice(inputs, 0, 1));
+  const files = probes ? await fromFiles(infer, probes, manifest, budget) : {};
+  const patterns = probes ? await ofPatterns(infer, probes, manifest, budget) : {};
+  await write(encode({ ...named("golden", concatenate(parts)), ...beside, ...files.outputs, ...patterns }));
+  const times = await latency(infer, slice(inputs, 0, 1), budget);
   return {
     runtime_version: await runner.version(),
     samples: Math.min(done, count),
@@ -77,12 +73,12 @@ export async function run(job, read, write) {
 
  → {outputs: `file.` and `training.` before their names, measured: {samples, input_steps: greatest difference of the
  inputs in 1/255}}. */
-async function fromFiles(infer, probes, manifest) {
+async function fromFiles(infer, probes, manifest, budget) {
   const [tensor] = manifest.inputs;
   const count = probes.names.filter((name) => name.startsWith("file.")).length;
   const trained = await inputsOf(probes, manifest, count);
   const parts = { file: [], training: [] };
-  const end = performance.now() + FILES_MS;
+  const end = performance.now() + 1e3 * budget.files_s;
   let steps = 0;
   for (let n = 0; n < count && (n === 0 || performance.now() < end); n++) {
     const image = prepare(await decode(await probes.bytes(`file.${n}`)), manifest.preparation, tensor);
@@ -92,24 +88,23 @@ async function fromFiles(infer, probes, manifest) {
     parts.training.push(asGolden(await infer(theirs), manifest));
   }
   const outputs = {};
-  for (const [way, each] of Object.entries(parts))
-    for (const [name, array] of Object.entries(concatenate(each))) outputs[`${way}.${name}`] = array;
+  for (const [way, each] of Object.entries(parts)) Object.assign(outputs, named(way, concatenate(each)));
   return { outputs, measured: { samples: parts.file.length, input_steps: steps } };
 }
 
 /** Outputs of the checkpoint's patterns by name, `pattern.` before it, run one by one as PyTorch did; none, where it
  has none. */
-async function ofPatterns(infer, probes, manifest) {
+async function ofPatterns(infer, probes, manifest, budget) {
   const [first] = manifest.inputs;
   if (!probes.names.includes(`pattern.input.${first.name}`)) return {};
   const inputs = await inputsOf(probes, manifest, Infinity, "pattern.input.");
   const count = Object.values(inputs)[0].shape[0];
   const parts = [];
-  const end = performance.now() + PATTERNS_MS;
+  const end = performance.now() + 1e3 * budget.patterns_s;
   for (let n = 0; n < count && (n < LEAST_PATTERNS || performance.now() < end); n++) {
     parts.push(asGolden(await infer(slice(inputs, n, n + 1)), manifest));
   }
-  return Object.fromEntries(Object.entries(concatenate(parts)).map(([name, array]) => [`pattern.${name}`, array]));
+  return named("pattern", concatenate(parts));
 }
 
 /** The greatest difference of two inputs, in 1/255 of what they stand for. */
@@ -129,7 +124,7 @@ async function probed(infer, few, manifest, batch) {
   for (const [way, size] of Object.entries(ways)) {
     const parts = [];
     for (let at = 0; at < count; at += size) parts.push(asGolden(await infer(slice(few, at, at + size)), manifest));
-    for (const [name, array] of Object.entries(concatenate(parts))) found[`${way}.${name}`] = array;
+    Object.assign(found, named(way, concatenate(parts)));
   }
   return found;
 }
@@ -142,6 +137,10 @@ export async function inputsOf(file, manifest, samples, before = "input.") {
   }
   return inputs;
 }
+
+/** Arrays as records/golden.py names them in a file: `golden.logits`. */
+const named = (way, arrays) =>
+  Object.fromEntries(Object.entries(arrays).map(([name, array]) => [`${way}.${name}`, array]));
 
 /** Outputs as the checkpoint has them, by name; one that the manifest does not name, as it is. */
 export function asGolden(outputs, manifest) {
@@ -177,12 +176,12 @@ function concatenate(parts) {
 }
 
 /** Milliseconds of calls with one sample. */
-async function latency(infer, one) {
-  const warm = performance.now() + WARM_UP_MS;
-  for (let calls = 0; calls < WARM_UP && performance.now() < warm; calls++) await infer(one);
+async function latency(infer, one, budget) {
+  const warm = performance.now() + 1e3 * budget.warm_up_s;
+  for (let calls = 0; calls < budget.warm_up && performance.now() < warm; calls++) await infer(one);
   const times = [];
-  const end = performance.now() + TIMED_MS;
-  while (times.length < TIMED && (times.length === 0 || performance.now() < end)) {
+  const end = performance.now() + 1e3 * budget.timed_s;
+  while (times.length < Math.max(1, budget.timed) && (times.length === 0 || performance.now() < end)) {
     const start = performance.now();
     await infer(one);
     times.push(performance.now() - start);

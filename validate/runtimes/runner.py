@@ -15,35 +15,30 @@ for one that needs Chromium, in chromium.mjs.
 """
 
 import importlib.util
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from export.target import constants
+from records.golden import INPUT, PATTERN, PREPARED, Actual
 from records.tensor import Array, Arrays, Tensor, tensors_from
+from validate.runtimes.job import Budget, Files, Job, Latency, Measured
 
 FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
 """Samples per call while outputs are collected."""
-COLLECT_S = 60.0
-"""Seconds after which no further batch is run: a slow runtime takes fewer samples."""
 LEAST = 4
 """Samples that are run however long they take: fewer say nothing about decisions."""
+LEAST_PATTERNS = 2
+"""Patterns that are, too: black and white."""
 PROBED = 2
 """Samples that are run once more, and each alone."""
-FILES_S = 5.0
-"""Seconds after which no further image file is run."""
-PATTERNS_S, LEAST_PATTERNS = 10.0, 2
-"""Seconds after which no further pattern is run; patterns that are, however long they take: black and white."""
-WARM_UP, TIMED = 5, 50
-"""Calls with one sample before and while latency is taken."""
-WARM_UP_S, TIMED_S = 1.0, 5.0
-"""Seconds after which no further call is made before, and while latency is taken."""
 
 
 class Refused(Exception):
@@ -65,8 +60,8 @@ class Runner:
     """By backend."""
     limit_s: float
     """Seconds one artifact may take, loading and all calls together."""
-    collect_s: float
-    """Seconds after which no further golden input is run."""
+    budget: Budget
+    """How much is run of it."""
     needs: tuple[str, ...]
     """Programs that must be on the machine."""
 
@@ -103,167 +98,156 @@ def _read(file: Path, values: Mapping[str, Any]) -> Runner:
         backends,
         samples if isinstance(samples, dict) else dict.fromkeys(backends, samples),
         float(values.get("LIMIT_S", 300)),
-        float(values.get("COLLECT_S", COLLECT_S)),
+        Budget(**{key.lower(): values[key] for key in ("COLLECT_S",) if key in values}),
         tuple(values.get("NEEDS", [])),
     )
 
 
-def measure(
-    runner: str,
-    path: str,
-    manifest: dict[str, Any],
-    golden: str,
-    out: str,
-    samples: int,
-    threads: int,
-    backend: str = "",
-    collect_s: float = COLLECT_S,
-    probes: str = "",
-) -> dict[str, Any]:
-    """Run golden inputs through an artifact; outputs go to the safetensors file `out`, by name.
+def measure(**record: Any) -> dict[str, Any]:
+    """Run golden inputs, a few of them once more, image files and patterns through an artifact, as a `Job` says.
 
-    Beside them those of the first few inputs in one call, `together.<name>`; of the same call again, `again.<name>`;
-    and, where the artifact takes batches, of each by itself, `alone.<name>`. With `probes`, those of image files,
-    `file.<name>`, and of training's inputs of the same images, `training.<name>`; and of patterns, `pattern.<name>`.
-
-    → runtime_version, samples, from_file {samples, input_steps}, latency_ms {median, p90, calls, batch, threads}.
+    Outputs go to the job's file, as `Actual` has them; the rest is returned, as `Measured` has it.
     """
-    from safetensors import safe_open
     from safetensors.numpy import save_file
 
-    module = _load(runner)
-    with safe_open(golden, framework="numpy") as file:
-        inputs = {
-            tensor.name: tensor.stored(file.get_tensor(f"input.{tensor.name}")[:samples])
-            for tensor in tensors_from(manifest["inputs"])
-        }
-    tensors = tensors_from(manifest["outputs"])
-    count = len(next(iter(inputs.values())))
-    infer = module.activate(Path(path), manifest, threads, backend)
-    fixed = manifest["inputs"][0]["shape"][0]
-    batch = fixed if isinstance(fixed, int) else BATCH
-    parts: list[Arrays] = []
-    done, end = 0, time.perf_counter() + collect_s
-    while done < count and (done < LEAST or time.perf_counter() < end):
-        some = {name: value[done : done + batch] for name, value in inputs.items()}
-        parts.append(restored(infer(some), tensors))
-        done = min(done + batch, count)
-    outputs = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-    beside = _probed(infer, inputs, tensors, batch)
-    files, from_file = _from_files(infer, probes, manifest) if probes else ({}, None)
-    patterns = _of_patterns(infer, probes, manifest) if probes else {}
-    save_file(outputs | beside | files | patterns, out)
-    times = _latency(infer, {name: value[:1] for name, value in inputs.items()})
-    return {
-        "runtime_version": module.version(),
-        "samples": done,
-        "from_file": from_file,
-        "latency_ms": {
-            "median": statistics.median(times),
-            "p90": times[0] if len(times) == 1 else statistics.quantiles(times, n=10, method="inclusive")[8],
-            "calls": len(times),
-            "batch": 1,
-            "threads": threads,
-        },
-    }
-
-
-def _probed(
-    infer: Callable[[Arrays], Arrays], inputs: Arrays, tensors: Sequence[Tensor], batch: int
-) -> dict[str, Array]:
-    """What tells whether outputs depend on anything but the input: on the call, or on the batch's other rows."""
+    job = Job.read(record)
+    module = _load(job.runner)
+    infer = module.activate(job.path, dict(job.manifest), job.threads, job.backend)
+    session = Session(infer, tensors_from(job.manifest["inputs"]), tensors_from(job.manifest["outputs"]))
+    inputs = session.stored(_rows(job.golden, session.inputs, INPUT, job.samples))
+    outputs, samples = session.collect(inputs, job.budget.collect_s, LEAST)
     few = {name: value[:PROBED] for name, value in inputs.items()}
-    count = len(next(iter(few.values())))
+    prepared, training, patterns = _beside(job.probes, session.inputs)
+    files, trained, from_file = session.compare(prepared, training, job.budget.files_s)
+    actual = Actual(
+        golden=outputs,
+        together=session.run(few, session.batch),
+        again=session.run(few, session.batch),
+        alone=session.run(few, 1) if session.batch > 1 else {},
+        file=files,
+        training=trained,
+        pattern=session.collect(session.stored(patterns), job.budget.patterns_s, LEAST_PATTERNS, batch=1)[0],
+    )
+    save_file(actual.arrays(), job.out)
+    times = _latency(infer, {name: value[:1] for name, value in inputs.items()}, job.budget)
+    p90 = times[0] if len(times) == 1 else statistics.quantiles(times, n=10, method="inclusive")[8]
+    latency = Latency(statistics.median(times), p90, len(times), 1, job.threads)
+    return asdict(Measured(module.version(), samples, latency, from_file))
 
-    def in_calls_of(size: int) -> dict[str, Array]:
-        parts = [
-            restored(infer({name: value[start : start + size] for name, value in few.items()}), tensors)
-            for start in range(0, count, size)
-        ]
-        return {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
-    ways = {"together": batch, "again": batch} | ({"alone": 1} if batch > 1 else {})
-    return {f"{way}.{name}": value for way, size in ways.items() for name, value in in_calls_of(size).items()}
+@dataclass(frozen=True)
+class Session:
+    """An artifact that was loaded, and what it takes and gives."""
 
+    infer: Callable[[Arrays], Arrays]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
-def _from_files(
-    infer: Callable[[Arrays], Arrays], probes: str, manifest: Mapping[str, Any]
-) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Image files as an app prepares them, run one by one, and training's inputs of the same images.
+    @property
+    def batch(self) -> int:
+        """Samples of one call: those that the artifact is for, or `BATCH`."""
+        fixed = self.inputs[0].shape[0]
+        return fixed if isinstance(fixed, int) else BATCH
 
-    → outputs; samples and input_steps: the greatest difference of the inputs in 1/255.
-    """
-    from safetensors import safe_open
+    def stored(self, arrays: Arrays) -> dict[str, Array]:
+        """Turn inputs as the checkpoint has them into the artifact's layout and type."""
+        return {tensor.name: tensor.stored(arrays[tensor.name]) for tensor in self.inputs if tensor.name in arrays}
 
-    tensors, given = tensors_from(manifest["inputs"]), tensors_from(manifest["outputs"])
-    with safe_open(probes, framework="numpy") as file:
-        ways = {
-            way: {tensor.name: tensor.stored(file.get_tensor(f"{kind}.{tensor.name}")) for tensor in tensors}
-            for way, kind in {"file": "prepared", "training": "input"}.items()
+    def call(self, inputs: Arrays) -> dict[str, Array]:
+        """Run stored inputs; outputs are as golden has them, and one that no tensor names is a copy."""
+        named = {tensor.name: tensor for tensor in self.outputs}
+        return {
+            name: named[name].restored(value) if name in named else np.array(value)
+            for name, value in self.infer(inputs).items()
         }
-    count = len(next(iter(ways["file"].values())))
-    parts: dict[str, list[Arrays]] = {way: [] for way in ways}
-    end = time.perf_counter() + FILES_S
-    while (done := len(parts["file"])) < count and (not done or time.perf_counter() < end):
-        for way, inputs in ways.items():
-            one = {name: value[done : done + 1] for name, value in inputs.items()}
-            parts[way].append(restored(infer(one), given))
-    outputs = {
-        f"{way}.{name}": np.ascontiguousarray(np.concatenate([one[name] for one in each]))
-        for way, each in parts.items()
-        for name in each[0]
-    }
-    apart = [
-        np.abs(ways["file"][tensor.name][:done].astype(np.float64) - ways["training"][tensor.name][:done]).max()
-        * (tensor.scale or 1)
-        for tensor in tensors
-    ]
-    return outputs, {"samples": done, "input_steps": 255 * float(np.max(apart))}
+
+    def collect(
+        self, inputs: Arrays, limit_s: float, least: int, batch: int | None = None
+    ) -> tuple[dict[str, Array], int]:
+        """Run stored inputs in batches; after `limit_s` seconds no further one is begun, once `least` are done.
+
+        → outputs, and how many inputs were run.
+        """
+        batch, count, done = batch or self.batch, _count(inputs), 0
+        parts, end = list[Arrays](), time.perf_counter() + limit_s
+        while done < count and (done < least or time.perf_counter() < end):
+            parts.append(self.call({name: value[done : done + batch] for name, value in inputs.items()}))
+            done = min(done + batch, count)
+        return _joined(parts), done
+
+    def run(self, inputs: Arrays, batch: int) -> dict[str, Array]:
+        """Run all stored inputs in batches of that size."""
+        return self.collect(inputs, math.inf, 0, batch)[0]
+
+    def compare(
+        self, prepared: Arrays, training: Arrays, limit_s: float
+    ) -> tuple[dict[str, Array], dict[str, Array], Files | None]:
+        """Run images as an app prepared them, and the same as training did, one by one, as many of each.
+
+        → outputs of both, and how far the inputs lie apart. No images: nothing.
+        """
+        if not prepared:
+            return {}, {}, None
+        ours, theirs = self.stored(prepared), self.stored(training)
+        parts: list[tuple[Arrays, Arrays]] = []
+        end = time.perf_counter() + limit_s
+        while (done := len(parts)) < _count(ours) and (not done or time.perf_counter() < end):
+            one, other = ({name: value[done : done + 1] for name, value in way.items()} for way in (ours, theirs))
+            parts.append((self.call(one), self.call(other)))
+        apart = [
+            np.abs(ours[tensor.name][:done].astype(np.float64) - theirs[tensor.name][:done]).max() * (tensor.scale or 1)
+            for tensor in self.inputs
+        ]
+        files = Files(len(parts), 255 * float(np.max(apart)))
+        return _joined([pair[0] for pair in parts]), _joined([pair[1] for pair in parts]), files
 
 
-def _of_patterns(infer: Callable[[Arrays], Arrays], probes: str, manifest: Mapping[str, Any]) -> dict[str, Array]:
-    """Outputs of the checkpoint's patterns, run one by one as PyTorch did; none, where it has none."""
+def _rows(file: Path, tensors: Iterable[Tensor], kind: str, count: int | None = None) -> dict[str, Array]:
+    """Read arrays of one kind for these tensors, their first rows; none where the file has none."""
     from safetensors import safe_open
 
-    tensors = {f"pattern.input.{tensor.name}": tensor for tensor in tensors_from(manifest["inputs"])}
-    given = tensors_from(manifest["outputs"])
-    with safe_open(probes, framework="numpy") as file:
-        if not set(tensors) <= set(file.keys()):
-            return {}
-        inputs = {tensor.name: tensor.stored(file.get_tensor(key)) for key, tensor in tensors.items()}
-    count, end = len(next(iter(inputs.values()))), time.perf_counter() + PATTERNS_S
-    parts: list[Arrays] = []
-    while (done := len(parts)) < count and (done < LEAST_PATTERNS or time.perf_counter() < end):
-        one = {name: value[done : done + 1] for name, value in inputs.items()}
-        parts.append(restored(infer(one), given))
-    return {
-        f"pattern.{name}": np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in parts[0]
-    }
+    with safe_open(file, framework="numpy") as opened:
+        known = set(opened.keys())
+        names = {tensor.name: f"{kind}.{tensor.name}" for tensor in tensors}
+        return {name: opened.get_tensor(key)[:count] for name, key in names.items() if key in known}
 
 
-def restored(values: Arrays, tensors: Iterable[Tensor]) -> dict[str, Array]:
-    """Turn what the artifact gave, by name, into arrays as golden has them; one that no tensor names is a copy."""
-    named = {tensor.name: tensor for tensor in tensors}
-    return {name: named[name].restored(value) if name in named else np.array(value) for name, value in values.items()}
+def _beside(probes: Path | None, tensors: Sequence[Tensor]) -> tuple[Arrays, Arrays, Arrays]:
+    """Read image files as an app prepared them, the same as training did, and patterns."""
+    if probes is None:
+        return {}, {}, {}
+    prepared, training = _rows(probes, tensors, PREPARED), _rows(probes, tensors, INPUT)
+    return prepared, training, _rows(probes, tensors, f"{PATTERN}.{INPUT}")
 
 
-def _latency(infer: Callable[[Arrays], Arrays], one: Arrays) -> list[float]:
-    """Milliseconds of calls with one sample."""
-    end = time.perf_counter() + WARM_UP_S
-    for _ in range(WARM_UP):
+def _count(arrays: Arrays) -> int:
+    """Return how many samples there are."""
+    return min((len(value) for value in arrays.values()), default=0)
+
+
+def _joined(parts: Sequence[Arrays]) -> dict[str, Array]:
+    """Put the samples of all parts into one array a name."""
+    names = parts[0] if parts else {}
+    return {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in names}
+
+
+def _latency(infer: Callable[[Arrays], Arrays], one: Arrays, budget: Budget) -> list[float]:
+    """Return milliseconds of calls with one sample."""
+    end = time.perf_counter() + budget.warm_up_s
+    for _ in range(budget.warm_up):
         if time.perf_counter() < end:
             infer(one)
     times: list[float] = []
-    end = time.perf_counter() + TIMED_S
-    while len(times) < TIMED and (not times or time.perf_counter() < end):
+    end = time.perf_counter() + budget.timed_s
+    while len(times) < max(1, budget.timed) and (not times or time.perf_counter() < end):
         start = time.perf_counter()
         infer(one)
         times.append((time.perf_counter() - start) * 1e3)
     return times
 
 
-def _load(file: str) -> Any:
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+def _load(file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -222,7 +222,16 @@ def read(model: onnx.ModelProto, last: Sequence[str] = ()) -> Network:
     kinds = {one.name: _expected(one) for one in [*graph.input, *graph.value_info, *graph.output]}
     kinds |= {one.name: kind for inner in _inner_graphs(graph) for one in inner.value_info if (kind := _expected(one))}
     constants = {one.name: Value(np.array(numpy_helper.to_array(one))) for one in graph.initializer}
-    return Network(inferred, opset, constants, kinds, never_negative(graph), frozenset(last))
+    positive = never_negative(graph)
+    without_weights(graph)  # which are the constants now
+    return Network(inferred, opset, constants, kinds, positive, frozenset(last))
+
+
+def without_weights(graph: onnx.GraphProto) -> None:
+    """Take the numbers out of a graph's initializers, which keep their names and shapes: half a gigabyte of VGG's."""
+    for one in graph.initializer:
+        one.ClearField("raw_data")
+        one.ClearField("float_data")
 
 
 def check(model: onnx.ModelProto, opset: int) -> None:

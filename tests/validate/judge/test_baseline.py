@@ -14,6 +14,7 @@ from tests.conftest import Said, entered
 from tests.validate.test_parity import own
 from validate import parity
 from validate.judge import baseline
+from validate.measure import Options
 from validate.report import records
 from validate.report.records import Report, Result
 from validate.settings import ValidateConfig
@@ -27,7 +28,7 @@ def reported(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("reported")
     with pytest.MonkeyPatch.context() as patch:
         entered(exported, place / "work", patch)
-        records.write(parity.check(Run.open("tiny"), own(), 1, lambda _: None), PLACE)
+        records.write(parity.check(Run.open("tiny"), own(), Options(1)), PLACE)
     return place / "work"
 
 
@@ -73,7 +74,7 @@ def test_worse_is_a_warning_and_by_option_a_failure(
     assert warned.status == "pass"
     assert f"worse than the baseline: {said}" in warned.warnings[-1]
     failed = compared(made, change, baseline_fails=True)
-    assert (failed.status, failed.settled) == ("fail", False)
+    assert (failed.status, failed.outcome) == ("fail", "blocking")
     assert said in failed.reason
 
 
@@ -114,7 +115,7 @@ def without_a_field(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (of_version_2, "schema version 2, this version reads 4"),
+        (of_version_2, "schema version 2, this version reads 5"),
         (of_another_model, "of another model (name resnet18, here simple_cnn)"),
         (with_other_labels, "of another model (labels ['a', 'b']"),
         (without_a_row, 'has no row "onnx/float32 in ort_web wasm" nor'),
@@ -139,6 +140,6 @@ def test_what_is_no_report_is_refused(made: Report) -> None:
 
 
 def test_the_report_names_its_baseline(made: Report) -> None:
-    found = parity.check(Run.open("tiny"), own(), 1, lambda _: None, earlier=PLACE)
+    found = parity.check(Run.open("tiny"), own(), Options(1), earlier=PLACE)
     assert found.baseline
     assert (found.baseline.path, found.baseline.checkpoint_sha256) == (str(PLACE), made.checkpoint_sha256)

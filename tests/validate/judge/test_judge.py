@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from export.artifact import Artifact
-from records.tensor import Arrays, Tensor
-from validate.judge.judge import AGAIN, ALONE, TOGETHER, Row, floor_of, judge
+from records.golden import Actual, Golden, Proof
+from records.tensor import Tensor
+from validate.judge.judge import floor_of, result_of
+from validate.plan import Row
 from validate.report.records import Result
+from validate.runtimes.job import Latency, Measured
 
 CLASSES = 4
 FLOOR = 1e-6
@@ -41,27 +44,27 @@ def artifact(precision: str) -> Artifact:
 
 
 @pytest.fixture
-def golden() -> Arrays:
+def golden() -> Golden:
     """128 samples, each decided for its label by a wide margin; the oracle is one noise floor off."""
     random = np.random.default_rng(0)
     labels = np.arange(128) % CLASSES
     scores = random.normal(size=(128, CLASSES)).astype(np.float32)
     scores[np.arange(128), labels] += 8
-    return {"output.logits": scores, "oracle.logits": scores.astype(np.float64) + FLOOR, "labels": labels}
+    return Golden({}, {"logits": scores}, {"logits": scores.astype(np.float64) + FLOOR}, {"labels": labels})
 
 
 def judged(
-    golden: Arrays, actual: np.ndarray[Any, Any], precision: str = "float32", **beside: np.ndarray[Any, Any]
+    golden: Golden, actual: np.ndarray[Any, Any], precision: str = "float32", **beside: np.ndarray[Any, Any]
 ) -> Result:
     few = {"together": actual[:2], "again": actual[:2], "alone": actual[:2]} | beside
-    arrays = {"logits": actual} | {f"{way}.logits": value for way, value in few.items()}
-    measured = {
-        "runtime_version": "1",
-        "samples": len(actual),
-        "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
-    }
+    arrays = Actual({"logits": actual}, **{way: {"logits": value} for way, value in few.items()})
     row = Row(artifact(precision), "onnx", precision, "test", "", "anywhere validate")
-    return judge(row, arrays, golden, measured)
+    return result_of(row, measured(len(actual)), arrays, Proof(golden))
+
+
+def measured(samples: int, **changes: Any) -> Measured:
+    """What a harness says of so many golden inputs."""
+    return Measured("1", samples, Latency(1.0, 2.0, 3, 1, 1), **changes)
 
 
 def noisy(scores: np.ndarray[Any, Any], ratio_db: float) -> np.ndarray[Any, Any]:
@@ -71,33 +74,33 @@ def noisy(scores: np.ndarray[Any, Any], ratio_db: float) -> np.ndarray[Any, Any]
     return (scores + noise).astype(np.float32)
 
 
-def test_equal_outputs_pass(golden: Arrays) -> None:
-    result = judged(golden, golden["output.logits"].copy())
-    assert (result.status, result.settled, result.reason, result.flags) == ("pass", True, "", [])
+def test_equal_outputs_pass(golden: Golden) -> None:
+    result = judged(golden, golden.outputs["logits"].copy())
+    assert (result.status, result.outcome, result.reason, result.flags) == ("pass", "pass", "", [])
     assert result.headroom == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
     ("precision", "ratio", "status"), [("int8", 26, "pass"), ("int8", 24, "fail"), ("float16", 39, "fail")]
 )
-def test_noise_is_judged_by_the_precisions_row(golden: Arrays, precision: str, ratio: float, status: str) -> None:
-    result = judged(golden, noisy(golden["output.logits"], ratio), precision)
+def test_noise_is_judged_by_the_precisions_row(golden: Golden, precision: str, ratio: float, status: str) -> None:
+    result = judged(golden, noisy(golden.outputs["logits"], ratio), precision)
     assert result.status == status
     assert ("sqnr_db" in result.reason) is (status == "fail")
 
 
 @pytest.mark.parametrize(("floor", "status"), [(1e-6, "fail"), (1e-5, "pass")])
-def test_float16_is_judged_by_how_hard_the_network_is_on_float32(golden: Arrays, floor: float, status: str) -> None:
-    golden["oracle.logits"] = golden["output.logits"] + floor
-    result = judged(golden, noisy(golden["output.logits"], 50), "float16")
+def test_float16_is_judged_by_how_hard_the_network_is_on_float32(golden: Golden, floor: float, status: str) -> None:
+    golden.oracle["logits"] = golden.outputs["logits"] + floor
+    result = judged(golden, noisy(golden.outputs["logits"], 50), "float16")
     assert result.status == status
     assert result.reason.startswith("logits: max_absolute") is (status == "fail")
 
 
-def test_a_ties_other_outcome_is_counted_apart(golden: Arrays) -> None:
+def test_a_ties_other_outcome_is_counted_apart(golden: Golden) -> None:
     """Golden decides sample 0 by less than its own noise floor."""
-    golden["output.logits"][0] = golden["oracle.logits"][0] = [1 + FLOOR / 4, 1, -5, -5]
-    actual = golden["output.logits"].copy()
+    golden.outputs["logits"][0] = golden.oracle["logits"][0] = [1 + FLOOR / 4, 1, -5, -5]
+    actual = golden.outputs["logits"].copy()
     actual[0, 1] += FLOOR
     result = judged(golden, actual)
     assert result.status == "pass", result.reason
@@ -106,14 +109,14 @@ def test_a_ties_other_outcome_is_counted_apart(golden: Arrays) -> None:
     assert [(one.golden, one.actual) for one in result.decisions if one.golden != one.actual] == [(0, 1)]
 
 
-def test_one_decision_of_few_may_differ_and_two_may_not(golden: Arrays) -> None:
+def test_one_decision_of_few_may_differ_and_two_may_not(golden: Golden) -> None:
     """One of four is a quarter; the share allowed is a hundredth."""
     for changed, status in ((1, "pass"), (2, "fail")):
-        actual = noisy(golden["output.logits"], 60)[:4]
-        golden["labels"][:changed] = 3
+        actual = noisy(golden.outputs["logits"], 60)[:4]
+        golden.truth["labels"][:changed] = 3
         for sample in range(changed):
-            golden["output.logits"][sample] = actual[sample] = [0, 0, 1.0, 1.01]
-            golden["oracle.logits"][sample] = golden["output.logits"][sample]
+            golden.outputs["logits"][sample] = actual[sample] = [0, 0, 1.0, 1.01]
+            golden.oracle["logits"][sample] = golden.outputs["logits"][sample]
             actual[sample, 2] = 1.02
         result = judged(golden, actual, "int8")
         assert result.agreement
@@ -121,9 +124,9 @@ def test_one_decision_of_few_may_differ_and_two_may_not(golden: Arrays) -> None:
         assert result.status == status, result.reason
 
 
-def test_decisions_are_lost_and_won_but_only_losses_count(golden: Arrays) -> None:
-    golden["labels"][:8] = (golden["labels"][:8] + 1) % CLASSES
-    actual = golden["output.logits"].copy()
+def test_decisions_are_lost_and_won_but_only_losses_count(golden: Golden) -> None:
+    golden.truth["labels"][:8] = (golden.truth["labels"][:8] + 1) % CLASSES
+    actual = golden.outputs["logits"].copy()
     actual[:8] = np.roll(actual[:8], 1, axis=1)
     result = judged(golden, actual, "int8")
     assert result.metric
@@ -132,50 +135,47 @@ def test_decisions_are_lost_and_won_but_only_losses_count(golden: Arrays) -> Non
     assert "8 of 128 decisions differ from golden's" in result.reason
 
 
-def test_a_constant_output_fails_by_a_flag(golden: Arrays) -> None:
-    result = judged(golden, np.repeat(golden["output.logits"][:1], 128, axis=0), "int8")
+def test_a_constant_output_fails_by_a_flag(golden: Golden) -> None:
+    result = judged(golden, np.repeat(golden.outputs["logits"][:1], 128, axis=0), "int8")
     assert result.flags[0] == "logits is the same for all 128 inputs, whatever they are"
     assert result.flags[0] in result.reason
     assert {"class bee is never decided for; golden decides for it 32 times"} < set(result.flags)
 
 
-def test_a_flag_alone_fails_what_is_within_all_tolerances(golden: Arrays) -> None:
-    exact = golden["output.logits"].copy()
+def test_a_flag_alone_fails_what_is_within_all_tolerances(golden: Golden) -> None:
+    exact = golden.outputs["logits"].copy()
     result = judged(golden, exact, "int8")
     assert all(one.within for output in result.outputs for one in output.judgements)
-    assert (result.status, result.settled) == ("fail", False)
+    assert (result.status, result.outcome) == ("fail", "blocking")
     assert result.reason == "logits is exact to 300 dB, which int8 cannot be: the artifact is float32"
 
 
-def test_what_is_not_repeatable_fails(golden: Arrays) -> None:
-    exact = golden["output.logits"].copy()
+def test_what_is_not_repeatable_fails(golden: Golden) -> None:
+    exact = golden.outputs["logits"].copy()
     result = judged(golden, exact, again=exact[:2] + 1)
     assert result.status == "fail"
     assert "logits changes by 1 between two runs of the same input" in result.reason
 
 
-def test_what_was_not_run_twice_is_not_known_to_be_repeatable(golden: Arrays) -> None:
-    exact = golden["output.logits"].copy()
-    measured = {"runtime_version": "1", "samples": 128, "latency_ms": {"median": 1.0, "p90": 1.0, "calls": 1}}
-    measured["latency_ms"] |= {"batch": 1, "threads": 1}
+def test_what_was_not_run_twice_is_not_known_to_be_repeatable(golden: Golden) -> None:
+    exact = golden.outputs["logits"].copy()
     row = Row(artifact("float32"), "onnx", "float32", "test", "", "anywhere validate")
-    result = judge(row, {"logits": exact}, golden, measured)
+    result = result_of(row, measured(128), Actual({"logits": exact}), Proof(golden))
     assert "logits: was not run a second time" in result.reason
-    assert {TOGETHER, AGAIN, ALONE} == {"together.", "again.", "alone."}
 
 
 @pytest.mark.parametrize(("precision", "distance", "status"), [("float32", 1e-3, "fail"), ("int8", 0.01, "pass")])
 def test_a_batch_gives_the_rows_that_its_images_give_alone(
-    golden: Arrays, precision: str, distance: float, status: str
+    golden: Golden, precision: str, distance: float, status: str
 ) -> None:
-    actual = golden["output.logits"].copy() if precision == "float32" else noisy(golden["output.logits"], 35)
+    actual = golden.outputs["logits"].copy() if precision == "float32" else noisy(golden.outputs["logits"], 35)
     result = judged(golden, actual, precision, alone=actual[:2] + np.float32(distance))
     assert result.status == status, result.reason
     assert ("a batch of 2 gives other rows than its images one by one" in result.reason) is (status == "fail")
 
 
-def test_a_value_that_is_no_number_fails_and_decides_for_nothing(golden: Arrays) -> None:
-    actual = golden["output.logits"].copy()
+def test_a_value_that_is_no_number_fails_and_decides_for_nothing(golden: Golden) -> None:
+    actual = golden.outputs["logits"].copy()
     actual[5, 2] = np.nan
     result = judged(golden, actual)
     assert "logits: 1 values are NaN or infinite, the first at (5, 2)" in result.reason
@@ -190,8 +190,8 @@ def test_the_noise_floor_is_no_less_than_what_float32_can_say() -> None:
     assert floor_of(values, values + 0.5) == pytest.approx(0.5)
 
 
-def test_little_headroom_is_a_warning_of_a_pass(golden: Arrays) -> None:
-    close = judged(golden, noisy(golden["output.logits"], 26), "int8")
+def test_little_headroom_is_a_warning_of_a_pass(golden: Golden) -> None:
+    close = judged(golden, noisy(golden.outputs["logits"], 26), "int8")
     assert (close.status, len(close.warnings)) == ("pass", 1)
     assert close.warnings[0].startswith("little headroom: sqnr_db 26")
-    assert judged(golden, noisy(golden["output.logits"], 40), "int8").warnings == []
+    assert judged(golden, noisy(golden.outputs["logits"], 40), "int8").warnings == []

@@ -23,13 +23,19 @@ from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_fil
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import Preparation
 from pipeline.probes import as_png, asymmetric
+from records.golden import PREPARED, Actual, Proof, flat
 from records.tensor import Arrays, tensor_from
+from tests.validate.judge.test_judge import measured
 from validate import parity
-from validate.judge.judge import Row, judge
-from validate.preparation.prepare import prepare, prepare_probes
+from validate.judge.judge import result_of
+from validate.measure import Options
+from validate.plan import Row
+from validate.preparation.prepare import prepare
+from validate.preparation.probes import prepared
 from validate.report.records import Result
 from validate.report.terminal import render
 from validate.runtimes import programs, runner
+from validate.runtimes.job import Budget, Files, Job, Measured
 from validate.settings import ValidateConfig
 from workers import registry
 from workers.toolchain import Toolchain
@@ -229,20 +235,27 @@ WRONG: dict[str, Change] = {
 def outcome(run: Run, name: str, change: Change, folder: Path, **said: Any) -> Result:
     """The result of an artifact in ONNX Runtime whose app prepares image files so."""
     artifact, probes = run.artifact(name), run.checkpoint.probes()
-    prepared = prepare_probes(probes, artifact.preparation, "image")
-    wrong = np.ascontiguousarray(change(prepared["prepared.image"]), np.float32)
-    save_file(prepared | {"prepared.image": wrong}, folder / "probes")
+    assert probes
+    wrong = np.ascontiguousarray(change(prepared(probes, artifact.preparation, "image")["image"]), np.float32)
+    save_file({**probes.arrays(), **flat({PREPARED: {"image": wrong}})}, folder / "probes")
     manifest = {
         "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
         "outputs": [dataclasses.asdict(one) for one in artifact.outputs],
     }
-    golden = run.checkpoint.folder / "golden.safetensors"
-    measured = runner.measure(
-        str(runner.FOLDER / "onnx_in_onnxruntime.py"), str(artifact.path), manifest, str(golden), str(folder / "out"),
-        samples=64, threads=1, probes=str(folder / "probes"),
-    )  # fmt: skip
+    job = Job(
+        runner.FOLDER / "onnx_in_onnxruntime.py",
+        artifact.path,
+        manifest,
+        run.checkpoint.folder / "golden.safetensors",
+        folder / "out",
+        samples=64,
+        threads=1,
+        probes=folder / "probes",
+        budget=Budget(timed=3),
+    )
+    found = dataclasses.replace(Measured.read(runner.measure(**job.record())), **said)
     row = Row(artifact, "onnx", name.partition("/")[2], "onnxruntime", "", "")
-    return judge(row, load_file(folder / "out"), run.checkpoint.golden(), measured | said, probes)
+    return result_of(row, found, Actual.of(load_file(folder / "out")), Proof(run.checkpoint.golden(), probes))
 
 
 @pytest.mark.parametrize("name", ["onnx/float32", "onnx/float16", "onnx/int8"])
@@ -264,7 +277,7 @@ def test_what_an_app_prepares_wrongly_fails_and_the_sentence_says_in_which_langu
     result = outcome(run, name, WRONG[wrong], tmp_path)
     assert result.status == "fail"
     assert result.reason.startswith("image files prepared in python differ from training's: input_steps")
-    assert not result.settled
+    assert result.blocking
 
 
 @pytest.mark.parametrize("wrong", ["transposed", "upside down", "BGR", "unscaled"])
@@ -273,35 +286,26 @@ def test_an_artifact_that_takes_images_otherwise_is_seen_on_the_asymmetric_image
 ) -> None:
     """Were the artifact itself wrong, both ways would lead to the same."""
     artifact, probes = run.artifact("onnx/float32"), run.checkpoint.probes()
-    turned = WRONG[wrong](probes["input.image"][:1])
+    turned = WRONG[wrong](probes.inputs["image"][:1])
     with torch.no_grad():
         logits = run.checkpoint.model()(torch.from_numpy(np.ascontiguousarray(turned))).numpy()
     golden = run.checkpoint.golden()
-    files = dict.fromkeys(("file.logits", "training.logits"), logits)
-    steady = dict.fromkeys(("together.logits", "again.logits"), golden["output.logits"][:2])
-    measured = {
-        "runtime_version": "1",
-        "samples": 64,
-        "from_file": {"samples": 1, "input_steps": 0.0},
-        "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
-    }
+    few, files = {"logits": golden.outputs["logits"][:2]}, {"logits": logits}
     row = Row(artifact, "onnx", "float32", "onnxruntime", "", "", language="node")
-    actual = {"logits": golden["output.logits"], **files, **steady}
-    result = judge(row, actual, golden, measured, probes)
+    actual = Actual(golden.outputs, together=few, again=few, file=files, training=files)
+    result = result_of(row, measured(64, from_file=Files(1, 0.0)), actual, Proof(golden, probes))
     assert result.reason.startswith("image files prepared in node differ from training's: probe_db")
     assert result.status == "fail"
 
 
 def test_what_was_not_run_fails(run: Run, tmp_path: Path) -> None:
-    for missing in (None, {}):
-        result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=missing)
-        assert (result.status, result.reason) == ("fail", "image files prepared in python: none was run")
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=None)
+    assert (result.status, result.reason) == ("fail", "image files prepared in python: none was run")
 
 
 def test_steps_that_are_no_number_fail(run: Run, tmp_path: Path) -> None:
     """As they come from JavaScript."""
-    said = {"samples": 5, "input_steps": None}
-    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=said)
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=Files(5, None))
     assert (result.status, "input_steps NaN (at most 3 allowed)" in result.reason) == ("fail", True)
 
 
@@ -319,13 +323,13 @@ def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
         return dataclasses.replace(found, preparation={**found.preparation, "resize": [28, 32]})
 
     monkeypatch.setattr(Run, "artifact", changed)
-    report = parity.check(run, onnx_runners(), 1, lambda _: None)
+    report = parity.check(run, onnx_runners(), Options(1))
     assert {one.status for one in report.results} == {"error"}
     assert "its manifest's preparation cannot be followed: it gives (3, 28, 32), training" in report.results[0].reason
 
 
 def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom(run: Run) -> None:
-    found = parity.check(run, onnx_runners(), 1, lambda _: None)
+    found = parity.check(run, onnx_runners(), Options(1))
     screen = Console(width=100, file=io.StringIO(), record=True)
     screen.print(render(found))
     (line,) = [one for one in screen.export_text().splitlines() if one.startswith("prepared from files")]
@@ -339,8 +343,8 @@ def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom
 
 def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("probes", "patterns"):
-        monkeypatch.setattr(Checkpoint, kind, lambda _: {})
-    report = parity.check(run, onnx_runners(), 1, lambda _: None)
+        monkeypatch.setattr(Checkpoint, kind, lambda _: None)
+    report = parity.check(run, onnx_runners(), Options(1))
     assert {(one.status, one.from_file) for one in report.results} == {("pass", None)}
     assert [one.probes for one in report.results if one.probes] == []
     assert report.warnings == [parity.UNPREPARED, parity.UNPATTERNED]
@@ -351,7 +355,7 @@ def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypat
 def test_every_language_prepares_the_files_of_a_run(released: Path) -> None:
     """Python, Node and Chromium, integers and floats, both layouts."""
     rows = ("tflite/int8 in litert xnnpack", "tflite/* in litertjs*", "tfjs/float32 in node wasm", "onnx/* in *")
-    report = parity.check(Run.open("tiny"), runner.find(), 2, lambda _: None, settings=ValidateConfig(only=rows))
+    report = parity.check(Run.open("tiny"), runner.find(), Options(2), settings=ValidateConfig(only=rows))
     ran = [one for one in report.results if one.status != "not_run"]
     assert {one.from_file.language for one in ran if one.from_file} == {"python", "node", "chromium"}
     for one in ran:
@@ -375,20 +379,15 @@ def test_javascript_that_prepares_wrongly_fails_in_its_language(web: Toolchain, 
     assert swapped != code
     prepare_code.write_text(swapped)
     probes, wanted = run.checkpoint.probes(), Preparation((28, 28), None)
-    files = [probes[f"file.{index}"].tobytes() for index in range(5)]
-    said, _ = echoed(web, tmp_path, tmp_path / "runtimes" / "measure.mjs", files, probes["input.image"], wanted)
+    assert probes
+    files = [file.tobytes() for file in probes.files]
+    said, _ = echoed(web, tmp_path, tmp_path / "runtimes" / "measure.mjs", files, probes.inputs["image"], wanted)
     assert said["input_steps"] > 100
-    actual = {f"{way}.logits": probes["output.logits"] for way in ("file", "training")}
-    steady = dict.fromkeys(("together.logits", "again.logits"), run.checkpoint.golden()["output.logits"][:2])
     golden = run.checkpoint.golden()
+    few = {"logits": golden.outputs["logits"][:2]}
+    actual = Actual(golden.outputs, together=few, again=few, file=probes.outputs, training=probes.outputs)
     row = Row(run.artifact("onnx/float32"), "onnx", "float32", "web", "", "", language="node")
-    measured = {
-        "runtime_version": "1",
-        "samples": 64,
-        "from_file": said,
-        "latency_ms": {"median": 1.0, "p90": 2.0, "calls": 3, "batch": 1, "threads": 1},
-    }
-    result = judge(row, {"logits": golden["output.logits"], **actual, **steady}, golden, measured, probes)
+    result = result_of(row, measured(64, from_file=Files(**said)), actual, Proof(golden, probes))
     assert result.reason.startswith("image files prepared in node differ from training's: input_steps")
 
 

@@ -39,7 +39,7 @@ def unmeasured(made: Report, **values: Any) -> Result:
     """A row that has no numbers."""
     empty: dict[str, Any] = {
         "outputs": [], "agreement": None, "metric": None, "decisions": [], "worst": [], "latency_ms": None,
-        "samples": 0, "settled": False, "from_file": None, "probes": [],
+        "samples": 0, "outcome": "blocking", "from_file": None, "probes": [],
     }  # fmt: skip
     return row(made, **empty | values)
 
@@ -55,7 +55,7 @@ def beyond(result: Result, measured: float = 12.5) -> Result:
     return dataclasses.replace(
         result,
         status="fail",
-        settled=False,
+        outcome="blocking",
         reason=f"logits: sqnr_db {measured} (at least 25 allowed)",
         outputs=[dataclasses.replace(output, sqnr_db=measured, judgements=judgements)],
         decisions=[*result.decisions, Decided(1, 2, 1)],
@@ -134,8 +134,8 @@ def everything(made: Report) -> Report:
         unmeasured(made, target="tflite", precision="int8_int16", runtime="tflite_runtime", status="refused",
                    reason="it has no SUM"),
         unmeasured(made, target="tflite", precision="int8", runtime="tflite_runtime", status="refused",
-                   reason="it has no SUM", settled=True),
-        unmeasured(made, target="tfjs", runtime="chromium", backend="webgpu", status="not_run", settled=True,
+                   reason="it has no SUM", outcome="excused"),
+        unmeasured(made, target="tfjs", runtime="chromium", backend="webgpu", status="not_run", outcome="excused",
                    reason="chromium is not on this machine"),
         unmeasured(made, target="onnx", precision="float16", runtime="onnxruntime", status="not_run",
                    reason="it was to be exported", artifact_sha256=None, size_bytes=None),

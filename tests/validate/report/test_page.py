@@ -89,7 +89,7 @@ def test_a_failed_row_is_open_and_a_colour_is_never_alone(made: Report) -> None:
     report = reports.everything(made)
     found = read(report)
     opened = {one["id"] for one in found.all("details") if "open" in one}
-    assert opened == {sentences.slug(one) for one in report.results if not one.settled}
+    assert opened == {sentences.slug(one) for one in report.results if one.blocking}
     for result, sign in ((report.results[0], "✓ pass"), (report.results[-1], "✗ not run")):
         assert f"{sign} {result.name}" in " ".join(found.text.split())
     assert {page_row.kind(one) for one in report.results} == {"pass", "tight", "fail", "none"}
@@ -174,7 +174,7 @@ def test_a_browser_shows_it_on_a_desk_a_phone_at_night_and_on_paper(
         assert one["verdict"].split()[-1].lower() == report.verdict
         assert one["rows"] == len(report.results) + len(sentences.prepared(report))
         assert set(one["details"]) == {result.name for result in report.results}
-        assert one["open"] == sum(not result.settled for result in report.results)
+        assert one["open"] == sum(result.blocking for result in report.results)
         assert one["images"] == len(page_decisions.chosen(report)) > 0
         assert one["scripts"] == 0
     assert found["desk"]["back"] == "rgb(255, 255, 255)" == found["paper"]["back"]

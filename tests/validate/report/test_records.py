@@ -65,9 +65,9 @@ def test_the_verdict_is_pass_only_if_everything_was_run_and_passed(made: Report)
     assert records.verdict(passed) == "pass"
     assert records.verdict([]) == "fail"
     for status in ("fail", "error", "refused", "not_run"):
-        other: Result = dataclasses.replace(passed[0], status=status, settled=False)
+        other: Result = dataclasses.replace(passed[0], status=status, outcome="blocking")
         assert records.verdict([*passed, other]) == "fail"
-    absent = dataclasses.replace(passed[0], status="not_run", settled=True)
+    absent = dataclasses.replace(passed[0], status="not_run", outcome="excused")
     assert records.verdict([*passed, absent]) == "pass"
     assert records.verdict([absent]) == "fail"
     assert (made.verdict, made.exit_status) == ("fail", 1)

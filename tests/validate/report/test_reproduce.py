@@ -12,6 +12,7 @@ import pytest
 from export.run import Run
 from tests.validate.report import reports
 from validate import parity
+from validate.measure import Options
 from validate.report import reproduce
 from validate.report.records import Report, Result
 from validate.runtimes import runner
@@ -36,7 +37,7 @@ def ran(file: Path, python: str = sys.executable) -> subprocess.CompletedProcess
 
 
 def failed(result: Result) -> Result:
-    return dataclasses.replace(result, status="fail", settled=False, reason=reports.HOSTILE)
+    return dataclasses.replace(result, status="fail", outcome="blocking", reason=reports.HOSTILE)
 
 
 def same(done: subprocess.CompletedProcess[str], result: Result) -> None:
@@ -66,15 +67,15 @@ def test_another_python_hands_over_to_the_one_that_has_what_is_needed(shown: Run
 def test_rows_that_passed_or_cannot_be_done_again_have_none(shown: Run, made: Report) -> None:
     assert reproduce.scripts(made, shown) == {}  # torchscript has no runner
     good = reports.passed(made)[0]
-    absent = dataclasses.replace(good, status="not_run", settled=False, reason="chromium is not on this machine")
-    accepted = dataclasses.replace(good, status="refused", settled=True, reason="it has no SUM")
+    absent = dataclasses.replace(good, status="not_run", outcome="blocking", reason="chromium is not on this machine")
+    accepted = dataclasses.replace(good, status="refused", outcome="excused", reason="it has no SUM")
     assert reproduce.scripts(dataclasses.replace(made, results=[absent, accepted]), shown) == {}
 
 
 def test_a_conversion_that_left_nothing_is_done_again(shown: Run, made: Report) -> None:
     shutil.rmtree("runs/tiny/artifacts/onnx/int8")
     runners = [one for one in runner.find() if one.name == "onnx_in_onnxruntime"]
-    report = parity.check(shown, runners, 1, lambda _: None)
+    report = parity.check(shown, runners, Options(1))
     (result,) = [one for one in report.results if one.precision == "int8"]
     done = ran(script(report, shown, result))
     assert done.returncode == 0, done.stderr
@@ -86,7 +87,7 @@ def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(sh
     for precision in ("float32", "int8"):
         shutil.rmtree(f"runs/tiny/artifacts/onnx/{precision}")
     row = next(one for one in made.results if one.precision == "int8")
-    lost = dataclasses.replace(row, status="not_run", settled=False, artifact_sha256=None, size_bytes=None)
+    lost = dataclasses.replace(row, status="not_run", outcome="blocking", artifact_sha256=None, size_bytes=None)
     file = script(made, shown, lost)
     assert "The conversion that left no artifact: onnx/float32." in file.read_text()
     shutil.rmtree("runs/tiny/checkpoint")
@@ -103,6 +104,6 @@ def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(sh
 def test_scripts_of_other_runtimes_run(released: Path, row: str) -> None:
     """In Node, in a toolchain's own Python, in Chromium."""
     run = Run.open("tiny")
-    report = parity.check(run, runner.find(), 1, lambda _: None, settings=ValidateConfig(only=(row,)))
+    report = parity.check(run, runner.find(), Options(1), settings=ValidateConfig(only=(row,)))
     (result,) = [one for one in report.results if one.name == row]
     same(ran(script(report, run, failed(result))), result)

@@ -21,7 +21,7 @@ def test_the_failed_rows_come_first_and_every_row_is_there(made: Report) -> None
     report = reports.everything(made)
     text = summary.markdown(report)
     failed, every = tables(text)
-    unsettled = [one for one in sentences.ordered(report.results) if not one.settled]
+    unsettled = [one for one in sentences.ordered(report.results) if one.blocking]
     assert text.startswith("## ❌ tiny: fail: ")
     assert [row[1].replace("\\", "") for row in failed[2:]] == [one.where for one in unsettled]
     assert len(every) == 2 + len(report.results) + len(sentences.prepared(report))

@@ -46,7 +46,7 @@ def test_the_worst_row_comes_first(made: Report) -> None:
     names = [line.split()[0] for line in lines(report)[1 : len(ordered) + 1]]
     assert names[0] in {"torchscript/float32", "tflite/int8_int16", "onnx/float16"}  # no result, and it was needed
     assert [sentences.artifact(one) for one in ordered] == names
-    unsettled = [not one.settled for one in ordered]
+    unsettled = [one.blocking for one in ordered]
     assert unsettled == sorted(unsettled, reverse=True)
     passed = [one.headroom or 0.0 for one in ordered if one.status == "pass"]
     assert len(set(passed)) > 1
@@ -83,7 +83,7 @@ def test_what_gave_no_result_or_was_refused_says_what_to_type(made: Report) -> N
 
 
 def test_a_row_that_fails_by_its_preparation_alone_is_not_to_be_localised(made: Report) -> None:
-    one = reports.row(made, status="fail", settled=False, reason="x", from_file=reports.prepared("python", -1.0))
+    one = reports.row(made, status="fail", outcome="blocking", reason="x", from_file=reports.prepared("python", -1.0))
     report = dataclasses.replace(made, verdict="fail", results=[one])
     assert saying(report, one.name).endswith(f"Next: {one.command}")
 

@@ -87,10 +87,10 @@ def test_an_operator_newer_than_the_runtime_is_a_refusal_that_can_be_accepted(re
     name = "tflite/int8_dynamic in tflite_runtime"
     refused = check(runners("tflite_in_tflite_runtime"))[name]
     assert refused.status == "refused"
-    assert not refused.settled
+    assert refused.blocking
     assert "tflite-runtime 2.14.0 has no FULLY_CONNECTED version 12" in refused.reason
     accepted = check(runners("tflite_in_tflite_runtime"), accept=("* in tflite_runtime",))[name]
-    assert (accepted.status, accepted.settled) == ("refused", True)
+    assert (accepted.status, accepted.outcome) == ("refused", "excused")
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_garbage_without_an_error_fails_and_cannot_be_accepted(released: Path, t
     unmended(tmp_path, "ai_edge_dynamic", "saved_model/float32")
     put(tmp_path, "tflite/int8_dynamic")
     garbage = check(runners("tflite_in_tflite_runtime"), accept=("*",))["tflite/int8_dynamic in tflite_runtime"]
-    assert (garbage.status, garbage.settled) == ("fail", False)
+    assert (garbage.status, garbage.outcome) == ("fail", "blocking")
     assert "sqnr_db" in garbage.reason
 
 
@@ -109,12 +109,12 @@ def test_no_chromium_is_not_run_and_fails_only_where_all_is_required(
     monkeypatch.setenv("ANYWHERE_CHROMIUM", "/nowhere/chromium")
     (only,) = [one for one in runner.find() if one.name == "onnx_in_ort_web"]
     row = check([only])["onnx/float32 in ort_web wasm"]
-    assert (row.status, row.settled) == ("not_run", True)
+    assert (row.status, row.outcome) == ("not_run", "excused")
     assert "apt-get install chromium" in row.reason
     required = check([only], require="all")["onnx/float32 in ort_web wasm"]
-    assert (required.status, required.settled) == ("not_run", False)
+    assert (required.status, required.outcome) == ("not_run", "blocking")
     left_out = check([only], require="all", leave_out=("* in ort_web*",))["onnx/float32 in ort_web wasm"]
-    assert (left_out.status, left_out.settled) == ("not_run", True)
+    assert (left_out.status, left_out.outcome) == ("not_run", "excused")
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_a_browser_that_never_answers_is_one_red_row_and_its_console_is_in_the_l
         if result.runtime == "onnxruntime":
             assert result.status == "pass"
         else:
-            assert (result.status, result.settled) == ("error", False), name
+            assert (result.status, result.outcome) == ("error", "blocking"), name
             assert "gave no answer within 4 s and was killed" in result.reason
             assert result.log
             assert "it hums" in (Path("runs/tiny") / result.log).read_text()

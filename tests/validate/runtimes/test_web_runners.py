@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from export.target import constants
 from measures.distance import compare
+from records.golden import Actual
 from records.tensor import Arrays
 from validate.runtimes import programs
 from workers import registry
@@ -164,7 +165,7 @@ def measure(
         "backend": backend,
     }
     done = worker.call(RUNNERS.parent / harness, "measure", job, worker.log, limit_s)
-    return done, {name: value for name, value in load_file(out).items() if "." not in name}
+    return done, Actual.of(load_file(out)).golden
 
 
 def check(done: Done, actual: Arrays, golden: Path) -> None:

@@ -20,7 +20,7 @@ def collect(path: str, samples: int, out: str) -> list[dict[str, Any]]:
     """
     opened = Checkpoint.open(Path(path))
     golden = opened.golden()
-    inputs = [torch.from_numpy(golden[f"input.{tensor.name}"][:samples]) for tensor in opened.inputs]
+    inputs = [torch.from_numpy(golden.inputs[tensor.name][:samples]) for tensor in opened.inputs]
     whole = opened.model()
     (inner,) = whole.children()
     said: list[dict[str, Any]] = []

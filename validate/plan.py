@@ -1,0 +1,187 @@
+"""What is to be run: every artifact that was asked for, in every runtime there is, as a list of rows.
+
+rows = plan(run, artifacts, runner.find(), registry.find(), ValidateConfig())
+[row.name for row in rows if not row.absent]
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from export.artifact import Artifact
+from export.run import Run
+from validate.report.records import Language, Outcome, Quantization, Result, Status
+from validate.runtimes import programs
+from validate.runtimes.runner import Runner
+from validate.settings import ValidateConfig
+from workers.toolchain import Toolchain
+
+LEFT_OUT = "left out by the configuration."
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runner on one of its backends: where an artifact is run."""
+
+    runner: Runner
+    backend: str
+    toolchain: Toolchain
+
+    @property
+    def name(self) -> str:
+        """`litert xnnpack`."""
+        return f"{self.runner.runtime} {self.backend}".rstrip()
+
+    @property
+    def optional(self) -> bool:
+        """True if a machine may do without: it needs what only root can install."""
+        return bool(self.runner.needs) or self.toolchain.optional
+
+    def absent(self, build: bool) -> str:
+        """Say why it cannot run on this machine, and what would change that; empty: it can, or can be built."""
+        for name in self.runner.needs:
+            if programs.path(name) is None:
+                return f"{name} is not on this machine. Get it: {programs.PROGRAMS[name].get}."
+        for name in self.toolchain.missing:
+            return f"{name} is not on this machine. Get it: {self.toolchain.needs[name]}."
+        if self.toolchain.optional and not self.toolchain.ready and not build:
+            return f"toolchain {self.toolchain.name} is not built. Build it: anywhere doctor --fix."
+        return ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact in one runtime: all that is known before it is run."""
+
+    artifact: Artifact | None
+    target: str
+    precision: str
+    runtime: str
+    backend: str
+    command: str
+    """Runs this row alone once more."""
+    log: Path | None = None
+    """Relative to the run's folder."""
+    overrides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The configuration's tolerances."""
+    language: Language = "python"
+    """In which image files are prepared for it."""
+    place: Runtime | None = None
+    """None: nothing runs this target."""
+    absent: str = ""
+    """Why it is not run; empty: it is."""
+    excused: bool = False
+    """True if it need not have a result: it is absent and may be, or its refusal is accepted."""
+
+    @property
+    def name(self) -> str:
+        """`tflite/int8 in litert xnnpack`."""
+        return f"{self.target}/{self.precision} in {self.runtime} {self.backend}".rstrip()
+
+    def unmeasured(self, status: Status, reason: str) -> Result:
+        """Return the result where there are no outputs. What went wrong is never excused."""
+        outcome: Outcome = "excused" if self.excused and status in {"not_run", "refused"} else "blocking"
+        return self.result(status=status, reason=reason, outcome=outcome)
+
+    def result(self, **values: Any) -> Result:
+        """Return a Result of this row; what is not given is empty."""
+        empty: dict[str, Any] = {
+            "runtime_version": None,
+            "flags": [],
+            "warnings": [],
+            "outputs": [],
+            "agreement": None,
+            "metric": None,
+            "from_file": None,
+            "probes": [],
+            "decisions": [],
+            "worst": [],
+            "latency_ms": None,
+            "samples": 0,
+        }
+        return Result(
+            target=self.target,
+            precision=self.precision,
+            runtime=self.runtime,
+            backend=self.backend,
+            quantization=quantization(self.artifact) if self.artifact else None,
+            size_bytes=self.artifact.size_bytes if self.artifact else None,
+            artifact_sha256=self.artifact.sha256 if self.artifact else None,
+            command=self.command,
+            log=str(self.log) if self.log else None,
+            **empty | values,
+        )
+
+
+def quantization(artifact: Artifact) -> Quantization | None:
+    """Return what its manifest says of its integers; None where no range was calibrated."""
+    said = artifact.details
+    if "calibration_samples" not in said:
+        return None
+    before, _ = said.get("repair", {}).get("size_bytes", (None, None))
+    return Quantization(
+        said["calibration_samples"], said.get("calibration_halves_sqnr_db"), said.get("keep_float", []), before
+    )
+
+
+def plan(
+    run: Run,
+    artifacts: Mapping[str, Artifact | None],
+    runners: Sequence[Runner],
+    toolchains: Mapping[str, Toolchain],
+    settings: ValidateConfig,
+) -> list[Row]:
+    """Return a row for each conversion that was asked for in each runtime of its target; None: it left no artifact."""
+    return [
+        _row(run, name, artifact, place, settings)
+        for name, artifact in artifacts.items()
+        for place in _places(name.partition("/")[0], runners, toolchains)
+    ]
+
+
+def _places(target: str, runners: Sequence[Runner], toolchains: Mapping[str, Toolchain]) -> Sequence[Runtime | None]:
+    """Return where artifacts of a target are run; None alone: nowhere."""
+    found = [
+        Runtime(runner, backend, toolchains[runner.toolchain])
+        for runner in runners
+        if runner.target == target
+        for backend in runner.backends
+    ]
+    return found or [None]
+
+
+def _row(run: Run, name: str, artifact: Artifact | None, place: Runtime | None, settings: ValidateConfig) -> Row:
+    target, _, precision = name.partition("/")
+    if place is None:
+        reason = f"no runner for target {target}. Add validate/runtimes/runners/{target}_in_<runtime>.py."
+        return Row(artifact, target, precision, "none", "", f"anywhere validate {run.name}", absent=reason)
+    wanted = f"{name} in {place.name}"
+    absent, excused = _absent(run, name, artifact, place, settings)
+    return Row(
+        artifact,
+        target,
+        precision,
+        place.runner.runtime,
+        place.backend,
+        f'anywhere validate {run.name} --only "{wanted}"',
+        run.log("validate", wanted.replace(" in ", "-").replace(" ", "-")).relative_to(run.folder),
+        settings.tolerance,
+        place.runner.language,
+        place,
+        absent,
+        excused or settings.accepts(wanted),
+    )
+
+
+def _absent(
+    run: Run, name: str, artifact: Artifact | None, place: Runtime, settings: ValidateConfig
+) -> tuple[str, bool]:
+    """Return why a row is not run, and whether that is excused; an empty reason: it is run."""
+    if settings.leaves_out(f"{name} in {place.name}"):
+        return LEFT_OUT, True
+    if artifact is None:
+        log = run.log("export", name)
+        return f"it was to be exported, but there is no artifact. See {log}, then: anywhere export {run.name}.", False
+    reason = place.absent(build=settings.require == "all")
+    return reason, bool(reason) and place.optional and settings.require != "all"

@@ -1,0 +1,129 @@
+"""What crosses to a harness and back: a job, with its budget of calls, and what was measured.
+
+    worker.call(runner.harness, "measure", Job(…).record(), log, limit_s)
+    Measured.read(done.value)                  # raises ValueError for what is none
+
+Runs inside toolchains, too: the standard library only, but for `Measured.read`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is run: numbers of calls, and seconds after which no further one is begun."""
+
+    collect_s: float = 60.0
+    """Golden inputs: a slow runtime takes fewer."""
+    files_s: float = 5.0
+    """Image files."""
+    patterns_s: float = 10.0
+    """Patterns."""
+    warm_up: int = 5
+    """Calls with one sample before latency is taken …"""
+    warm_up_s: float = 1.0
+    """… of slow ones fewer."""
+    timed: int = 50
+    """Calls with one sample of which latency is taken …"""
+    timed_s: float = 5.0
+    """… of slow ones fewer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One artifact to be run on golden inputs, by a runner on one of its backends."""
+
+    runner: Path
+    path: Path
+    """What the runtime loads."""
+    manifest: Mapping[str, Any]
+    """Of the artifact: inputs, outputs, preparation, min_runtime_version."""
+    golden: Path
+    out: Path
+    """Where outputs go: a safetensors file of `Actual`'s arrays."""
+    samples: int
+    """Golden inputs at most."""
+    threads: int
+    backend: str = ""
+    """Empty: the runtime has one way of computing."""
+    probes: Path | None = None
+    """Image files and patterns; None: there are none."""
+    budget: Budget = field(default_factory=Budget)
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON takes it, paths absolute."""
+        paths = {key: str(path.absolute()) if path else "" for key, path in self._paths().items()}
+        return {**asdict(self), **paths, "manifest": dict(self.manifest)}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> "Job":
+        """Read what `record` wrote."""
+        paths = {key: Path(record[key]) for key in ("runner", "path", "golden", "out")}
+        probes = Path(record["probes"]) if record.get("probes") else None
+        budget = Budget(**record.get("budget", {}))
+        return cls(**{**record, **paths, "probes": probes, "budget": budget})
+
+    def _paths(self) -> dict[str, Path | None]:
+        return {
+            "runner": self.runner,
+            "path": self.path,
+            "golden": self.golden,
+            "out": self.out,
+            "probes": self.probes,
+        }
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call, after warm-up."""
+
+    median: float
+    p90: float
+    calls: int
+    batch: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Files:
+    """How image files that an app prepared compare with training's inputs."""
+
+    samples: int
+    input_steps: float | None
+    """Greatest difference of the inputs in 1/255; None: not a number, for which JSON has no word."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a harness says of a job, beside the arrays it wrote."""
+
+    runtime_version: str
+    samples: int
+    """Golden inputs that were run."""
+    latency_ms: Latency
+    from_file: Files | None = None
+    """None: there were no image files."""
+
+    @classmethod
+    def read(cls, record: Any) -> "Measured":
+        """Check and read a harness's answer. Raises ValueError where anything is missing or of another type."""
+        from pydantic import ValidationError
+
+        try:
+            measured: Measured = _adapter().validate_python(record)
+            return measured
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "all of it"
+            raise ValueError(f"the harness's answer is none ({where}: {problem['msg']})") from error
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Measured)
