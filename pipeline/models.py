@@ -186,19 +186,3 @@ def allows_channels_last(model: nn.Module, config: Config) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def check_size(model: nn.Module, config: Config) -> None:
-    """Raises BadInput where the model cannot take images of the configured size."""
-    size = config.data.image_size
-    training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size, device=next(model.parameters()).device))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(
-            f"model {config.model.name}: cannot take images of {size}×{size} ({reason}). Set another --image-size."
-        ) from error
-    finally:
-        model.train(training)

@@ -30,6 +30,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
 from pipeline.golden import HeldOut, named, to_numpy
 from pipeline.progress import Display
+from pipeline.rehearsal import rehearse
 from pipeline.tensorboard_log import Board
 from records.errors import BadInput
 from records.tensor import tensors_to
@@ -59,7 +60,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     task = tasks.load(config.task)
     images = data.load(config)
     model = models.build(config, len(images.labels), weights=resume is None).to(device)
-    models.check_size(model, config)
+    rehearse(model, config, images.labels)
     golden = HeldOut(images, config, task)
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)

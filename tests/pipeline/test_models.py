@@ -12,6 +12,7 @@ from pipeline import config as configs
 from pipeline import models
 from pipeline.config import Config
 from pipeline.train import settle
+from pipeline.rehearsal import rehearse
 from records.errors import BadInput
 
 
@@ -120,7 +121,7 @@ def test_pretrained_weights_that_cannot_be_had_are_a_clear_error(
 def test_a_model_that_cannot_take_the_size_is_refused() -> None:
     settled = config("inception_v3", data__image_size=40)
     with pytest.raises(BadInput, match="cannot take images of 40×40"):
-        models.check_size(models.build(settled, classes=3), settled)
+        rehearse(models.build(settled, classes=3), settled, ("a", "b", "c"))
 
 
 def test_unknown_names_and_options_are_refused() -> None:
