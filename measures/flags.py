@@ -15,6 +15,9 @@ ranges set by calibration are overrun by less than 0.5 % of golden's values on t
 FEW_LEVELS = 16
 """Different values below which an output is no measurement any more: four bits, where every integer precision has
 eight. Asked only where golden has four times as many."""
+COARSE = 0.1
+"""Share of golden's root mean square that a step between levels, or the spread of what was saturated, has at least:
+with less, an output may have few levels and still be right. Two hundredths of the values spread so far leave 37 dB."""
 SEEN = 2
 """Times golden must decide for a class before its absence says anything: one decision may be a matter of rounding."""
 EXACT_DB = 100.0
@@ -30,13 +33,15 @@ def values(name: str, actual: Array, golden: Array) -> list[str]:
     if still.any():
         first = tuple(int(axis) for axis in np.argwhere(still)[0])
         found.append(f"{name}: {int(still.sum())} of {still.size} values never change, the first at {first}")
-    levels, theirs = len(np.unique(actual)), len(np.unique(golden))
-    if levels < FEW_LEVELS and theirs >= 4 * FEW_LEVELS:
-        found.append(f"{name} takes {levels} different values only, golden {theirs}")
-    for side, ours, extreme in (("greatest", actual, np.max), ("least", actual, np.min)):
-        share = float((ours == extreme(ours)).mean()) - float((golden == extreme(golden)).mean())
-        if share > SATURATED and len(actual) > 1:
-            found.append(f"{name}: {share:.1%} of the values are the {side} one, {float(extreme(ours)):.4g}: saturated")
+    levels, theirs = np.unique(actual), len(np.unique(golden))
+    coarse = COARSE * float(np.sqrt(np.square(golden, dtype=np.float64).mean()))
+    if len(levels) < FEW_LEVELS and theirs >= 4 * FEW_LEVELS and np.diff(levels).min(initial=np.inf) > coarse:
+        found.append(f"{name} takes {len(levels)} different values only, golden {theirs}")
+    for side, extreme in (("greatest", np.max), ("least", np.min)):
+        end = extreme(actual)
+        share = float((actual == end).mean()) - float((golden == extreme(golden)).mean())
+        if share > SATURATED and len(actual) > 1 and float(golden[actual == end].std()) > coarse:
+            found.append(f"{name}: {share:.1%} of the values are the {side} one, {float(end):.4g}: saturated")
     return found
 
 

@@ -66,7 +66,8 @@ def _forward(name: str, model: nn.Module, image: torch.Tensor) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise BadInput(
-            f"model {name}: cannot take images of {image.shape[2]}×{image.shape[3]} ({type(error).__name__}: {reason}). "
+            f"model {name}: cannot take images of {image.shape[2]}×{image.shape[3]} "
+            f"({type(error).__name__}: {reason}). "
             "Set another --image-size, or mend its forward."
         ) from error
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from pipeline import config
 from validate import settings
 from validate.report import records
+from validate.report.terminal import render
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -27,7 +28,7 @@ def part(text: str, name: str) -> str:
 def table(path: Path) -> str:
     """What `anywhere validate` prints of that report."""
     terminal = io.StringIO()
-    Console(file=terminal, width=100).print(terminal.render(records.read(path)), soft_wrap=True)
+    Console(file=terminal, width=100).print(render(records.read(path)), soft_wrap=True)
     lines = "\n".join(line.rstrip() for line in terminal.getvalue().splitlines())
     return f"```\n{lines}\n```\n"
 

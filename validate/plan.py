@@ -137,6 +137,7 @@ def plan(
         _row(run, name, artifact, place, settings)
         for name, artifact in artifacts.items()
         for place in _places(name.partition("/")[0], runners, toolchains)
+        if settings.chooses(f"{name} in {place.name}" if place else name)
     ]
 
 

@@ -53,9 +53,12 @@ class ValidateConfig:
         return any(fnmatchcase(row, pattern) for pattern in self.accept)
 
     def leaves_out(self, row: str) -> bool:
-        """Whether the user does not want it run."""
-        chosen = not self.only or any(fnmatchcase(row, pattern) for pattern in self.only)
-        return not chosen or any(fnmatchcase(row, pattern) for pattern in self.leave_out)
+        """True if the user does not want it run, and knows that the report says so."""
+        return any(fnmatchcase(row, pattern) for pattern in self.leave_out)
+
+    def chooses(self, row: str) -> bool:
+        """True if it is one of the rows that were asked for."""
+        return not self.only or any(fnmatchcase(row, pattern) for pattern in self.only)
 
 
 def read(path: Path | None, **options: Any) -> ValidateConfig:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from measures import flags
+from measures.distance import sqnr_db
 
 GOLDEN = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
 LABELS = [str(number) for number in range(10)]
@@ -56,6 +57,27 @@ def test_values_at_the_end_of_a_range_are_flagged(side: str, share: float, flagg
     said = flags.values("logits", actual, GOLDEN)
     assert bool(said) is flagged
     assert all(f"are the {side} one" in one and one.endswith("saturated") for one in said)
+
+
+def test_a_good_integer_output_whose_values_gather_at_an_end_has_no_flags() -> None:
+    """Probabilities: most are next to nought or one, and 8 bits make them the same; SQNR is 44 dB and more."""
+    golden = (1 / (1 + np.exp(-12 * GOLDEN))).astype(np.float32)
+    actual = np.round(golden * 255) / np.float32(255)
+    assert float((actual == 1).mean() - (golden == golden.max()).mean()) > flags.SATURATED
+    assert sqnr_db(actual, golden) > 44
+    assert flags.values("probabilities", actual, golden) == []
+
+
+def test_few_levels_that_lie_close_are_right() -> None:
+    """One great value, and all others within a step that is nothing beside it."""
+    golden = np.concatenate(
+        [GOLDEN[:, :9] * np.float32(0.01), np.full((64, 1), 100, np.float32) + GOLDEN[:, 9:]], axis=1
+    )
+    golden[:, 9] = np.round(golden[:, 9])
+    actual = np.round(golden)
+    assert len(np.unique(actual)) < flags.FEW_LEVELS
+    assert sqnr_db(actual, golden) > 44
+    assert [one for one in flags.values("logits", actual, golden) if "different values" in one] == []
 
 
 def test_an_end_that_golden_reaches_as_often_is_no_saturation() -> None:

@@ -11,8 +11,8 @@ from torch import nn
 from pipeline import config as configs
 from pipeline import models
 from pipeline.config import Config
-from pipeline.train import settle
 from pipeline.rehearsal import rehearse
+from pipeline.train import settle
 from records.errors import BadInput
 
 

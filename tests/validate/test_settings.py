@@ -20,11 +20,12 @@ def test_options_add_to_the_files_section(tmp_path: Path) -> None:
     assert settings.read(None, leave_out=["* in chromium webgpu"]).leaves_out("tfjs/float32 in chromium webgpu")
 
 
-def test_only_leaves_out_all_others() -> None:
+def test_only_chooses_and_all_others_are_no_rows() -> None:
     found = settings.read(None, only=["tflite/int8 in *"], leave_out=["* in litert_arm64"])
     assert not found.leaves_out("tflite/int8 in litert xnnpack")
     assert found.leaves_out("tflite/int8 in litert_arm64")
-    assert found.leaves_out("onnx/int8 in onnxruntime")
+    assert found.chooses("tflite/int8 in litert_arm64")
+    assert not found.chooses("onnx/int8 in onnxruntime")
 
 
 @pytest.mark.parametrize(

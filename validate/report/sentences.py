@@ -11,10 +11,22 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from validate.report.records import FromFile, Judgement, Layer, Localisation, Probe, Quantization, Report, Result
+from validate.report.records import (
+    FromFile,
+    Judgement,
+    Layer,
+    Localisation,
+    Output,
+    Probe,
+    Quantization,
+    Report,
+    Result,
+)
 
 EQUAL_DB = 300
 """What stands for equal arrays."""
+BEYOND_WORDS = -9.995
+"""Headroom below which it is not told: ten times beyond what is allowed."""
 HARMFUL = 3
 """Layers of integers that a sentence names."""
 
@@ -78,8 +90,9 @@ class Prepared:
 
 
 def ordered(results: Iterable[Result]) -> list[Result]:
-    """Worst first: what keeps the verdict from being a pass, then what has no result, then by headroom."""
-    return sorted(results, key=lambda one: (not one.blocking, one.headroom is not None, one.headroom or 0.0))
+    """Worst first: what keeps the verdict from being a pass, then by headroom; what is excused, last."""
+    order = {"blocking": 0, "tight": 1, "pass": 1, "excused": 2}
+    return sorted(results, key=lambda one: (order[one.outcome], one.headroom is not None, one.headroom or 0.0))
 
 
 def figures(result: Result) -> Figures:
@@ -90,7 +103,7 @@ def figures(result: Result) -> Figures:
         f"{result.target}/{result.precision}",
         result.where,
         result.status.replace("_", " "),
-        number(worst.sqnr_db, ".1f") if worst else "",
+        number(judged_db(worst), ".1f") if worst else "",
         number(worst.max_absolute, ".1e") if worst else "",
         f"{result.agreement.share:.4f}" if result.agreement else "",
         f"{metric.actual:.4f}" if metric else "",
@@ -100,14 +113,19 @@ def figures(result: Result) -> Figures:
     )
 
 
+def judged_db(output: Output) -> float | None:
+    """Return the SQNR that is judged: of integers that of most samples."""
+    return next((one.measured for one in output.judgements if one.measure == "sqnr_db"), output.sqnr_db)
+
+
 def number(value: float | None, form: str) -> str:
     """None is NaN."""
     return "NaN" if value is None else format(value, form)
 
 
 def percent(share: float | None) -> str:
-    """None is nothing."""
-    return "" if share is None else f"{share:.0%}"
+    """None is nothing; far beyond what is allowed, a number says no more."""
+    return "" if share is None else "—" if share < BEYOND_WORDS else f"{share:.0%}"
 
 
 def metric_name(report: Report) -> str:
@@ -121,11 +139,15 @@ def verdict(report: Report) -> str:
     failed = sum(result.blocking for result in results)
     if report.verdict == "fail":
         return f"fail: {failed} of {len(results)} did not pass ({_samples(results)})."
-    counts = {
-        "refused and accepted": sum(result.status == "refused" for result in results),
-        "not run": sum(result.status == "not_run" for result in results),
+    missing = {
+        "refused and accepted": [result for result in results if result.status == "refused"],
+        "not run": [result for result in results if result.status == "not_run"],
     }
-    others = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    others = ", ".join(
+        f"{len(rows)} {what}: {', '.join(dict.fromkeys(row.where for row in rows))}"
+        for what, rows in missing.items()
+        if rows
+    )
     threads = max(result.latency_ms.threads for result in results if result.latency_ms)
     return (
         f"pass: {sum(result.status == 'pass' for result in results)} of {len(results)} within tolerance"
@@ -141,8 +163,19 @@ def _samples(results: Iterable[Result]) -> str:
 
 
 def failures(report: Report) -> list[Said]:
-    """Why the verdict is no pass, and what to type: a sentence for each row."""
-    return [failure(report, one) for one in ordered(report.results) if one.blocking]
+    """Why the verdict is no pass, and what to type: a sentence for each row, or for all that have the same reason."""
+    alike: dict[str, list[Result]] = {}
+    for one in ordered(report.results):
+        if one.blocking:
+            alike.setdefault(one.reason, []).append(one)
+    return [_failure_of(report, rows) for rows in alike.values()]
+
+
+def _failure_of(report: Report, rows: list[Result]) -> Said:
+    """Of rows with one reason, the first one's sentence."""
+    said = failure(report, rows[0])
+    others = f" and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''}" if len(rows) > 1 else ""
+    return Said(f"{said.subject}{others}", said.text, said.steps)
 
 
 def failure(report: Report, result: Result) -> Said:

@@ -53,6 +53,8 @@ def _table(report: Report) -> Table:
     for name in ("SQNR", "max |d|", "agree", sentences.metric_name(report), "ms", "MB", "room"):
         rows.add_column(name, justify="right", no_wrap=True)
     for result in sentences.ordered(report.results):
+        if result.outcome == "excused":  # said once, below
+            continue
         _add(rows, sentences.figures(result), _style(result))
     for one in sentences.prepared(report):
         _add(rows, one.figures, STYLES["pass" if one.within else "fail"])

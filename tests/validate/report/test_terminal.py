@@ -42,7 +42,7 @@ def test_the_table_fits_100_columns_and_a_failure_says_why(made: Report) -> None
 
 def test_the_worst_row_comes_first(made: Report) -> None:
     report = reports.everything(made)
-    ordered = sentences.ordered(report.results)
+    ordered = [one for one in sentences.ordered(report.results) if one.outcome != "excused"]
     names = [line.split()[0] for line in lines(report)[1 : len(ordered) + 1]]
     assert names[0] in {"torchscript/float32", "tflite/int8_int16", "onnx/float16"}  # no result, and it was needed
     assert [sentences.artifact(one) for one in ordered] == names
@@ -51,6 +51,49 @@ def test_the_worst_row_comes_first(made: Report) -> None:
     passed = [one.headroom or 0.0 for one in ordered if one.status == "pass"]
     assert len(set(passed)) > 1
     assert passed == sorted(passed)
+
+
+def test_what_is_excused_is_no_row_but_a_line_and_the_verdict_names_it(made: Report) -> None:
+    absent = [
+        reports.unmeasured(
+            made,
+            target=target,
+            runtime="chromium",
+            backend="webgpu",
+            status="not_run",
+            outcome="excused",
+            reason="no GPU",
+        )
+        for target in ("tfjs", "onnx")
+    ]
+    good = reports.passed(made)
+    shown = lines(dataclasses.replace(made, verdict="pass", results=[*absent, *good]))
+    assert [line for line in shown if line.startswith("tfjs/")] == []
+    assert "not run in chromium webgpu: no GPU." in shown
+    assert shown[-1].startswith(
+        f"pass: {len(good)} of {len(good) + 2} within tolerance (2 not run: chromium webgpu) on"
+    )
+
+
+def test_one_cause_is_said_once_for_all_rows_that_it_fails(made: Report) -> None:
+    rows = [
+        reports.unmeasured(made, target="tfjs", runtime="node", backend=backend, status="error", reason="no such file")
+        for backend in ("wasm", "cpu", "webgl")
+    ]
+    said = sentences.failures(dataclasses.replace(made, results=rows))
+    assert [one.subject for one in said] == ["tfjs/float32 in node wasm and 2 more rows"]
+
+
+def test_headroom_far_beyond_is_no_number() -> None:
+    assert [sentences.percent(share) for share in (None, 0.53, -4.2, -240132.59)] == ["", "53%", "-420%", "—"]
+
+
+def test_the_ratio_that_is_judged_is_the_one_that_is_shown(made: Report) -> None:
+    row = reports.row(made, precision="int8")
+    output = row.outputs[0]
+    judged = dataclasses.replace(reports.judged(0.5), measure="sqnr_db", measured=32.8)
+    shown = dataclasses.replace(output, sqnr_db=14.6, judgements=[judged])
+    assert sentences.figures(dataclasses.replace(row, outputs=[shown])).sqnr == "32.8"
 
 
 def test_a_failed_integer_row_is_to_be_localised_then_kept_in_float(made: Report) -> None:
