@@ -20,7 +20,7 @@ from validate.judge.judge import judge
 from validate.judge.lint import lints
 from validate.localise import localise
 from validate.measure import Options, measure_all
-from validate.plan import plan
+from validate.plan import asked, plan
 from validate.report.records import SCHEMA_VERSION, Model, Report, verdict
 from validate.runtimes.runner import Runner
 from validate.settings import ValidateConfig
@@ -74,7 +74,8 @@ def check(
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     proof = run.checkpoint.proof()
     warnings = admission.check(run, proof.golden) + unproved(proof)
-    artifacts = {name: run.artifact(name) if run.holds(name) else None for name in expected}
+    wanted = asked(expected, runners, toolchains, settings)
+    artifacts = {name: run.artifact(name) if run.holds(name) else None for name in wanted}
     for artifact in artifacts.values():
         if artifact:
             admission.check_provenance(run, artifact)
@@ -82,8 +83,8 @@ def check(
     model = _model(run)
     before = baseline.read(earlier, model) if earlier else None
     if before:
-        wanted = [row.name for row in rows if row.place and not settings.leaves_out(row.name)]
-        baseline.check_rows(before, str(earlier), wanted)
+        known = [row.name for row in rows if row.place and not settings.leaves_out(row.name)]
+        baseline.check_rows(before, str(earlier), known)
     measurements = measure_all(run, rows, proof, options, executor or Local())
     results = [judge(row, measurement, proof) for row, measurement in zip(rows, measurements, strict=True)]
     if before:

@@ -11,6 +11,7 @@ from typing import Any
 
 from export.artifact import Artifact
 from export.run import Run
+from records.errors import unknown
 from validate.report.records import Language, Outcome, Quantization, Result, Status
 from validate.runtimes import programs
 from validate.runtimes.runner import Runner
@@ -125,6 +126,29 @@ def quantization(artifact: Artifact) -> Quantization | None:
     )
 
 
+def asked(
+    expected: Sequence[str],
+    runners: Sequence[Runner],
+    toolchains: Mapping[str, Toolchain],
+    settings: ValidateConfig,
+) -> list[str]:
+    """Return the conversions of which a row was asked for. Raises BadInput where `only` names none."""
+    names = {
+        name: [_name(name, place) for place in _places(name.partition("/")[0], runners, toolchains)]
+        for name in expected
+    }
+    chosen = [name for name, rows in names.items() if any(map(settings.chooses, rows))]
+    if not chosen:
+        every = [row for rows in names.values() for row in rows]
+        raise unknown("row", settings.only[0], every, "--only")
+    return chosen
+
+
+def _name(conversion: str, place: Runtime | None) -> str:
+    """`tflite/int8 in litert xnnpack`; what no runner runs has its conversion's name."""
+    return f"{conversion} in {place.name}" if place else conversion
+
+
 def plan(
     run: Run,
     artifacts: Mapping[str, Artifact | None],
@@ -137,7 +161,7 @@ def plan(
         _row(run, name, artifact, place, settings)
         for name, artifact in artifacts.items()
         for place in _places(name.partition("/")[0], runners, toolchains)
-        if settings.chooses(f"{name} in {place.name}" if place else name)
+        if settings.chooses(_name(name, place))
     ]
 
 

@@ -147,7 +147,7 @@ def _decided(run: Run, result: Result, workers: Workers, inputs: Path, out: Path
     one = next(found for found in runner.find() if found.runtime == result.runtime and found.target == result.target)
     artifact = run.artifact(f"{result.target}/{result.precision}")
     place = Runtime(one, result.backend, workers.toolchains[one.toolchain])
-    asked = job(run, artifact, place, out, Options(1))
+    asked = job(run, artifact, place, out, Options(1, timed=3))
     asked = dataclasses.replace(asked, golden=inputs, samples=10**6, budget=Budget(collect_s=COLLECT_S))
     try:
         with workers.start(place, run.folder / "logs" / "held_out.log", 1) as worker:

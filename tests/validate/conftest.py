@@ -36,7 +36,7 @@ def made(proved: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     only = [one for one in runner.find() if one.toolchain == "torch" and one.target != "torchscript"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        return parity.check(Run.open("tiny"), only, Options(1))
+        return parity.check(Run.open("tiny"), only, Options(1, timed=3))
 
 
 @pytest.fixture

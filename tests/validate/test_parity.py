@@ -45,7 +45,7 @@ def own() -> list[runner.Runner]:
 
 def check(runners: list[runner.Runner] | None = None, **settings: Any) -> dict[str, Result]:
     run, chosen = Run.open("tiny"), own() if runners is None else runners
-    report = parity.check(run, chosen, Options(1), settings=ValidateConfig(**settings))
+    report = parity.check(run, chosen, Options(1, timed=3), settings=ValidateConfig(**settings))
     assert (report.verdict == "pass") == all(not one.blocking for one in report.results)
     return {one.name: one for one in report.results}
 
@@ -341,3 +341,22 @@ def test_float16_of_a_vision_transformer_loads_and_keeps_layer_normalisation_in_
     assert half.status != "error", half.reason
     assert half.outputs[0].sqnr_db is not None
     assert 55 < half.outputs[0].sqnr_db < 100
+
+
+def test_a_row_that_is_not_there_cannot_be_asked_for(released: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"--only: unknown row 'onnx/int7 in onnxruntime'. Nearest: onnx/int8 in onnxruntime"
+    ):
+        check(only=("onnx/int7 in onnxruntime",))
+
+
+def test_only_verifies_the_artifacts_of_the_rows_it_runs(released: Path) -> None:
+    broken = Path("runs/tiny/artifacts/torchscript/float32/model.pt")
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-1])
+    try:
+        assert list(check(only=("onnx/float32 in onnxruntime",))) == ["onnx/float32 in onnxruntime"]
+        with pytest.raises(BadInput, match="does not match its manifest"):
+            check()
+    finally:
+        broken.write_bytes(whole)

@@ -178,7 +178,7 @@ def bright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def checked(run: Run) -> Result:
-    (result,) = parity.check(run, own(), Options(1), settings=ValidateConfig()).results
+    (result,) = parity.check(run, own(), Options(1, timed=3), settings=ValidateConfig()).results
     return result
 
 

@@ -28,7 +28,7 @@ def reported(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("reported")
     with pytest.MonkeyPatch.context() as patch:
         entered(exported, place / "work", patch)
-        records.write(parity.check(Run.open("tiny"), own(), Options(1)), PLACE)
+        records.write(parity.check(Run.open("tiny"), own(), Options(1, timed=3)), PLACE)
     return place / "work"
 
 
@@ -140,6 +140,6 @@ def test_what_is_no_report_is_refused(made: Report) -> None:
 
 
 def test_the_report_names_its_baseline(made: Report) -> None:
-    found = parity.check(Run.open("tiny"), own(), Options(1), earlier=PLACE)
+    found = parity.check(Run.open("tiny"), own(), Options(1, timed=3), earlier=PLACE)
     assert found.baseline
     assert (found.baseline.path, found.baseline.checkpoint_sha256) == (str(PLACE), made.checkpoint_sha256)

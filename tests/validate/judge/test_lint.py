@@ -19,6 +19,6 @@ def test_a_report_has_the_lint_of_every_tflite_file_that_is_there(released: Path
     assert whole.sentences[0] == f"all {whole.operators} operators run in XNNPACK."
     assert (none.in_xnnpack, none.on_gpu_list) == (0, 0)
     rows = [one for one in runner.find() if one.target == "tflite" and one.toolchain == "litert"]
-    report = parity.check(run, rows, Options(1))
+    report = parity.check(run, rows, Options(1, timed=3))
     assert report.lints == list(found.values())
     assert {one.status for one in report.results if one.target == "tflite"} == {"pass"}

@@ -323,13 +323,13 @@ def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
         return dataclasses.replace(found, preparation={**found.preparation, "resize": [28, 32]})
 
     monkeypatch.setattr(Run, "artifact", changed)
-    report = parity.check(run, onnx_runners(), Options(1))
+    report = parity.check(run, onnx_runners(), Options(1, timed=3))
     assert {one.status for one in report.results} == {"error"}
     assert "its manifest's preparation cannot be followed: it gives (3, 28, 32), training" in report.results[0].reason
 
 
 def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom(run: Run) -> None:
-    found = parity.check(run, onnx_runners(), Options(1))
+    found = parity.check(run, onnx_runners(), Options(1, timed=3))
     screen = Console(width=100, file=io.StringIO(), record=True)
     screen.print(render(found))
     (line,) = [one for one in screen.export_text().splitlines() if one.startswith("prepared from files")]
@@ -344,7 +344,7 @@ def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom
 def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("probes", "patterns"):
         monkeypatch.setattr(Checkpoint, kind, lambda _: None)
-    report = parity.check(run, onnx_runners(), Options(1))
+    report = parity.check(run, onnx_runners(), Options(1, timed=3))
     assert {(one.status, one.from_file) for one in report.results} == {("pass", None)}
     assert [one.probes for one in report.results if one.probes] == []
     assert report.warnings == [parity.UNPREPARED, parity.UNPATTERNED]
@@ -355,7 +355,7 @@ def test_a_checkpoint_without_probes_is_judged_with_warnings(run: Run, monkeypat
 def test_every_language_prepares_the_files_of_a_run(released: Path) -> None:
     """Python, Node and Chromium, integers and floats, both layouts."""
     rows = ("tflite/int8 in litert xnnpack", "tflite/* in litertjs*", "tfjs/float32 in node wasm", "onnx/* in *")
-    report = parity.check(Run.open("tiny"), runner.find(), Options(2), settings=ValidateConfig(only=rows))
+    report = parity.check(Run.open("tiny"), runner.find(), Options(2, timed=3), settings=ValidateConfig(only=rows))
     ran = [one for one in report.results if one.status != "not_run"]
     assert {one.from_file.language for one in ran if one.from_file} == {"python", "node", "chromium"}
     for one in ran:

@@ -75,7 +75,7 @@ def test_rows_that_passed_or_cannot_be_done_again_have_none(shown: Run, made: Re
 def test_a_conversion_that_left_nothing_is_done_again(shown: Run, made: Report) -> None:
     shutil.rmtree("runs/tiny/artifacts/onnx/int8")
     runners = [one for one in runner.find() if one.name == "onnx_in_onnxruntime"]
-    report = parity.check(shown, runners, Options(1))
+    report = parity.check(shown, runners, Options(1, timed=3))
     (result,) = [one for one in report.results if one.precision == "int8"]
     done = ran(script(report, shown, result))
     assert done.returncode == 0, done.stderr
@@ -104,6 +104,6 @@ def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(sh
 def test_scripts_of_other_runtimes_run(released: Path, row: str) -> None:
     """In Node, in a toolchain's own Python, in Chromium."""
     run = Run.open("tiny")
-    report = parity.check(run, runner.find(), Options(1), settings=ValidateConfig(only=(row,)))
+    report = parity.check(run, runner.find(), Options(1, timed=3), settings=ValidateConfig(only=(row,)))
     (result,) = [one for one in report.results if one.name == row]
     same(ran(script(report, run, failed(result))), result)
