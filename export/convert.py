@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact import Artifact, recipe
+from export.converted import Converted
 from export.run import Run
 from export.target import CHECKPOINT, Conversion, code
 from records.errors import BadInput
 from records.folder import new_folder
-from records.tensor import tensor_from
 from workers import registry
 from workers.toolchain import Toolchain
 from workers.worker import Done, Worker, WorkerFailed
@@ -223,7 +223,11 @@ def _convert_one(
             except BaseException:
                 worker.close()
                 raise
-            artifact = Artifact.seal(new, place, _record(run, conversion, source, key, done, new))
+            try:
+                converted = Converted.read(done.value, new)
+            except ValueError as error:
+                raise WorkerFailed(str(error)) from error
+            artifact = Artifact.seal(new, place, _record(run, conversion, source, key, done, converted))
     except WorkerFailed as error:
         reason = str(error).removeprefix(f"{INEXPRESSIBLE}: ")
         return Outcome(conversion, "failed", reason, log=log, kind=error.kind)
@@ -235,17 +239,13 @@ def _convert_one(
 
 
 def _record(
-    run: Run, conversion: Conversion, source: Artifact | None, key: str, done: Done, new: Path
+    run: Run, conversion: Conversion, source: Artifact | None, key: str, done: Done, converted: Converted
 ) -> dict[str, Any]:
-    said = done.value if isinstance(done.value, dict) else {}
-    entry = said.get("entry")
-    if not isinstance(entry, str) or not (new / entry).exists():
-        raise WorkerFailed(f"the conversion ended without an error but wrote no {entry or 'entry'}")
     checkpoint = run.checkpoint
     return {
         "target": conversion.target.name,
         "precision": conversion.precision,
-        "entry": entry,
+        "entry": converted.entry,
         "source": conversion.source,
         "source_sha256": source.sha256 if source else checkpoint.sha256,
         "checkpoint_sha256": checkpoint.sha256,
@@ -253,12 +253,12 @@ def _record(
         "toolchain": conversion.target.toolchain,
         "task": checkpoint.task,
         "labels": checkpoint.labels,
-        "inputs": tuple(map(tensor_from, said["inputs"])) if "inputs" in said else checkpoint.inputs,
-        "outputs": tuple(map(tensor_from, said["outputs"])) if "outputs" in said else checkpoint.outputs,
+        "inputs": converted.inputs or checkpoint.inputs,
+        "outputs": converted.outputs or checkpoint.outputs,
         "preparation": checkpoint.preparation,
         "normalisation": checkpoint.normalisation,
-        "findings": said.get("findings", []),
-        "details": said.get("details", {}),
+        "findings": list(converted.findings),
+        "details": dict(converted.details),
         "seconds": round(done.seconds, 3),
         "peak_memory": done.peak_memory,
     }

@@ -7,8 +7,8 @@
 
 `convert` writes its files into the empty folder `out` and returns {"entry": file or folder to load} and, where there
 is something to say, "findings": sentences for the user, "details": facts for the manifest, "inputs" and "outputs":
-tensors that differ from the checkpoint's. It may import only the standard library, what its toolchain's lock lists,
-and modules of the project that do the same.
+tensors that differ from the checkpoint's; export/converted.py checks all of it. It may import only the standard
+library, what its toolchain's lock lists, and modules of the project that do the same.
 """
 
 import ast

@@ -1,0 +1,54 @@
+"""What a conversion gives: the answer of a target's `convert`, checked at the door.
+
+converted = Converted.read(done.value, folder)         # raises ValueError for what is none
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from records.tensor import Tensor, tensors_from
+
+KEYS = {"entry", "findings", "details", "inputs", "outputs"}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A finished conversion's files and what there is to say of them."""
+
+    entry: str
+    """The file or folder a runtime loads, relative to the artifact's folder."""
+    findings: tuple[str, ...] = ()
+    """Sentences for the user."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Facts for the manifest."""
+    inputs: tuple[Tensor, ...] | None = None
+    """None: as the checkpoint has them."""
+    outputs: tuple[Tensor, ...] | None = None
+    """Likewise."""
+
+    @classmethod
+    def read(cls, answer: Any, folder: Path) -> "Converted":
+        """Read the answer of `convert`, which has written into the folder. Raises ValueError."""
+        record = answer if isinstance(answer, Mapping) else {}
+        entry = record.get("entry")
+        if not isinstance(entry, str) or not (folder / entry).exists():
+            raise ValueError(f"the conversion ended without an error but wrote no {entry or 'entry'}")
+        if more := sorted(map(str, set(record) - KEYS)):
+            raise ValueError(f"the conversion answers {', '.join(more)}, and nobody asks for that")
+        findings, details = record.get("findings", []), record.get("details", {})
+        if not isinstance(findings, Sequence) or not all(isinstance(one, str) for one in findings):
+            raise ValueError(f"the conversion's findings are no sentences: {findings!r}")
+        if not isinstance(details, Mapping):
+            raise ValueError(f"the conversion's details are no facts by name: {details!r}")
+        return cls(entry, tuple(findings), details, _tensors(record, "inputs"), _tensors(record, "outputs"))
+
+
+def _tensors(record: Mapping[str, Any], side: str) -> tuple[Tensor, ...] | None:
+    if side not in record:
+        return None
+    try:
+        return tensors_from(record[side])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the conversion's {side} are no tensors: {error}") from error
