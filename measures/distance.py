@@ -73,6 +73,15 @@ def sqnr_db(actual: Array, golden: Array) -> float:
     return min(CEILING_DB, float(10 * np.log10(signal / noise)))
 
 
+def floor_of(golden: Array, oracle: Array) -> float:
+    """Return one noise floor of an output, in its unit: golden's greatest distance from the oracle.
+
+    Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
+    """
+    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
+    return max(float(np.abs(golden - oracle).max()), resolution)
+
+
 def sqnr_of_most_db(actual: Array, golden: Array) -> float:
     """SQNR in dB of (N, …) without the hundredth of the samples, rounded down, whose noise is greatest; NaN where a
     value is no number."""

@@ -126,6 +126,7 @@ def _resume(place: Path) -> None:
 
 
 def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "Console") -> None:
+    from measures.signal import weakness
     from pipeline.train import Interrupted, train
     from records.folder import exclusive
 
@@ -145,6 +146,8 @@ def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "C
         )
         raise typer.Exit(130) from stopped
     console.print(f"{checkpoint.folder}: {_summary(checkpoint)}", highlight=False, soft_wrap=True)
+    if why := weakness(checkpoint.golden(), checkpoint.labels, f"run {place.name}"):
+        console.print(f"nothing can be proved of it: {why}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _summary(checkpoint: "Checkpoint") -> str:

@@ -16,6 +16,7 @@ from export.run import Run
 from export.target import find, plan
 from export.targets import torchscript
 from measures import flags
+from measures.distance import floor_of
 from pipeline import config as configs
 from pipeline.checkpoint import Checkpoint
 from pipeline.train import settle, train
@@ -24,7 +25,7 @@ from tests.export.graphs import branches
 from tests.validate.judge.test_judge import artifact, measured
 from tests.validate.test_parity import own, reseal
 from validate import parity
-from validate.judge.judge import floor_of, result_of
+from validate.judge.judge import result_of
 from validate.measure import Options
 from validate.plan import Row
 from validate.report.records import Result

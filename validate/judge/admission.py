@@ -12,74 +12,29 @@ import numpy as np
 from export.artifact import Artifact
 from export.run import EXPECTED, KEPT, Run
 from measures import tasks
-from measures.distance import varies
+from measures.signal import weakness
 from records.errors import BadInput
 from records.golden import Golden
 from records.sealed import fingerprints
-from records.tensor import Array
-from validate.judge.judge import floor_of
-
-SAMPLES = 16
-"""Golden inputs that parity needs at least: one changed decision of fewer says nothing about a hundredth."""
-NEAR_ZERO = 1e-6
-"""Outputs below this vanish in float16, whose least normal number is 6e-5."""
-SIGNAL = 1e4
-"""Noise floors that outputs vary by from input to input, at least: less is noise. On thirteen networks 10⁵ to 10⁷."""
 
 
 def check(run: Run, golden: Golden) -> list[str]:
-    """Raises BadInput; → warnings of the whole."""
-    retrain = "Train again: anywhere train --force."
-    where, labels = f"run {run.name}", golden.truth["labels"]
-    if len(labels) < SAMPLES:
-        raise BadInput(
-            f"golden of {where}: {len(labels)} samples; parity needs {SAMPLES}. Hold out more images, or a greater "
-            "data.golden, and train again."
-        )
-    if len(np.unique(labels)) < 2:
-        raise BadInput(
-            f"golden of {where}: all {len(labels)} labels are one class, so a broken artifact could be right on all. "
-            "Hold out images of every class and train again."
-        )
-    classes = len(run.checkpoint.labels)
-    if labels.min() < 0 or labels.max() >= classes:
-        raise BadInput(
-            f"golden of {where}: label {int(labels.max())}, but there are {classes} classes "
-            f"({', '.join(run.checkpoint.labels[:5])}…). {retrain}"
-        )
+    """Return warnings of the whole. Raises BadInput where parity would prove nothing."""
+    where, labels = f"run {run.name}", run.checkpoint.labels
+    if why := weakness(golden, labels, where):
+        raise BadInput(why)
     for tensor in run.checkpoint.outputs:
-        values = golden.outputs[tensor.name]
-        _check_output(f"golden {tensor.name} of {where}", values, golden.oracle[tensor.name])
-        if tensor.layout == "NK" and values.shape[1] != classes:
+        count = golden.outputs[tensor.name].shape[1]
+        if tensor.layout == "NK" and count != len(labels):
             raise BadInput(
-                f"golden {tensor.name} of {where}: {values.shape[1]} values, but {classes} labels. {retrain}"
+                f"golden {tensor.name} of {where}: {count} values, but {len(labels)} labels. Train again: anywhere "
+                "train --force."
             )
     _check_folder(run)
     _check_calibration(run, golden)
     if len(np.unique(tasks.load(run.checkpoint.task).decide(golden.outputs))) < 2:
         return ["PyTorch itself decides for one class on all golden inputs: agreement proves nothing here"]
     return []
-
-
-def _check_output(what: str, values: Array, oracle: Array) -> None:
-    if not np.isfinite(values).all():
-        raise BadInput(f"{what}: has values that are no numbers. Train again: anywhere train --force.")
-    if not varies(values):
-        raise BadInput(
-            f"{what}: the same for every input, so parity would prove nothing. Train longer, or another model."
-        )
-    greatest = float(np.abs(values).max())
-    if greatest < NEAR_ZERO:
-        raise BadInput(
-            f"{what}: nothing beyond {greatest:.1e}, so everything is near it and parity would prove nothing. Train "
-            "longer, or another model."
-        )
-    variation, floor = float(np.ptp(values, axis=0).max()), floor_of(values, oracle)
-    if variation < SIGNAL * floor:
-        raise BadInput(
-            f"{what}: varies by {variation:.1e} from input to input, {variation / floor:.0f} noise floors "
-            f"({SIGNAL:.0f} needed), so parity would compare noise. Train longer, or another model."
-        )
 
 
 def _check_folder(run: Run) -> None:

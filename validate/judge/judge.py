@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from export.artifact import Artifact
 from measures import flags, tasks
-from measures.distance import agreement, compare, histogram, sqnr_db, sqnr_of_most_db
+from measures.distance import agreement, compare, floor_of, histogram, sqnr_db, sqnr_of_most_db
 from measures.tolerance import (
     INTEGER_DB,
     LITTLE_HEADROOM,
@@ -163,15 +163,6 @@ def _little_calibration(artifact: Artifact) -> list[str]:
         f"little calibration: two halves of it give models {integers.halves_sqnr_db:.1f} dB apart "
         f"({INTEGER_DB:g} needed); train with a greater data.calibration"
     ]
-
-
-def floor_of(golden: Array, oracle: Array) -> float:
-    """One noise floor of an output, in its unit: golden's greatest distance from the oracle.
-
-    Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
-    """
-    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
-    return max(float(np.abs(golden - oracle).max()), resolution)
 
 
 def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:

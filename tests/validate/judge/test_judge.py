@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from export.artifact import Artifact
+from measures.distance import floor_of
 from records.golden import Actual, Golden, Proof
 from records.tensor import Tensor
-from validate.judge.judge import floor_of, result_of
+from validate.judge.judge import result_of
 from validate.plan import Row
 from validate.report.records import Result
 from validate.runtimes.job import Latency, Measured

@@ -1,0 +1,72 @@
+"""Whether held-out samples can prove anything: parity on constants, or on three images, is a pass that means nothing.
+
+why = weakness(checkpoint.golden(), checkpoint.labels, "run digits")       # "": they can
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from measures.distance import floor_of, varies
+from records.golden import Golden
+from records.tensor import Array
+
+SAMPLES = 16
+"""Golden inputs that parity needs at least: one changed decision of fewer says nothing about a hundredth."""
+NEAR_ZERO = 1e-6
+"""Outputs below this vanish in float16, whose least normal number is 6e-5."""
+SIGNAL = 1e4
+"""Noise floors that outputs vary by from input to input, at least: less is noise. On thirteen networks 10⁵ to 10⁷."""
+
+
+def weakness(golden: Golden, labels: Sequence[str], where: str) -> str:
+    """Say why parity on these samples would prove nothing, and what to do; empty: it would prove something.
+
+    where: whose samples they are, for the sentence.
+    """
+    why = _of_labels(golden.truth["labels"], labels)
+    if why:
+        return f"golden of {where}: {why}"
+    for name, values in golden.outputs.items():
+        if why := _of_output(values, golden.oracle[name]):
+            return f"golden {name} of {where}: {why}"
+    return ""
+
+
+def _of_labels(truth: Array, labels: Sequence[str]) -> str:
+    if len(truth) < SAMPLES:
+        return (
+            f"{len(truth)} samples; parity needs {SAMPLES}. Hold out more images, or a greater data.golden, and train "
+            "again."
+        )
+    if len(np.unique(truth)) < 2:
+        return (
+            f"all {len(truth)} labels are one class, so a broken artifact could be right on all. Hold out images of "
+            "every class and train again."
+        )
+    if truth.min() < 0 or truth.max() >= len(labels):
+        return (
+            f"label {int(truth.max())}, but there are {len(labels)} classes ({', '.join(labels[:5])}…). Train again: "
+            "anywhere train --force."
+        )
+    return ""
+
+
+def _of_output(values: Array, oracle: Array) -> str:
+    if not np.isfinite(values).all():
+        return "has values that are no numbers. Train again: anywhere train --force."
+    if not varies(values):
+        return "the same for every input, so parity would prove nothing. Train longer, or another model."
+    greatest = float(np.abs(values).max())
+    if greatest < NEAR_ZERO:
+        return (
+            f"nothing beyond {greatest:.1e}, so everything is near it and parity would prove nothing. Train longer, or "
+            "another model."
+        )
+    variation, floor = float(np.ptp(values, axis=0).max()), floor_of(values, oracle)
+    if variation < SIGNAL * floor:
+        return (
+            f"varies by {variation:.1e} from input to input, {variation / floor:.0f} noise floors ({SIGNAL:.0f} "
+            "needed), so parity would compare noise. Train longer, or another model."
+        )
+    return ""
