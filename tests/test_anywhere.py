@@ -2,30 +2,24 @@
 
 import json
 import shutil
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Said, scans
+from workers.toolchain import Toolchain
 
 Command = Callable[..., Said]
 
 
-def test_help_is_there_at_once_and_imports_no_torch() -> None:
+def test_help_imports_no_torch() -> None:
     code = "import sys, anywhere; assert not {'torch', 'numpy', 'onnx', 'pydantic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "anywhere", "--help"], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
+    done = subprocess.run([sys.executable, "-m", "anywhere", "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in ("train", "export", "validate", "report", "targets", "doctor"))
-    assert statistics.median(times) < 1  # 0.13 s on a quiet machine; importing torch alone takes 4 s
 
 
 def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +33,9 @@ def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monke
     again = command("export", "--to", "onnx", "--precision", "float32,int8")
     assert again.status == 0, again.out
     assert again.out.count("built") == 2
-    start = time.perf_counter()
-    unchanged = command("export", "--to", "onnx", "--precision", "float32,int8")
-    assert time.perf_counter() - start < 1
+    with monkeypatch.context() as patch:
+        patch.delattr(Toolchain, "start")
+        unchanged = command("export", "--to", "onnx", "--precision", "float32,int8")
     assert (unchanged.status, unchanged.out.count("unchanged")) == (0, 2)
     said = command("validate", "--threads", "1")
     report = json.loads(Path("runs/mine/report/report.json").read_text())
@@ -52,6 +46,28 @@ def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monke
     ]
     assert report["results"][0]["status"] == "pass", said.out
     assert report["verdict"] in said.out.splitlines()[-2]
+
+
+def test_a_training_that_leaves_golden_without_proof_says_so(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scans(tmp_path / "images", 30)
+    trained = command(
+        "train",
+        "--folder",
+        "images",
+        "--model",
+        "simple_cnn",
+        "--epochs",
+        "1",
+        "--run",
+        "few",
+        "--set",
+        "data.golden=8",
+    )
+    assert trained.status == 0
+    assert "nothing can be proved of it: golden of run few: 8 samples; parity needs 16." in trained.out
 
 
 def test_validate_exits_1_if_something_is_missing(command: Command, released: Path) -> None:

@@ -1,7 +1,6 @@
 """Conversions of three lines each: order, failures, and nothing unchanged built again."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from export.run import Run
 from export.target import find, plan
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput
+from workers.toolchain import Toolchain
 
 HEAD = "from pathlib import Path\nTOOLCHAIN = 'torch'\n"
 COPY = HEAD + (
@@ -64,11 +64,13 @@ def test_everything_is_converted_after_its_source(run: Run, targets: Path, jobs:
     assert run.expected() == ["copy/float32", "copy/int8", "later/float32"]
 
 
-def test_nothing_unchanged_is_built_again(run: Run, targets: Path) -> None:
+def test_nothing_unchanged_is_built_again_and_no_worker_started(
+    run: Run, targets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     do(run, targets)
-    started = time.monotonic()
-    assert set(statuses(do(run, targets)).values()) == {"unchanged"}
-    assert time.monotonic() - started < 1
+    with monkeypatch.context() as patch:
+        patch.delattr(Toolchain, "start")
+        assert set(statuses(do(run, targets)).values()) == {"unchanged"}
     assert set(statuses(do(run, targets, force=True)).values()) == {"built"}
 
 
@@ -198,8 +200,6 @@ def test_ctrl_c_ends_the_workers_that_are_busy(run: Run, targets: Path) -> None:
     def press(outcome: Outcome) -> None:
         raise KeyboardInterrupt
 
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         convert(run, plan(find(targets)), jobs=2, force=False, report=press)
-    assert time.monotonic() - started < 30
     assert not list((run.folder / "artifacts" / "slow").glob("*"))

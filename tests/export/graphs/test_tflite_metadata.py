@@ -5,7 +5,6 @@ MediaPipe, in a toolchain of the tests (130 MB, seconds to build).
 """
 
 import io
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,11 +68,9 @@ def test_metadata_is_written_once_and_into_tflite_only(model: Path) -> None:
         described(b"PK\x03\x04" + bytes(60))
 
 
-def test_a_large_model_takes_no_time(model: Path) -> None:
-    before = model.read_bytes() + bytes(64 * 2**20)  # what follows a flatbuffer is not looked at, but copied
-    start = time.perf_counter()
+def test_what_follows_a_model_is_copied_as_it_is(model: Path) -> None:
+    before = model.read_bytes() + bytes(2**20)  # weights, of a large model
     assert described(before).find(before[:4096]) > 0
-    assert time.perf_counter() - start < 5
 
 
 @pytest.fixture(scope="module")
