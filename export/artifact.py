@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from export.graphs.layers import Place, Twin, places, twins
 from records.errors import BadInput
 from records.folder import recover_folder
 from records.sealed import is_sealed, seal, sha256_of_file
@@ -20,6 +21,21 @@ from records.tensor import Tensor, tensor_from, tensors_to
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Integers:
+    """How the integers of an artifact came about."""
+
+    calibration_samples: int
+    calibration_sha256: Mapping[str, list[str]]
+    """Input → the fingerprints of its samples."""
+    halves_sqnr_db: float | None
+    """SQNR between the models of two halves of the calibration; None: not known."""
+    keep_float: tuple[str, ...]
+    """Layers that stay in float32."""
+    size_without: int | None
+    """Bytes of the artifact if none did; None: not known."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Artifact:
     findings: tuple[str, ...]
     """What the conversion noticed that a user should know."""
     details: Mapping[str, Any]
+    """Facts for people; what other rooms read of them are the properties below, and nothing else."""
     seconds: float
     peak_memory: int
     """Bytes of the worker that made it."""
@@ -64,6 +81,48 @@ class Artifact:
     def path(self) -> Path:
         """What a runtime loads."""
         return self.folder / self.entry
+
+    @property
+    def way(self) -> str:
+        """How it was made, where a target has several ways: `importer`. Empty: it has one."""
+        return str(self.details.get("way", ""))
+
+    @property
+    def min_runtime_version(self) -> str | None:
+        """The oldest runtime that can run it; None: not known."""
+        version: str | None = self.details.get("min_runtime_version")
+        return version
+
+    @property
+    def integers(self) -> Integers | None:
+        """How its integers came about; None: no range was calibrated."""
+        said = self.details
+        if "calibration_samples" not in said:
+            return None
+        before, _ = said.get("repair", {}).get("size_bytes", (None, None))
+        return Integers(
+            said["calibration_samples"],
+            said.get("calibration_sha256", {}),
+            said.get("calibration_halves_sqnr_db"),
+            tuple(said.get("keep_float", [])),
+            before,
+        )
+
+    @property
+    def lint(self) -> Mapping[str, Any] | None:
+        """What of a TFLite file runs on the fast path of a phone; None: it was not looked over."""
+        seen: Mapping[str, Any] | None = self.details.get("lint")
+        return seen
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Of an ONNX file: its tensors, and the modules they belong to."""
+        return places(self.details)
+
+    @property
+    def twins(self) -> dict[str, Twin]:
+        """Of a SavedModel: its tensors, and the ONNX tensors that have the same values."""
+        return twins(self.details)
 
     @property
     def size_bytes(self) -> int:

@@ -152,7 +152,7 @@ def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Option
             "inputs": [dataclasses.asdict(tensor) for tensor in artifact.inputs],
             "outputs": [dataclasses.asdict(tensor) for tensor in artifact.outputs],
             "preparation": dict(artifact.preparation),
-            "min_runtime_version": artifact.details.get("min_runtime_version"),
+            "min_runtime_version": artifact.min_runtime_version,
         },
         golden=run.checkpoint.folder / "golden.safetensors",
         out=out,

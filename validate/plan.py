@@ -117,12 +117,11 @@ class Row:
 
 def quantization(artifact: Artifact) -> Quantization | None:
     """Return what its manifest says of its integers; None where no range was calibrated."""
-    said = artifact.details
-    if "calibration_samples" not in said:
+    integers = artifact.integers
+    if integers is None:
         return None
-    before, _ = said.get("repair", {}).get("size_bytes", (None, None))
     return Quantization(
-        said["calibration_samples"], said.get("calibration_halves_sqnr_db"), said.get("keep_float", []), before
+        integers.calibration_samples, integers.halves_sqnr_db, list(integers.keep_float), integers.size_without
     )
 
 

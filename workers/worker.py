@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-MEMORY_LIMIT = 12 * 2**30
-"""Bytes of memory a worker may have in use, with all processes it has started."""
+MEMORY_LIMIT = max(12 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 2 // 3)
+"""Bytes of memory a worker may have in use, with all processes it has started: two thirds of the machine's, and 12 GiB
+where that is more. TensorFlow needs 25 times the weights of VGG to make constants of them."""
 TICK_S = 0.2
 """Seconds between two looks at its memory."""
 START_LIMIT_S = 180.0

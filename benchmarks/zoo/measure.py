@@ -100,7 +100,7 @@ def exported(row: Row, run: Run, work: Path, logs: Path) -> Row:
             artifact = run.artifact(f"{target}/{PRECISION}")
             seconds[target] = artifact.seconds
             if target == "saved_model":
-                way, turns = str(artifact.details["way"]), counted(artifact.path, logs / "transposes.log")
+                way, turns = artifact.way, counted(artifact.path, logs / "transposes.log")
     missing = [target for target in TARGETS if target not in seconds]
     problems = reasons(log.read_text(errors="replace"), missing)
     if missing and not problems:

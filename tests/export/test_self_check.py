@@ -34,7 +34,7 @@ def test_calibration_without_a_basis_is_refused(
 ) -> None:
     opened = Checkpoint.open(Path("runs/tiny/checkpoint"))
     assert calibration(opened)["image"].shape == (32, 3, 28, 28)
-    monkeypatch.setattr(Checkpoint, "calibration", lambda self: {"input.image": values.astype(np.float32)})
+    monkeypatch.setattr(Checkpoint, "calibration", lambda self: {"image": values.astype(np.float32)})
     with pytest.raises(ValueError, match=said):
         calibration(opened)
 

@@ -69,7 +69,7 @@ def _check_calibration(run: Run, golden: Golden) -> None:
 def check_provenance(run: Run, artifact: Artifact) -> None:
     """The ranges of an artifact were set by this checkpoint's calibration. Raises BadInput."""
     calibration = run.checkpoint.calibration()
-    for name, marks in artifact.details.get("calibration_sha256", {}).items():
+    for name, marks in (artifact.integers.calibration_sha256 if artifact.integers else {}).items():
         if marks != fingerprints(calibration[name]):
             raise BadInput(
                 f"artifact {artifact.folder}: its ranges were set by other samples than {run.checkpoint.folder} has "

@@ -16,7 +16,7 @@ def lints(artifacts: Mapping[str, Artifact | None]) -> list[Lint]:
 
 def _of(name: str, artifact: Artifact) -> Lint | None:
     """None where the manifest has none: another target, or converted before there was one."""
-    seen = artifact.details.get("lint")
+    seen = artifact.lint
     if seen is None:
         return None
     return Lint(

@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from export.artifact import Artifact
-from export.graphs.layers import Place, Twin, places, twins
+from export.graphs.layers import Place, Twin
 from export.run import Run
 from export.target import constants
 from measures.distance import CEILING_DB, sqnr_db
@@ -135,7 +135,7 @@ def reference(run: Run, toolchains: Mapping[str, Toolchain], start: Start = in_i
         Call(one["module"], one["call"], one["leaf"], values[str(index)]) for index, one in enumerate(said["layers"])
     ]
     artifact = run.artifact(ONNX)
-    known = places(artifact.details)
+    known = artifact.places
     if not known:
         raise BadInput(
             f"the manifest of {ONNX} does not say which tensor is which module's. Convert it again: anywhere export "
@@ -147,7 +147,7 @@ def reference(run: Run, toolchains: Mapping[str, Toolchain], start: Start = in_i
         inner = {one["tensor"]: arrays[str(index)] for index, one in enumerate(read["layers"])}
     except WorkerFailed:
         inner = {}  # it is its own row that says why
-    twins_ = twins(run.artifact(SAVED_MODEL).details) if run.holds(SAVED_MODEL) else {}
+    twins_ = run.artifact(SAVED_MODEL).twins if run.holds(SAVED_MODEL) else {}
     return Reference(calls, points(known, calls, inner), twins_)
 
 

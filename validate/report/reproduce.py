@@ -96,7 +96,7 @@ def _manifest(artifact: Artifact) -> str:
     lines = ["{"]
     for key, tensors in (("inputs", artifact.inputs), ("outputs", artifact.outputs)):
         lines += [f"    {key!r}: [", *(f"        {dataclasses.asdict(one)!r}," for one in tensors), "    ],"]
-    return "\n".join([*lines, f"    'min_runtime_version': {artifact.details.get('min_runtime_version')!r},", "}"])
+    return "\n".join([*lines, f"    'min_runtime_version': {artifact.min_runtime_version!r},", "}"])
 
 
 def _own(file: Path) -> str | None:
