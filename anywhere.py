@@ -13,7 +13,7 @@ import typer
 import export.commands
 import pipeline.commands
 import validate.commands
-from records.errors import BadInput
+from records.errors import BadInput, Exit
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,13 +38,13 @@ def main() -> None:
         app()
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(Exit.BAD_INPUT)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(Exit.FAILED)
 
 
 if __name__ == "__main__":

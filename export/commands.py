@@ -35,6 +35,7 @@ def export(
     from export.convert import convert
     from export.run import Run
     from export.target import find, plan
+    from records.errors import Exit
     from records.folder import exclusive
 
     console = Console()
@@ -61,7 +62,7 @@ def export(
     for outcome in outcomes:
         tell(console, outcome)
     if any(outcome.artifact is None for outcome in outcomes):
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILED)
 
 
 def keep(run: "Run", conversions: "list[Conversion]", wanted: list[str]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from records.errors import BadInput
+from records.errors import BadInput, Exit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -144,7 +144,7 @@ def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "C
         console.print(
             f"{stopped}; saved. Go on with: anywhere train --resume --run {place.name}", highlight=False, soft_wrap=True
         )
-        raise typer.Exit(130) from stopped
+        raise typer.Exit(Exit.INTERRUPTED) from stopped
     console.print(f"{checkpoint.folder}: {_summary(checkpoint)}", highlight=False, soft_wrap=True)
     if why := weakness(checkpoint.golden(), checkpoint.labels, f"run {place.name}"):
         console.print(f"nothing can be proved of it: {why}", style="yellow", markup=False, soft_wrap=True)

@@ -11,7 +11,20 @@ import difflib
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
+
+
+class Exit(IntEnum):
+    """How the command ends: its exit status."""
+
+    PASSED = 0
+    FAILED = 1
+    """It ran, and something is not as it should be: no parity, a failed conversion, a machine that lacks something."""
+    BAD_INPUT = 2
+    """What was asked for cannot be done."""
+    INTERRUPTED = 130
+    """By Ctrl-C, as shells have it."""
 
 
 class BadInput(ValueError):

@@ -155,6 +155,8 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains
     from rich.console import Console
     from rich.table import Table
 
+    from records.errors import Exit
+
     console = Console()
     if fix:
         _build_all(console)
@@ -163,7 +165,8 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains
     for finding in findings:
         rows.add_row(finding.verdict, finding.what, finding.state, finding.fix)
     console.print(rows)
-    raise typer.Exit(0 if all(finding.ok or finding.optional for finding in findings) else 1)
+    complete = all(finding.ok or finding.optional for finding in findings)
+    raise typer.Exit(Exit.PASSED if complete else Exit.FAILED)
 
 
 def _build_all(console: "Console") -> None:

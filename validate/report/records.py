@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from records.errors import BadInput, room_for
+from records.errors import BadInput, Exit, room_for
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -411,9 +411,9 @@ class Report:
     """Of TFLite files; a report from before there were any has none."""
 
     @property
-    def exit_status(self) -> int:
-        """0: pass. 1: fail."""
-        return 0 if self.verdict == "pass" else 1
+    def exit_status(self) -> Exit:
+        """How the command that made it ends."""
+        return Exit.PASSED if self.verdict == "pass" else Exit.FAILED
 
 
 def _least_headroom(judgements: list[Judgement]) -> float | None:
