@@ -204,4 +204,4 @@ def remedy(folder: Path) -> str:
 def recipe(code: Iterable[Path], toolchain_key: str, asked: Iterable[str] = ()) -> str:
     """Changes when the code, the environment or what was asked for besides (layers to keep, options) does."""
     content = b"".join(file.read_bytes() for file in code)
-    return hashlib.sha256(content + toolchain_key.encode() + "".join(asked).encode()).hexdigest()
+    return hashlib.sha256(content + toolchain_key.encode() + "\n".join(asked).encode()).hexdigest()

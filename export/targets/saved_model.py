@@ -270,7 +270,7 @@ def find_layers(case: Case, folder: Path, opened: Checkpoint) -> dict[str, layer
     }
     names = {name for name in names if kinds.get(name) == onnx.TensorProto.FLOAT}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
-    one = {tensor.name: opened.calibration()[tensor.name][:1] for tensor in opened.inputs}
+    one = {name: values[:1] for name, values in opened.calibration().items()}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     asked = [output.name for output in session.get_outputs()]
     reference = dict(zip(asked, session.run(asked, one), strict=True))

@@ -155,8 +155,6 @@ def set_interface(model: Any, kind: int) -> None:
 
 
 VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 3}
-
-
 """The first of each operator that takes int16."""
 
 
