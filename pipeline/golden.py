@@ -41,12 +41,14 @@ def choose(split: Split, count: int) -> list[int]:
     return torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].tolist()
 
 
-def calibration(data: Data, count: int) -> torch.Tensor:
-    """Training samples (N, 3, H, W) prepared without augmentation, none of whose images is in the test split, too:
-    data sets hold duplicates, and integers judged on what set their ranges would look better than they are.
+def calibration(data: Data, count: int, golden: torch.Tensor) -> torch.Tensor:
+    """Choose training samples (N, 3, H, W), prepared without augmentation, none of which is golden, too.
+
+    Data sets hold duplicates, and integers judged on what set their ranges would look better than they are. Samples are
+    prepared one by one until there are enough, so that a large data set is not gone through. Raises BadInput.
     """
     plain = Split(data.train.raw, data.train.numbers, data.train.prepare)
-    held_out = {mark for number in range(len(data.test)) for mark in fingerprints([data.test[number][0].numpy()])}
+    held_out = set(fingerprints(golden.numpy()))
     found: list[torch.Tensor] = []
     for number in choose(plain, len(plain)):
         image, _ = plain[number]
@@ -55,7 +57,7 @@ def calibration(data: Data, count: int) -> torch.Tensor:
         if len(found) == count:
             break
     if not found:
-        raise BadInput("every training image is in the test split, too. Give other images for testing.")
+        raise BadInput("every training image is golden, too. Give other images for testing.")
     return torch.stack(found)
 
 
@@ -71,7 +73,7 @@ class HeldOut:
         self.image, self.labels = data.test.stack(chosen)
         self.probes = ImageFiles(data, chosen)
         self.patterns = patterns(self.image[0])
-        self.calibration = calibration(data, config.data.calibration)
+        self.calibration = calibration(data, config.data.calibration, self.image)
 
     def record(self, model: nn.Module) -> dict[str, dict[str, Array]]:
         """The arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).

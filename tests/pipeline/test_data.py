@@ -1,5 +1,6 @@
 """Every dataset gives `image` (3, H, W) float32 in [0, 1]; splits are fixed; bad folders are named."""
 
+import dataclasses
 import gzip
 import hashlib
 import pickle
@@ -15,6 +16,8 @@ from PIL import Image
 
 from pipeline import config as configs
 from pipeline import data
+from pipeline.config import Config
+from pipeline.golden import calibration
 from pipeline.train import settle
 from records.errors import BadInput
 
@@ -190,3 +193,29 @@ def test_unknown_names_come_with_the_nearest() -> None:
         loaded(data__dataset="minst")
     with pytest.raises(BadInput, match="unknown augmentation"):
         loaded(data__augmentation="afine")
+
+
+def test_golden_and_calibration_prepare_what_they_keep_and_calibration_leaves_golden_out(
+    small: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training split that begins with golden's own images, as data sets with duplicates do."""
+    images = data.load(small)
+    golden, _ = images.test.stack(range(8))
+    doubled = data.Split(
+        [images.test.raw[number] for number in images.test.numbers[:8]]
+        + [images.train.raw[number] for number in images.train.numbers],
+        range(8 + len(images.train)),
+        images.test.prepare,
+    )
+    prepared: list[data.Split] = []
+    prepare = data.Split.__getitem__
+
+    def noted(self: data.Split, index: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
+        prepared.append(self)
+        return prepare(self, index)
+
+    monkeypatch.setattr(data.Split, "__getitem__", noted)
+    chosen = calibration(dataclasses.replace(images, train=doubled), 8, golden)
+    assert not {image.numpy().tobytes() for image in chosen} & {image.numpy().tobytes() for image in golden}
+    assert images.test not in prepared
+    assert len(prepared) <= 8 + 8  # what is kept, and at most all that is golden, too

@@ -291,7 +291,7 @@ def _integers(report: Report) -> list[Inside]:
     ]
     head = ("artifact", "calibration samples", "two halves, dB apart", "layers in float32", "size without")
     note = (
-        "Ranges were set by training images that are neither golden nor in the test split. Models quantized with "
+        "Ranges were set by training images, none of which is golden. Models quantized with "
         "either half of them lie this far apart: little, if there are enough."
     )
     kept = [(name, ", ".join(one.keep_float)) for name, one in sentences.quantized(report) if one.keep_float]
