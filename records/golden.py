@@ -14,15 +14,9 @@ from records.tensor import Array, Arrays
 
 PATTERNS = ("black", "white", "checkerboard", "noise", "shifted")
 """Inputs unlike golden's, in the order in which they are run: a slow runtime takes the first."""
-INPUT, OUTPUT, ORACLE, FLOOR, FILE, PATTERN, PREPARED = (
-    "input",
-    "output",
-    "oracle",
-    "floor",
-    "file",
-    "pattern",
-    "prepared",
-)
+INPUT, OUTPUT, ORACLE = "input", "output", "oracle"
+FLOOR, FILE, PATTERN, PREPARED = "floor", "file", "pattern", "prepared"
+"""Kinds of arrays: what stands before the first dot of a flat name."""
 
 
 def part(arrays: Arrays, kind: str) -> dict[str, Array]:
