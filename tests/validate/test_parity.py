@@ -34,6 +34,7 @@ from validate.plan import Row
 from validate.report.records import Result
 from validate.runtimes import runner
 from validate.settings import ValidateConfig
+from workers.executor import Local
 
 EVERY = [conversion.name for conversion in plan(find())]
 
@@ -360,3 +361,19 @@ def test_only_verifies_the_artifacts_of_the_rows_it_runs(released: Path) -> None
             check()
     finally:
         broken.write_bytes(whole)
+
+
+def test_rows_measured_side_by_side_have_the_same_numbers_and_latency_afterwards_alone(released: Path) -> None:
+    told: list[str] = []
+    options, run = Options(1, timed=3, progress=told.append), Run.open("tiny")
+    settings = ValidateConfig(only=("onnx/* in onnxruntime",))
+    one_by_one = parity.check(run, own(), options, settings=settings)
+    alone, told[:] = list(told), []
+    side_by_side = parity.check(run, own(), options, settings=settings, executor=Local(2))
+    assert alone == [one.name for one in one_by_one.results]
+    assert sorted(told[: len(alone)]) == sorted(alone)
+    assert told[len(alone) :] == [f"{name}, its latency" for name in alone]
+    for one, other in zip(one_by_one.results, side_by_side.results, strict=True):
+        assert (one.status, other.outputs, other.probes) == ("pass", one.outputs, one.probes)
+        assert other.latency_ms
+        assert other.latency_ms.calls == 3
