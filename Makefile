@@ -15,7 +15,7 @@ COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes
     --no-emit-find-links --custom-compile-command "make lock"
 NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help setup train export validate test quick mutants benchmark zoo kernels lint types format lock readme schema ci clean
+.PHONY: help setup train export validate test quick mutants benchmark zoo kernels lint types format lock readme picture schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -59,8 +59,11 @@ types: $(READY) ## Check types
 format: $(READY) ## Format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-readme: $(READY) ## Write README's tables anew, from the latest report
+readme: $(READY) ## Write the tables of README and docs/ anew, from the latest report
 	@$(BIN)/python -m tests.readme
+
+picture: $(READY) ## Draw docs/report.png anew, from the latest report
+	@$(BIN)/python -m tests.picture
 
 schema: $(READY) ## Write validate/report/report.schema.json anew
 	@$(BIN)/python -m validate.report.records

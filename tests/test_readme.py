@@ -1,4 +1,4 @@
-"""README is true: its commands run, its tables are what the program says, what it links to is there."""
+"""README and docs/ are true: their commands run, their tables are what the program says, what they link to is there."""
 
 import json
 import os
@@ -7,26 +7,40 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from export.target import find, plan
-from tests import readme
+from tests import picture, readme
 from tests.conftest import scans
-from validate.runtimes import runner
+from validate.runtimes import programs, runner
 from workers import toolchain
 
-ROOT = Path(__file__).parents[1]
+ROOT = readme.ROOT
 TEXT = readme.README.read_text()
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [readme.README, *DOCS]
+ANEW = "run: make readme"
+
+
+def test_readme_is_read_to_its_end() -> None:
+    assert len(TEXT.splitlines()) <= 150, "move something to docs/"
 
 
 def test_every_field_of_the_configuration_is_listed() -> None:
-    assert readme.part(TEXT, "config") == readme.fields(), "run: make readme"
+    assert readme.part(readme.CONFIGURATION.read_text(), "config") == readme.fields(), ANEW
+
+
+def test_every_tolerance_is_listed_with_its_reason() -> None:
+    assert readme.part(readme.TOLERANCES.read_text(), "tolerances") == readme.tolerances(), ANEW
 
 
 def test_the_table_shows_every_target_in_every_runtime() -> None:
-    rows = [row.split() for row in re.findall(r"^(\w+/\w+ .*?) +pass  ", readme.part(TEXT, "table"), re.M)]
+    whole = readme.part(readme.REPORT.read_text(), "table")
+    rows = [row.split() for row in re.findall(r"^(\w+/\w+ .*?) +pass  ", whole, re.M)]
     expected = [
         [conversion.name, one.runtime, *backend.split()]
         for conversion in plan(find())
@@ -37,20 +51,71 @@ def test_the_table_shows_every_target_in_every_runtime() -> None:
     assert sorted(rows) == sorted(expected)
 
 
-def test_the_list_of_targets_is_the_one_of_the_folder() -> None:
+def test_readme_shows_eight_rows_of_the_table() -> None:
+    shown = readme.part(TEXT, "rows")
+    assert shown == readme.excerpt(readme.part(readme.REPORT.read_text(), "table")), ANEW
+    assert len(re.findall(r"^\w+/\w+ .* pass ", shown, re.M)) == len(readme.EXCERPT) == 8
+
+
+def test_the_matrix_has_every_target_and_runtime() -> None:
+    assert readme.part(TEXT, "matrix") == readme.matrix(), ANEW
+    for one in runner.find():
+        assert re.search(rf"\| {one.runtime}\b", readme.matrix())
+
+
+@pytest.mark.parametrize("page", [readme.README, ROOT / "docs" / "targets.md"], ids=lambda page: page.name)
+def test_the_list_of_targets_is_the_one_of_the_folder(page: Path) -> None:
+    lines = page.read_text().splitlines()
     for target in find().values():
-        (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{target.name}` |")]
+        (row,) = [line for line in lines if line.startswith(f"| `{target.name}` |")]
         assert all(precision in row for precision in target.sources)
 
 
-def test_links_lead_somewhere() -> None:
-    for name in ("README.md", "CONTRIBUTING.md"):
-        for link in re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text()):
-            assert (ROOT / link).exists(), link
+def anchors(page: Path) -> set[str]:
+    """What a link to a heading of that page may end with, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_leads_to_every_page_of_docs() -> None:
+    assert {f"docs/{page.name}" for page in DOCS} <= set(re.findall(r"\]\(([^)]+)\)", TEXT))
+
+
+def test_the_picture_is_a_small_png() -> None:
+    image = picture.PICTURE.read_bytes()
+    assert image.startswith(b"\x89PNG")
+    assert len(image) < 300_000
+
+
+def test_without_a_report_the_picture_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="make train export validate"):
+        picture.latest()
+
+
+@pytest.mark.slow
+def test_a_page_is_drawn(tmp_path: Path) -> None:
+    chromium = programs.path("chromium")
+    assert chromium, programs.PROGRAMS["chromium"].get
+    (tmp_path / "report.html").write_text("<h1>pass</h1>")
+    picture.draw(tmp_path / "report.html", tmp_path / "report.png", chromium)
+    with Image.open(tmp_path / "report.png") as drawn:
+        assert drawn.size == (picture.WIDTH, picture.HEIGHT)
+        assert np.ptp(np.asarray(drawn)) > 0
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+    """README's first, then those of docs/, which use what README's left."""
+    blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -102,7 +167,7 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
         assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
         ran[line] = done.returncode
     assert next(iter(ran)) == "make train export validate"
-    assert len(ran) >= 7
+    assert len(ran) >= 13
     (default,) = checkout.glob("runs/digits-*")
     assert json.loads((default / "report" / "report.json").read_text())["verdict"] == "pass"
     checkpoint = json.loads((default / "checkpoint" / "checkpoint.json").read_text())
