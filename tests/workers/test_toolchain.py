@@ -178,7 +178,7 @@ def test_a_foreign_environment_is_built_once_and_holds_its_lock_alone(mini: Tool
     file = tmp_path / "look.py"
     file.write_text(
         "import sys, six\n"
-        "from pipeline.errors import BadInput\n"
+        "from records.errors import BadInput\n"
         "def look():\n"
         "    try:\n"
         "        import torch\n"
