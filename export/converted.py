@@ -3,7 +3,7 @@
 converted = Converted.read(done.value, folder)         # raises ValueError for what is none
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Converted:
         if more := sorted(map(str, set(record) - KEYS)):
             raise ValueError(f"the conversion answers {', '.join(more)}, and nobody asks for that")
         findings, details = record.get("findings", []), record.get("details", {})
-        if not isinstance(findings, Sequence) or not all(isinstance(one, str) for one in findings):
+        if not isinstance(findings, list) or not all(isinstance(one, str) for one in findings):
             raise ValueError(f"the conversion's findings are no sentences: {findings!r}")
         if not isinstance(details, Mapping):
             raise ValueError(f"the conversion's details are no facts by name: {details!r}")

@@ -37,8 +37,8 @@ def same_db(opened: Checkpoint) -> float:
 
 
 def rounded(ratio: float) -> float:
-    """For a manifest: JSON has no infinity."""
-    return round(min(ratio, 999.0), 1)
+    """Return a ratio in dB as a manifest has it."""
+    return round(ratio, 1)
 
 
 def fits(opened: Checkpoint, what: str) -> None:

@@ -29,6 +29,7 @@ def test_what_a_target_leaves_out_has_its_default(folder: Path) -> None:
         ({"entry": "other"}, "wrote no other"),
         ({"entry": "model", "finding": []}, "answers finding, and nobody asks for that"),
         ({"entry": "model", "findings": [3]}, "findings are no sentences"),
+        ({"entry": "model", "findings": "One."}, "findings are no sentences"),
         ({"entry": "model", "details": ["x"]}, "details are no facts"),
         ({"entry": "model", "inputs": [{"name": "x"}]}, "inputs are no tensors: no tensor: {'name': 'x'}"),
         ({"entry": "model", "outputs": 3}, "outputs are no tensors"),

@@ -35,7 +35,6 @@ from validate.report.records import (
     FromFile,
     Histogram,
     Judgement,
-    Latency,
     Metric,
     Output,
     Probe,
@@ -111,7 +110,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         outputs=outputs,
         from_file=from_file,
         probes=probed,
-        latency_ms=Latency(**dataclasses.asdict(measured.latency_ms)),
+        latency_ms=measured.latency_ms,
         samples=count,
         **found,
     )

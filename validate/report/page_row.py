@@ -5,7 +5,8 @@ from xml.etree.ElementTree import Element
 
 from validate.report import page_decisions, pictures, sentences
 from validate.report.html import Inside, facts, table, tag
-from validate.report.records import Judgement, Latency, Output, Report, Result, Sample
+from validate.report.records import Judgement, Output, Report, Result, Sample
+from validate.runtimes.job import Latency
 
 MARKS = {"pass": "✓", "tight": "!", "fail": "✗", "none": "–"}
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from records.errors import BadInput, Exit, room_for
+from validate.runtimes.job import Latency
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -110,19 +111,6 @@ class Agreement:
     ties: int
     """Samples that golden itself decides by less than its noise floor."""
     judgement: Judgement
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of one call with one sample, after warm-up."""
-
-    __pydantic_config__ = _STRICT
-
-    median: float
-    p90: float
-    calls: int
-    batch: int
-    threads: int
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+STRICT = {"extra": "forbid"}
+"""For pydantic, which is not in every toolchain: an answer or a report with more in it is none."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -79,7 +82,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one call, after warm-up."""
+    """Milliseconds of one call with one sample, after warm-up."""
+
+    __pydantic_config__ = STRICT
 
     median: float
     p90: float
