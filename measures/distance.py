@@ -16,7 +16,7 @@ CEILING_DB = 300.0
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two arrays of one shape. Where a value is no number, every distance is NaN: within no tolerance."""
+    """The distances between two arrays of one shape. All are NaN, within no tolerance, where a value is no number."""
 
     max_absolute: float
     mean_absolute: float
@@ -25,15 +25,18 @@ class Difference:
     sqnr_db: float
     """Signal to quantization noise ratio, 10·log10(Σ golden² ÷ Σ (actual − golden)²)."""
     cosine: float
-    """Of the angle between the two as vectors."""
+    """Cosine of the angle between the two as vectors."""
     not_finite: int
     """Actual values that are NaN or infinite."""
     worst: tuple[int, ...]
-    """Where the greatest difference is (the first value that is no number, where there is one)."""
+    """Index of the greatest difference, or of the first value that is no number where there is one."""
 
 
 def compare(actual: Array, golden: Array) -> Difference:
-    """Both of one shape, any number type; computed in float64. Raises ValueError where that cannot be."""
+    """Return the difference of two arrays of one shape and any number type, computed in float64.
+
+    Raises ValueError for different shapes, for no values, and for values of golden that are no numbers.
+    """
     if actual.shape != golden.shape:
         raise ValueError(f"shape {actual.shape}, golden has {golden.shape}")
     if golden.size == 0:
@@ -76,15 +79,17 @@ def sqnr_db(actual: Array, golden: Array) -> float:
 def floor_of(golden: Array, oracle: Array) -> float:
     """Return one noise floor of an output, in its unit: golden's greatest distance from the oracle.
 
-    Values beyond float32's own resolution cannot be asked for, whatever luck golden had.
+    It is at least float32's own resolution of the values, which nobody can undercut, however near golden happens to be.
     """
     resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
     return max(float(np.abs(golden - oracle).max()), resolution)
 
 
 def sqnr_of_most_db(actual: Array, golden: Array) -> float:
-    """SQNR in dB of (N, …) without the hundredth of the samples, rounded down, whose noise is greatest; NaN where a
-    value is no number."""
+    """Return the SQNR in dB of (N, …) without the noisiest hundredth of the samples.
+
+    The hundredth is rounded down. NaN where a value is no number.
+    """
     if not np.isfinite(actual).all():
         return float("nan")
     noise = np.square(actual.astype(np.float64) - golden).reshape(len(golden), -1).sum(axis=1)
@@ -98,15 +103,15 @@ def _cosine(a: Array, g: Array) -> float:
 
 
 BINS = 24
-"""Of a histogram, each of one ratio."""
+"""Bins of a histogram, whose edges all have one ratio."""
 NEAREST = 1e-3
 """The first bin's upper end, as a share of the greatest difference."""
 
 
 def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
-    """How many finite values lie how far apart: edges (`BINS` + 1, even on a logarithmic scale) and counts.
+    """Return how many finite values lie how far apart: `BINS` + 1 edges, even on a logarithmic scale, and counts.
 
-    The first bin has everything nearer, too. Equal arrays are in the first.
+    The first bin also counts all smaller distances, those of equal values included.
     """
     distance = np.abs(actual.astype(np.float64) - golden).ravel()
     greatest = float(distance.max()) or 1.0
@@ -117,10 +122,10 @@ def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
 
 
 def agreement(actual: Array, golden: Array) -> float:
-    """Share of samples whose decision (N,) is golden's."""
+    """Return the share of samples whose decision (N,) equals golden's."""
     return float((actual == golden).mean())
 
 
 def varies(golden: Array) -> bool:
-    """Whether outputs (N, …) depend on the input at all: parity on constants proves nothing."""
+    """True if outputs (N, …) depend on the input at all: parity on constants proves nothing."""
     return bool(len(golden) > 1 and (golden != golden[:1]).any())

@@ -1,6 +1,6 @@
 """Red flags: signs of a broken artifact that one number over all values may hide. Pure numpy.
 
-for flag in values("logits", actual, golden) + decisions(ours, theirs, tied, labels): ...
+for flag in values("logits", actual, golden) + decisions(actual, golden, tied, labels): ...
 """
 
 from collections.abc import Sequence
@@ -25,24 +25,24 @@ EXACT_DB = 100.0
 
 
 def values(name: str, actual: Array, golden: Array) -> list[str]:
-    """Of one output (N, …), all values finite, of golden's shape."""
+    """Return the flags of one output (N, …): constant or saturated values, few levels. All finite, golden's shape."""
     if _constant(actual) and not _constant(golden):
         return [f"{name} is the same for all {len(actual)} inputs, whatever they are"]
-    found = []
-    still = _constant_columns(actual) & ~_constant_columns(golden)
-    if still.any():
-        first = tuple(int(axis) for axis in np.argwhere(still)[0])
-        found.append(f"{name}: {int(still.sum())} of {still.size} values never change, the first at {first}")
-    levels, theirs = np.unique(actual), len(np.unique(golden))
+    flags = []
+    constant = _constant_columns(actual) & ~_constant_columns(golden)
+    if constant.any():
+        first = tuple(int(axis) for axis in np.argwhere(constant)[0])
+        flags.append(f"{name}: {int(constant.sum())} of {constant.size} values never change, the first at {first}")
+    levels, golden_levels = np.unique(actual), len(np.unique(golden))
     coarse = COARSE * float(np.sqrt(np.square(golden, dtype=np.float64).mean()))
-    if len(levels) < FEW_LEVELS and theirs >= 4 * FEW_LEVELS and np.diff(levels).min(initial=np.inf) > coarse:
-        found.append(f"{name} takes {len(levels)} different values only, golden {theirs}")
+    if len(levels) < FEW_LEVELS and golden_levels >= 4 * FEW_LEVELS and np.diff(levels).min(initial=np.inf) > coarse:
+        flags.append(f"{name} takes {len(levels)} different values only, golden {golden_levels}")
     for side, extreme in (("greatest", np.max), ("least", np.min)):
         end = extreme(actual)
         share = float((actual == end).mean()) - float((golden == extreme(golden)).mean())
         if share > SATURATED and len(actual) > 1 and float(golden[actual == end].std()) > coarse:
-            found.append(f"{name}: {share:.1%} of the values are the {side} one, {float(end):.4g}: saturated")
-    return found
+            flags.append(f"{name}: {share:.1%} of the values are the {side} one, {float(end):.4g}: saturated")
+    return flags
 
 
 def _constant(values: Array) -> bool:
@@ -50,30 +50,30 @@ def _constant(values: Array) -> bool:
 
 
 def _constant_columns(values: Array) -> Array:
-    """Of (N, …): which of the … never change."""
+    """Return, for values (N, …), a mask (…) of those that are the same in all samples."""
     return np.asarray((values == values[:1]).all(axis=0)) if len(values) > 1 else np.zeros(values.shape[1:], bool)
 
 
 def decisions(actual: Array, golden: Array, tied: Array, labels: Sequence[str]) -> list[str]:
-    """Of decisions (N,) and ties (N,) bool: classes golden decides for, and the artifact never."""
-    found = []
+    """Return the flags of decisions (N,) and ties (N,) bool: classes golden decides for, and the artifact never."""
+    flags = []
     sure = golden[~tied]
     for index in np.unique(sure):
         count = int((sure == index).sum())
         if count >= SEEN and not (actual == index).any():
-            found.append(f"class {labels[int(index)]} is never decided for; golden decides for it {count} times")
-    return found
+            flags.append(f"class {labels[int(index)]} is never decided for; golden decides for it {count} times")
+    return flags
 
 
 def precision(name: str, kind: str, sqnr_db: float) -> list[str]:
-    """Of an output of an artifact of this precision: whether it can be what its name says."""
+    """Return a flag for an output that is exacter than its artifact's precision can be."""
     if kind == "float32" or not sqnr_db >= EXACT_DB:
         return []
     return [f"{name} is exact to {sqnr_db:.0f} dB, which {kind} cannot be: the artifact is float32"]
 
 
 def repeats(name: str, first: Array, second: Array, floor: float) -> list[str]:
-    """Of the same inputs run twice: (k, …) each; floor: the noise floor."""
+    """Return a flag for outputs (k, …) of the same inputs run twice that differ by more than the noise floor."""
     distance = _distance(first, second)
     if distance <= floor:
         return []
@@ -81,7 +81,7 @@ def repeats(name: str, first: Array, second: Array, floor: float) -> list[str]:
 
 
 def collapsed(name: str, actual: Array, golden: Array, usual: Array, noise: float) -> list[str]:
-    """Of integers on patterns (k, …), all finite: whether anything is left of what golden tells apart.
+    """Return a flag where integer outputs on patterns (k, …), all finite, no longer tell apart what golden does.
 
     usual: what the artifact gives for golden's inputs; noise: how far that lies from golden at most. Patterns may leave
     the ranges of calibration, so nothing else is asked of them.
@@ -97,7 +97,7 @@ def collapsed(name: str, actual: Array, golden: Array, usual: Array, noise: floa
 
 
 def _distance(first: Array, second: Array) -> float:
-    """NaN, where only one is it, is infinitely far."""
-    same = (first == second) | (np.isnan(first) & np.isnan(second))
-    gap = np.where(same, 0, np.abs(first.astype(np.float64) - second))
+    """Return the greatest distance of two arrays; infinite where only one of them is NaN, 0 where both are."""
+    equal = (first == second) | (np.isnan(first) & np.isnan(second))
+    gap = np.where(equal, 0, np.abs(first.astype(np.float64) - second))
     return float(np.where(np.isnan(gap), np.inf, gap).max(initial=0))

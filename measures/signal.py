@@ -1,4 +1,4 @@
-"""Whether held-out samples can prove anything: parity on constants, or on three images, is a pass that means nothing.
+"""Judges whether held-out samples can prove anything: parity on constants, or on three images, means nothing.
 
 why = weakness(checkpoint.golden(), checkpoint.labels, "run digits")       # "": they can
 """
@@ -20,7 +20,7 @@ SIGNAL = 1e4
 
 
 def weakness(golden: Golden, labels: Sequence[str], where: str) -> str:
-    """Say why parity on these samples would prove nothing, and what to do; empty: it would prove something.
+    """Return why parity on these samples would prove nothing, and what to do; empty: it would prove something.
 
     where: whose samples they are, for the sentence.
     """

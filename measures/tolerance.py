@@ -1,4 +1,4 @@
-"""What difference is allowed: one table by precision, each row with its reason and its source.
+"""The differences that are allowed: one table by precision, each row with its reason and its source.
 
     for tolerance in allowed("int8", {"int8": {"sqnr_db": 20.0}}): ...
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 INTEGER_DB = 25.0
 """SQNR of a model in integers, at least: `TABLE` has the reason."""
 AGREEMENT = 0.99
-"""Share of decisions that stay, at least: the same."""
+"""Share of decisions that equal golden's, at least: `TABLE` has the reason."""
 SAME_DB = 100.0
 """SQNR of two float32 graphs of one model, at least: rounding alone leaves 115 to 141 dB …"""
 BELOW_GOLDEN_DB = 24.0
@@ -38,7 +38,7 @@ LITTLE_HEADROOM = 0.5
 
 @dataclass(frozen=True)
 class Tolerance:
-    """One limit. A measured value must be at most (`upper`) or at least (not `upper`) `allowed`."""
+    """One limit: a measured value must be at most (`upper`) or at least (not `upper`) `allowed`."""
 
     measure: str
     """max_absolute, sqnr_db, agreement or metric_fall; probe_absolute; of files input_steps, file_db or probe_db."""
@@ -51,26 +51,30 @@ class Tolerance:
     """The table's row, where the configuration says otherwise."""
 
     def of(self, samples: int, floor: float = 1.0, oracle_db: float = ORACLE_DB) -> "Tolerance":
-        """With `allowed` in the measure's own unit. floor: one noise floor; oracle_db: golden's SQNR to the oracle."""
-        table = self.instead_of and self.instead_of.of(samples, floor, oracle_db)
-        one = 1 / samples
-        either = max(self.allowed, one) if self.upper else min(self.allowed, 1 - one)
+        """Return it with `allowed` in the measure's own unit, for that many samples.
+
+        floor: one noise floor of the output; oracle_db: golden's SQNR to the oracle.
+        """
+        instead_of = self.instead_of and self.instead_of.of(samples, floor, oracle_db)
+        one_sample = 1 / samples
+        either = max(self.allowed, one_sample) if self.upper else min(self.allowed, 1 - one_sample)
         scaled = {
             FLOOR_MULTIPLE: self.allowed * floor,
             BELOW_ORACLE: max(INTEGER_DB, min(oracle_db, ORACLE_DB) - self.allowed),
             OR_ONE_SAMPLE: either,
         }
         unit = "dB" if self.unit in DECIBELS else self.unit
-        return replace(self, allowed=scaled.get(self.unit, self.allowed), unit=unit, instead_of=table)
+        return replace(self, allowed=scaled.get(self.unit, self.allowed), unit=unit, instead_of=instead_of)
 
     def within(self, measured: float) -> bool:
-        """NaN is within nothing."""
+        """True if a measured value is allowed; NaN never is."""
         return measured <= self.allowed if self.upper else measured >= self.allowed
 
     def headroom(self, measured: float) -> float:
-        """1 − measured ÷ allowed: 1 is perfect, 0 just allowed, negative beyond.
+        """Return 1 − measured ÷ allowed: 1 is perfect, 0 just allowed, negative beyond.
 
-        Where more is better, of what is missing to perfection: of the noise amplitude for dB, of 1 − x for shares.
+        Where more is better, the ratio is of what is missing to perfection: of the noise amplitude for dB, of 1 − x for
+        shares.
         """
         if self.unit == "dB":
             return 1 - float(10 ** ((self.allowed - measured) / 20))
@@ -107,7 +111,10 @@ _SAME_DECISIONS = (
 
 
 def _rounded(sqnr_db: float, reason: str) -> tuple[Tolerance, ...]:
-    """For a precision with less than float32: noise, decisions and metric. Greatest differences say little there."""
+    """Return the rows of a precision with less than float32's: noise, decisions and metric.
+
+    Greatest differences say little about such a precision.
+    """
     return (
         Tolerance("sqnr_db", sqnr_db, upper=False, unit=OF_MOST_SAMPLES, reason=reason, source=NETWORKS),
         *_SAME_DECISIONS,
@@ -121,7 +128,7 @@ PROBED = (
 
 
 def _on_probes(golden: int, measured: str) -> Tolerance:
-    """golden: noise floors that are allowed there."""
+    """Return the row for the greatest difference on probes. golden: noise floors that are allowed on golden."""
     return Tolerance(
         PROBE,
         4 * golden,
@@ -201,9 +208,9 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
 
 
 def allowed(precision: str, overrides: Mapping[str, Mapping[str, float]]) -> tuple[Tolerance, ...]:
-    """The table's rows for a precision, with the configuration's numbers: precision → measure → allowed; SQNR in dB."""
-    wanted = overrides.get(precision, {})
-    return tuple(_overridden(row, wanted[row.measure]) if row.measure in wanted else row for row in TABLE[precision])
+    """Return the table's rows for a precision, with the configuration's numbers: precision → measure → allowed (dB)."""
+    numbers = overrides.get(precision, {})
+    return tuple(_overridden(row, numbers[row.measure]) if row.measure in numbers else row for row in TABLE[precision])
 
 
 def _overridden(row: Tolerance, value: float) -> Tolerance:
@@ -220,7 +227,7 @@ ONE_STEP_OFF = "15 % of the inputs' values changed by one step, as by another pr
 
 
 def _prepared(file_db: float, probe_db: float, reason: str, probe_reason: str) -> tuple[Tolerance, ...]:
-    """For a precision: inputs, and the outputs they lead to."""
+    """Return the rows of a precision for image files: for the inputs, and for the outputs they lead to."""
     return (
         Tolerance(
             "input_steps",
@@ -253,7 +260,7 @@ _OF_8_BITS = _prepared(
 PREPARATION: Mapping[str, tuple[Tolerance, ...]] = {
     precision: _OF_FLOATS if precision in {"float32", "float16"} else _OF_8_BITS for precision in TABLE
 }
-"""What image files may lead to that an app prepared, by precision."""
+"""Limits for image files that an app prepares, by precision."""
 ON_THE_GRID = 1e-3
 """Steps by which an integer input's scale may miss 1/255 so that preparing rounds nothing more."""
 
@@ -261,18 +268,18 @@ ON_THE_GRID = 1e-3
 def allowed_from_file(
     precision: str, input_scale: float | None, overrides: Mapping[str, Mapping[str, float]]
 ) -> tuple[Tolerance, ...]:
-    """The rows of `PREPARATION` for a precision, as the artifact has them.
+    """Return the rows of `PREPARATION` for a precision, adjusted to the artifact and the configuration.
 
     input_scale: of an integer input; rounding to it may set two inputs apart by one more. A lower `sqnr_db` that the
     configuration allows the precision is allowed here, too.
     """
     coarse = 255 * (input_scale or 0)
-    more = coarse if input_scale and abs(coarse - 1) > ON_THE_GRID else 0.0
-    lower = overrides.get(precision, {}).get("sqnr_db", math.inf)
-    found = []
+    rounding = coarse if input_scale and abs(coarse - 1) > ON_THE_GRID else 0.0
+    configured_db = overrides.get(precision, {}).get("sqnr_db", math.inf)
+    tolerances = []
     for row in PREPARATION[precision]:
-        limit = row.allowed + more if row.measure == "input_steps" else min(row.allowed, lower)
-        found.append(replace(row, allowed=limit))
+        limit = row.allowed + rounding if row.measure == "input_steps" else min(row.allowed, configured_db)
+        tolerances.append(replace(row, allowed=limit))
         if limit < row.allowed:
-            found[-1] = replace(found[-1], instead_of=row, source=CONFIGURED)
-    return tuple(found)
+            tolerances[-1] = replace(tolerances[-1], instead_of=row, source=CONFIGURED)
+    return tuple(tolerances)

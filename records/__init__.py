@@ -1,1 +1,1 @@
-"""What lies on disk, what crosses from one process to another, and the sentence when it cannot be read."""
+"""Records that lie on disk or cross from one process to another, and the errors where they cannot be read."""

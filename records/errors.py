@@ -1,4 +1,4 @@
-"""What a user can mend, said in one sentence: what, where, what was allowed, what to do.
+"""Errors that a user can mend, each in one sentence: what, where, what was allowed, what to do.
 
     ValueError
     └── BadInput          the command line prints its message alone and exits 2
@@ -16,15 +16,15 @@ from pathlib import Path
 
 
 class Exit(IntEnum):
-    """How the command ends: its exit status."""
+    """The exit status of the command."""
 
     PASSED = 0
     FAILED = 1
-    """It ran, and something is not as it should be: no parity, a failed conversion, a machine that lacks something."""
+    """The command ran, and its answer is no: no parity, a failed conversion, a machine that lacks something."""
     BAD_INPUT = 2
-    """What was asked for cannot be done."""
+    """The command could not run: an argument or a file is wrong."""
     INTERRUPTED = 130
-    """By Ctrl-C, as shells have it."""
+    """The user pressed Ctrl-C: 128 + SIGINT, as shells count."""
 
 
 class BadInput(ValueError):
@@ -36,7 +36,7 @@ class NoRoom(BadInput):
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str], where: str = "") -> BadInput:
-    """The error for a name that does not exist, with the nearest ones that do."""
+    """Return the error for a name that does not exist, with the nearest names that do."""
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Nearest: {', '.join(near)}." if near else f"Allowed: {', '.join(names)}."
@@ -45,7 +45,7 @@ def unknown(kind: str, name: str, allowed: Iterable[str], where: str = "") -> Ba
 
 @contextmanager
 def room_for(place: Path) -> Iterator[None]:
-    """Turn "no space left" into `NoRoom`, naming the place. Covers quotas and file size limits."""
+    """Turn "no space left" into `NoRoom`, which names the place. Covers quotas and file size limits."""
     try:
         yield
     except OSError as error:

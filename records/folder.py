@@ -24,10 +24,10 @@ def _old(place: Path) -> Path:
 
 @contextmanager
 def new_folder(place: Path) -> Iterator[Path]:
-    """A folder to write in; renamed to `place` at the end, removed on an error. What was there before stays until then.
+    """Yield a folder to write in; rename it to `place` at the end, remove it on an error.
 
-    Two renames, for no system call of Python's swaps folders: a kill between them leaves the old one aside, and
-    `recover_folder` puts it back.
+    A folder that is already at `place` stays there until the rename. Python has no system call that swaps two folders,
+    so there are two renames: a kill between them leaves the old folder aside, and `recover_folder` puts it back.
     """
     new = place.with_name(f".{place.name}.new")
     with room_for(place):
@@ -58,7 +58,7 @@ def _remove(path: Path) -> None:
 
 
 def recover_folder(place: Path) -> None:
-    """Undo a replacement that a kill cut in two."""
+    """Finish or undo a replacement of a folder that was killed between its two renames."""
     if _old(place).exists():
         if place.exists():
             _remove(_old(place))
@@ -72,7 +72,7 @@ def _sync(path: Path) -> None:
 
 
 def run_folder(name: str, runs: Path = Path("runs")) -> Path:
-    """The folder of the run of that name. Raises BadInput for a name that is more than a name."""
+    """Return the folder of the run of that name. Raises BadInput for a name that is not a plain folder name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(
             f"run {name!r}: not a name of a folder in {runs}/. Allowed are up to 100 letters, digits, '.', '_' "
@@ -84,7 +84,7 @@ def run_folder(name: str, runs: Path = Path("runs")) -> Path:
 
 @contextmanager
 def exclusive(run: Path) -> Iterator[None]:
-    """Keep other processes from writing into the run's folder meanwhile. Raises BadInput where one already does."""
+    """Lock the run's folder against other processes that write to it. Raises BadInput if one holds the lock already."""
     with room_for(run):
         run.mkdir(parents=True, exist_ok=True)
         file = (run / ".lock").open("w")
@@ -103,8 +103,8 @@ def exclusive(run: Path) -> Iterator[None]:
 
 
 def latest_run(runs: Path = Path("runs")) -> str:
-    """The name of the run whose checkpoint was written last. Raises BadInput where there is none."""
-    records = list(runs.glob(f"*/{CHECKPOINT}"))
-    if not records:
+    """Return the name of the run whose checkpoint was written last. Raises BadInput where there is none."""
+    checkpoints = list(runs.glob(f"*/{CHECKPOINT}"))
+    if not checkpoints:
         raise BadInput(f"{runs.absolute()}: no run with a checkpoint. Train first: anywhere train.")
-    return max(records, key=lambda path: path.stat().st_mtime).parents[1].name
+    return max(checkpoints, key=lambda path: path.stat().st_mtime).parents[1].name

@@ -1,4 +1,4 @@
-"""Hashes: of files, of samples, and of a record that carries its own, so that what was altered is seen.
+"""Hashes of files, of samples and of records; a record carries its own hash, so that an alteration is seen.
 
 record = seal({"format": 1, …})            # with "sha256"
 is_sealed(json.loads(text))
@@ -14,23 +14,23 @@ from records.tensor import Array
 
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with its own sha256: of its canonical JSON without that field."""
+    """Return the record with its own sha256, computed over its canonical JSON without that field."""
     body = {key: value for key, value in record.items() if key != "sha256"}
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return {**body, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}
 
 
 def is_sealed(record: Any) -> bool:
-    """Whether a record read from disk is the one that was sealed."""
+    """True if a record read from disk is unchanged since `seal`."""
     return isinstance(record, dict) and record.get("sha256") == seal(record)["sha256"]
 
 
 def fingerprints(samples: Iterable[Array]) -> list[str]:
-    """A hash of each sample of (N, …), by its values alone: 16 hexadecimal digits."""
+    """Return a hash of each sample of (N, …), by its values alone: 16 hexadecimal digits each."""
     return [hashlib.sha256(sample.tobytes()).hexdigest()[:16] for sample in samples]
 
 
 def sha256_of_file(path: Path) -> str:
-    """In hexadecimal."""
+    """Return the sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
-"""Settings from TOML: strictly typed, and one sentence for the first thing wrong.
+"""Settings from TOML: strictly typed, and one sentence for the first thing that is wrong.
 
-load(Config, tomllib.loads(text), "my.toml", keys)
+load_settings(Config, tomllib.loads(text), "my.toml", keys)
 """
 
 import json
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """pydantic's view of a dataclass, made once."""
+    """Return pydantic's validator of a dataclass, made once for each."""
     return TypeAdapter(kind)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file holds. Raises BadInput."""
+    """Return what a TOML file holds. Raises BadInput if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -35,13 +35,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def load_settings(kind: Callable[..., T], values: Mapping[str, Any], where: str, keys: Iterable[str]) -> T:
-    """Values as TOML gives them → a dataclass, strictly typed. Raises BadInput; `keys` are those there are."""
+    """Return values from TOML as a dataclass, strictly typed. Raises BadInput.
+
+    where: what the values came from, and keys: those that are allowed; both for the sentence.
+    """
     try:
         # Through JSON: pydantic's strict mode then still takes a list for a tuple, but no "3" for a 3.
-        found: T = adapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+        settings: T = adapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise _sentence(error.errors()[0], where, keys) from error
-    return found
+    return settings
 
 
 def _sentence(problem: Any, where: str, keys: Iterable[str]) -> BadInput:
@@ -49,5 +52,5 @@ def _sentence(problem: Any, where: str, keys: Iterable[str]) -> BadInput:
     if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return unknown("key", key, keys, where)
     text = str(problem["msg"])
-    given = repr(problem["input"]) if not isinstance(problem["input"], dict) else "a section"
-    return BadInput(f"{where}: {key} = {given}: {text[0].lower()}{text[1:]}. Change it; the fields are in README.md.")
+    value = repr(problem["input"]) if not isinstance(problem["input"], dict) else "a section"
+    return BadInput(f"{where}: {key} = {value}: {text[0].lower()}{text[1:]}. Change it; the fields are in README.md.")

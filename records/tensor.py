@@ -1,4 +1,4 @@
-"""A tensor as it crosses a room or a process: its name, type, shape and layout, and the two turns between its forms.
+"""A tensor as it crosses a room or a process: its name, type, shape and layout, and how its two forms are converted.
 
     tensor = Tensor("image", "uint8", ("batch", 64, 64, 3), "NHWC", (0.0, 1.0), "RGB", scale=1 / 255)
     infer({tensor.name: tensor.stored(images)})        # (N, 3, H, W) float32 → (N, H, W, 3) uint8
@@ -14,7 +14,7 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = Mapping[str, Array]
-"""By name."""
+"""Arrays by name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Tensor:
     zero_point: int = 0
 
     def stored(self, array: Array) -> Array:
-        """Turn a checkpoint's array, channels on axis 1, into this tensor's layout and, with a scale, its integers.
+        """Return a checkpoint's array, channels on axis 1, in this tensor's layout and, with a scale, as its integers.
 
         Values beyond what the type holds become its least and greatest one.
         """
@@ -48,7 +48,7 @@ class Tensor:
         return np.ascontiguousarray(values)
 
     def restored(self, array: Array) -> Array:
-        """Turn an array of this tensor's layout and type into a copy as the checkpoint has it: `stored` undone."""
+        """Return a copy of an array of this tensor's layout and type in the checkpoint's form: undo `stored`."""
         values = np.array(array)
         if self.scale is not None:
             values = (values.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
@@ -56,13 +56,16 @@ class Tensor:
 
     @property
     def _channels(self) -> int | None:
-        """The axis of the channels, where it is another than the checkpoint's; None: nothing is to be turned."""
+        """Return the axis of the channels if it is not the checkpoint's (axis 1); None: nothing has to be moved."""
         axis = self.layout.find("C")
         return axis if axis > 1 else None
 
 
 def tensor_from(item: Mapping[str, Any]) -> Tensor:
-    """Read a Tensor from its JSON; fields that have a default may be missing. Raises ValueError for what is none."""
+    """Return the Tensor of a JSON object; fields with a default may be missing.
+
+    Raises ValueError if it is malformed.
+    """
     try:
         name, dtype, shape = str(item["name"]), str(item["dtype"]), tuple(item["shape"])
         span = item.get("range")
@@ -72,10 +75,10 @@ def tensor_from(item: Mapping[str, Any]) -> Tensor:
 
 
 def tensors_from(items: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:
-    """Read Tensors from their JSON. Raises ValueError."""
+    """Return the Tensors of JSON objects. Raises ValueError if one is malformed."""
     return tuple(tensor_from(item) for item in items)
 
 
 def tensors_to(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
-    """Return tensors as JSON takes them."""
+    """Return tensors as objects that JSON can hold."""
     return [asdict(tensor) for tensor in tensors]

@@ -1,1 +1,1 @@
-"""Processes in foreign worlds: locked environments, and workers in them that speak with us."""
+"""Worker processes in foreign environments: locked toolchains, and the programs that run jobs in them."""

@@ -2,10 +2,10 @@
 
     Emulated("litert_arm64", folder).build()        # about 60 MB from Debian and the package index, no root
 
-Its folder has, besides the lock, `packages.txt`: the Debian packages Python comes from. apt and dpkg of this machine
-fetch, verify and unpack them and what they depend on into one folder, which qemu shows the program as `/`; nothing is
-installed. The packages' versions are those of this machine's Debian (12 and 13 were tried: Python 3.11 and 3.13), the
-wheels those of the lock, whose `.python-version` is the least.
+Besides the lock, its folder has `packages.txt`: the Debian packages that Python comes from. apt and dpkg of this
+machine fetch, verify and unpack these and their dependencies into one folder, which qemu presents to the program as
+`/`; nothing is installed. The packages' versions are those of this machine's Debian (12 and 13 were tried: Python 3.11
+and 3.13), the wheels those of the lock, whose `.python-version` is the least Python they run on.
 """
 
 import shutil
@@ -31,17 +31,17 @@ class Emulated(Toolchain):
 
     @property
     def optional(self) -> bool:
-        """Nothing but its runner is missed without it."""
+        """True: without it only its own runner is missing."""
         return True
 
     @property
     def needs(self) -> dict[str, str]:
-        """Programs and the command that installs each."""
+        """Return the programs that must be installed, each with the command that installs it."""
         return {QEMU: "apt-get install qemu-user-static", "apt-get": "run on Debian 12 or later"}
 
     @property
     def packages(self) -> list[str]:
-        """Debian packages, without what they depend on."""
+        """Return the names of the Debian packages, without their dependencies."""
         return (self.folder / "packages.txt").read_text().split()
 
     @property
@@ -53,7 +53,7 @@ class Emulated(Toolchain):
         return self.home / "usr" / "bin" / "python3"
 
     def _fill(self, new: Path) -> None:
-        """A root file system with Python, and the wheels where Debian's Python looks for packages."""
+        """Make a root file system with Python, and the wheels where Debian's Python looks for packages."""
         new.mkdir()
         self._unpack(new)
         version = (new / "usr" / "bin" / "python3").readlink().name.removeprefix("python")
@@ -78,19 +78,22 @@ class Emulated(Toolchain):
             (new / "lib").symlink_to("usr/lib")
 
     def command(self, events: int, preload: Sequence[Path]) -> list[str]:
-        """The worker's command line, in the emulator. Raises BadInput where that has gone."""
+        """Return the worker's command line, in the emulator. Raises BadInput if the emulator is not on this machine."""
         if QEMU in self.missing:
             raise BadInput(f"toolchain {self.name}: {QEMU} is not on this machine. Get it: {self.needs[QEMU]}.")
         return [*emulator(self.home), *super().command(events, preload)]
 
 
 def emulator(root: Path) -> list[str]:
-    """What comes before a program of another processor, and before its arguments."""
+    """Return the start of a command line that runs a program of the other processor, with `root` as its file system."""
     return [QEMU, "-cpu", CPU, "-L", str(root)]
 
 
 def _apt_get(folder: Path) -> list[str]:
-    """apt-get with this machine's sources and keys, and with lists, cache and installed packages of its own: none."""
+    """Return the start of an apt-get command that uses this machine's sources and keys and keeps its state in `folder`.
+
+    Its lists, its cache and its (empty) set of installed packages are there, so the machine's own are not touched.
+    """
     options = [
         f"Dir::State={folder / 'state'}",
         f"Dir::State::status={folder / 'status'}",

@@ -1,8 +1,8 @@
-"""Where the steps of a run are done: one function over a list, here in threads that each hold a worker.
+"""Executors: they call one function for every item of a list, here in threads that each hold a worker.
 
     measurements = Local(jobs=2).map(measure, rows)         # in the order of the rows
 
-Nothing else knows whether it is this machine or many.
+Nothing else knows whether the calls run on this machine or on many.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ Value = TypeVar("Value")
 
 
 class Executor(Protocol):
-    """What does a function for every item of a list."""
+    """Anything that calls a function for every item of a list."""
 
     @property
     def jobs(self) -> int:
-        """How many are done at a time: what is timed beside others is not to be believed."""
+        """Return how many calls run at a time: with more than one, timings are not to be believed."""
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
         """Return the function's values in the order of the items; raise what it raises."""
@@ -27,7 +27,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Local:
-    """This machine."""
+    """An executor on this machine."""
 
     jobs: int = 1
 

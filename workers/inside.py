@@ -2,8 +2,8 @@
 
     python -I workers/inside.py ROOT EVENTS_FD [FILE …]
 
-The files are imported at the start, so that a converter's long import overlaps what is still being made for it.
-Standard library only: it runs under every toolchain's Python. stdout and stderr go to the log of the job, so that
+The files are imported at the start, so that a converter's long import overlaps with what the project still prepares for
+it. Standard library only: it runs under every toolchain's Python. stdout and stderr go to the log of the job, so that
 nothing a converter prints can be taken for an event.
 """
 
@@ -23,7 +23,7 @@ PACKAGES = ("pipeline", "export", "validate", "records", "workers", "measures")
 
 
 class ProjectFinder:
-    """Finds the project's packages and nothing else of the folder they lie in.
+    """An import hook that finds the project's packages and nothing else of the folder they lie in.
 
     Installed, that folder is a site-packages full of another Python's libraries: on sys.path they would shadow the
     toolchain's own.
@@ -33,7 +33,7 @@ class ProjectFinder:
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        """The meta path protocol."""
+        """Return the spec of one of the project's packages, None for any other module: an entry of `sys.meta_path`."""
         if name not in PACKAGES:
             return None
         folder = cls.root / name
@@ -43,7 +43,7 @@ class ProjectFinder:
 
 
 def load(file: str) -> ModuleType:
-    """The module in a file, imported once."""
+    """Return the module in a file, imported once."""
     name = "job_" + Path(file).stem + "_" + str(abs(hash(file)))
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
@@ -59,7 +59,7 @@ def load(file: str) -> ModuleType:
 
 
 def redirect(log: str) -> None:
-    """stdout and stderr of this process and its children → the end of a file."""
+    """Append stdout and stderr of this process and of its children to a file."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -67,7 +67,7 @@ def redirect(log: str) -> None:
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """One job → its last event."""
+    """Run one job and return its last event: a result, or an error."""
     from workers import memory
 
     memory.release()
@@ -87,7 +87,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Until stdin ends."""
+    """Answer jobs until stdin ends."""
     ProjectFinder.root = Path(sys.argv[1])
     sys.meta_path.insert(0, ProjectFinder)
     # Not inherited further: a process that a converter starts must not keep the pipes open.

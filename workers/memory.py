@@ -1,4 +1,4 @@
-"""What this process has in memory. Runs inside toolchains: the standard library only.
+"""The memory that this process uses. Runs inside toolchains: the standard library only.
 
 reset_peak(); …; peak()            # bytes, of what was done in between
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def release() -> None:
-    """Give back to the system what is free: after a converter, glibc keeps gigabytes for itself otherwise."""
+    """Give free memory back to the system: after a converter, glibc would keep gigabytes for itself."""
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
@@ -21,13 +21,13 @@ def release() -> None:
 
 
 def reset_peak() -> None:
-    """The peak counts from now on, where the system can do that."""
+    """Count the peak from now on, where the system can do that."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> int:
-    """The most this process has had in memory since the last reset, in bytes."""
+    """Return the most memory this process has had since the last reset, in bytes."""
     try:
         (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM:")]
         return int(line.split()[1]) * 1024

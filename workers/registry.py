@@ -1,9 +1,9 @@
-"""Which toolchains there are: a folder in `toolchains/` with a lock is one, and its files tell of which kind.
+"""The registry of toolchains: a folder in `toolchains/` with a lock is one, and its files decide of which kind.
 
     find()["litert"].start(log)
 
-`requirements.txt` alone: the environment of this process. With `requirements.in`: one of Python's packages, in the
-user's cache. With `package.json`: of npm's packages. With `packages.txt`: of another processor.
+`requirements.txt` alone: the environment of this process. With `requirements.in`: one of Python packages, in the user's
+cache. With `package.json`: of npm packages. With `packages.txt`: of another processor.
 """
 
 from pathlib import Path
@@ -23,6 +23,6 @@ def find(folder: Path = FOLDER) -> dict[str, Toolchain]:
 
 
 def _open(folder: Path) -> Toolchain:
-    """Open a toolchain, of the kind that its files tell."""
+    """Return the toolchain in a folder, of the kind that its files decide."""
     kind = next((kind for file, kind in KINDS.items() if (folder / file).exists()), Toolchain)
     return kind(folder.name, folder)

@@ -5,8 +5,8 @@
     with toolchain.start(log, preload=[file]) as worker:
         done = worker.call(file, "convert", {...}, log=..., limit_s=900)
 
-One whose folder has no `requirements.in` is the environment this process runs in. Kinds of their own are in
-workers/node.py (JavaScript) and workers/emulation.py (another processor).
+A toolchain without `requirements.in` is the environment that this process runs in. Other kinds are in workers/node.py
+(JavaScript) and workers/emulation.py (another processor).
 """
 
 import fcntl
@@ -44,30 +44,30 @@ DECIDING = (
 
 @dataclass(frozen=True)
 class Toolchain:
-    """One environment."""
+    """A locked environment of Python packages."""
 
     name: str
     folder: Path
 
     @property
     def own(self) -> bool:
-        """Whether it is the environment of this very process."""
+        """True if it is the environment of this very process."""
         return not (self.folder / "requirements.in").exists()
 
     @property
     def lock(self) -> Path:
-        """Every package with version and hashes; installable with `uv pip sync` and with `pip --require-hashes`."""
+        """Return the lock: every package with version and hashes, for `uv pip sync` or `pip --require-hashes`."""
         return self.folder / "requirements.txt"
 
     @property
     def python_version(self) -> str:
-        """The Python it is locked for, `3.12`; empty: any, so ours."""
+        """Return the version of Python that it is locked for, `3.12`; empty: the one of this process."""
         file = self.folder / ".python-version"
         return file.read_text().split()[0] if file.exists() else ""
 
     @property
     def key(self) -> str:
-        """Identifies what is installed in it: sha256 in hexadecimal."""
+        """Return a sha256, in hexadecimal, that identifies what is installed in it."""
         text = "\n".join(f"{name}=={_version(name)}" for name in DECIDING) if self.own else self._content
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -77,27 +77,27 @@ class Toolchain:
 
     @property
     def optional(self) -> bool:
-        """Whether a machine without it is complete."""
+        """True if a machine without it counts as complete."""
         return False
 
     @property
     def needs(self) -> dict[str, str]:
-        """Programs that must be on the machine, each with how to get it: nothing that is built here."""
+        """Return the programs that must be on the machine, because they are not built here, each with how to get it."""
         return {}
 
     @property
     def missing(self) -> list[str]:
-        """Those of `needs` that are not there."""
+        """Return those of `needs` that are not on this machine."""
         return [program for program in self.needs if shutil.which(program) is None]
 
     @property
     def home(self) -> Path:
-        """Where the environment is, or will be."""
+        """Return the folder where the environment is, or will be built."""
         return Path(sys.prefix) if self.own else cache_folder() / "toolchains" / f"{self.name}-{self.key[:16]}"
 
     @property
     def ready(self) -> bool:
-        """Whether a worker can be started without building anything."""
+        """True if a worker can be started without building anything."""
         return self.own or self._python.exists()
 
     @property
@@ -105,7 +105,7 @@ class Toolchain:
         return Path(sys.executable) if self.own else self.home / "bin" / "python"
 
     def build(self) -> None:
-        """Build the environment unless it is there; of several that want it at once, one builds. Raises BadInput."""
+        """Build the environment unless it is there; of several processes at once, one builds. Raises BadInput."""
         if self.ready:
             return
         for program in self.missing:
@@ -132,7 +132,7 @@ class Toolchain:
         self._run([*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", python, str(self.lock)])
 
     def _run(self, command: Sequence[str]) -> None:
-        """One step of building. Raises BadInput with what it said."""
+        """Run one step of building. Raises BadInput with the last of its stderr."""
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
         if done.returncode:
             said = " ".join(done.stderr.split())[-600:]
@@ -148,7 +148,7 @@ class Toolchain:
         environment: Mapping[str, str] | None = None,
         memory_limit: int = MEMORY_LIMIT,
     ) -> Worker:
-        """Start a worker, which imports `preload` while we go on. Build the toolchain before."""
+        """Start a worker, which imports `preload` while this process goes on. The toolchain must have been built."""
         return Worker(
             self.name,
             lambda events: self.command(events, preload),
@@ -159,11 +159,11 @@ class Toolchain:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables its worker is started with."""
+        """Return the environment variables that its worker is started with."""
         return {}
 
     def command(self, events: int, preload: Sequence[Path]) -> list[str]:
-        """The worker's command line. `-I`: no variable and no folder of the user changes what is imported."""
+        """Return the worker's command line. `-I`: no variable and no folder of the user changes what is imported."""
         return [
             str(self._python),
             "-I",
@@ -175,14 +175,14 @@ class Toolchain:
 
 
 def _version(distribution: str) -> str:
-    """The installed version; empty: there is none."""
+    """Return the installed version of a distribution; empty: it is not installed."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(distribution)
     return ""
 
 
 def cache_folder() -> Path:
-    """Where environments are kept for all checkouts of this user: $ANYWHERE_CACHE or the platform's place."""
+    """Return the folder of environments for all checkouts of this user: $ANYWHERE_CACHE or the platform's place."""
     given = os.environ.get("ANYWHERE_CACHE")
     return Path(given) if given else platformdirs.user_cache_path("anywhere")
 
@@ -195,7 +195,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def uv_path() -> str:
-    """The uv that came with this package. Raises FileNotFoundError."""
+    """Return the path of the uv that was installed with this package. Raises FileNotFoundError."""
     import uv
 
     return uv.find_uv_bin()

@@ -4,7 +4,7 @@
         done = worker.call(file, "convert", {"source": "…"}, log=..., limit_s=900)
         done.value, done.seconds, done.peak_memory
 
-One that crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and only that.
+A worker that crashes, hangs, needs too much memory or writes rubbish raises `WorkerFailed`, and nothing else.
 """
 
 import json
@@ -26,23 +26,23 @@ MEMORY_LIMIT = max(12 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE
 """Bytes of memory a worker may have in use, with all processes it has started: two thirds of the machine's, and 12 GiB
 where that is more. TensorFlow needs 25 times the weights of VGG to make constants of them."""
 TICK_S = 0.2
-"""Seconds between two looks at its memory."""
+"""Seconds between two readings of its memory."""
 START_LIMIT_S = 180.0
 """Seconds a worker may take to import what its first job needs."""
 
 
 class WorkerFailed(Exception):
-    """A job that gave no result. The message says why; what the worker printed is in the log."""
+    """The error of a job that gave no result. The message says why; what the worker printed is in the log."""
 
     def __init__(self, message: str, kind: str = ""):
-        """kind: the name of the exception in the worker; empty where the worker itself failed."""
+        """Keep the message. kind: the name of the exception in the worker; empty where the worker itself failed."""
         super().__init__(message)
         self.kind = kind
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a job gave."""
+    """The result of a job."""
 
     value: Any
     seconds: float
@@ -61,7 +61,7 @@ class Worker:
         environment: Mapping[str, str],
         memory_limit: int,
     ):
-        """Start it. command: given the file descriptor that events go to, the command line."""
+        """Start the process. command: returns its command line, given the file descriptor that it writes events to."""
         self.toolchain, self.log, self.memory_limit = toolchain, log, memory_limit
         self.alive = True
         self._ready = False
@@ -156,7 +156,7 @@ class Worker:
             return self._process.wait()
 
     def kill(self) -> None:
-        """At once, with all processes it has started and what they left in the folder for temporary files."""
+        """Kill it at once, with all processes it has started, and remove its folder for temporary files."""
         self.alive = False
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -164,7 +164,7 @@ class Worker:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def close(self) -> None:
-        """Let it end. It has done its jobs, so nothing of it is worth waiting for."""
+        """End it. Its jobs are done, so it is killed rather than waited for."""
         if self.alive:
             self.kill()
         if self._process.stdin:
@@ -180,9 +180,10 @@ def _ending(status: int) -> str:
 
 
 def memory_of_group(group: int) -> int:
-    """Bytes of all processes of a group in memory now, what they share counted for each; 0 where /proc does not say.
+    """Return the bytes that all processes of a group hold in memory now; 0 where there is no /proc.
 
-    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the group is field 5, the resident pages field 24.
+    Shared memory counts once for each process. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the group is
+    field 5, the resident pages field 24.
     """
     pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
