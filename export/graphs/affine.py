@@ -1,9 +1,9 @@
-"""ONNX's elementwise operators with one constant per channel as a depthwise 1×1 convolution.
+"""Turns ONNX's elementwise operators with one constant per channel into depthwise 1×1 convolutions.
 
     merge(model, {"image": 4})             # the normalisation of the model's inputs: mean and deviation
 
-In integers a convolution has a range for each channel and a bias of 32 bits, where a difference and a quotient have
-one range for all, and cannot be prepared at all in 16 bits.
+In integers a convolution has a range for each channel and a bias of 32 bits, where a difference and a quotient have one
+range for all, and cannot be converted to 16 bits at all.
 """
 
 from collections import Counter
@@ -18,14 +18,14 @@ from records.tensor import Array
 
 
 def merge(model: onnx.ModelProto, ranks: Mapping[str, int]) -> None:
-    """Rewrite every such operator on tensors of rank 4; one after the other become one.
+    """Rewrite every such operator on tensors of rank 4; two or more in a row become one.
 
-    ranks: of the tensors that may be rewritten, and of what comes of them where that is to be rewritten, too.
+    ranks: the ranks of the tensors that may be rewritten. What a rewritten operator returns has rank 4 and may be, too.
     """
     graph = model.graph
     constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     uses = Counter(name for node in graph.node for name in node.input)
-    uses.update(one.name for one in graph.output)
+    uses.update(output.name for output in graph.output)
     nodes: list[onnx.NodeProto] = []
     affines: dict[str, Affine] = {}
     for node in graph.node:
@@ -33,10 +33,12 @@ def merge(model: onnx.ModelProto, ranks: Mapping[str, int]) -> None:
         if affine is None:
             nodes.append(node)
             continue
-        before = affines.get(affine.tensor)
-        if before and uses[affine.tensor] == 1:  # mean and deviation: one convolution instead of two
-            nodes = [one for one in nodes if one.output[0] != affine.tensor]
-            affine = Affine(before.tensor, before.scale * affine.scale, before.shift * affine.scale + affine.shift)
+        previous = affines.get(affine.tensor)
+        if previous and uses[affine.tensor] == 1:  # mean and deviation: one convolution instead of two
+            nodes = [item for item in nodes if item.output[0] != affine.tensor]
+            affine = Affine(
+                previous.tensor, previous.scale * affine.scale, previous.shift * affine.scale + affine.shift
+            )
         affines[node.output[0]] = affine
         nodes.append(_depthwise(affine, node, graph))
     del graph.node[:]
@@ -45,7 +47,7 @@ def merge(model: onnx.ModelProto, ranks: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True)
 class Affine:
-    """scale · tensor + shift, per channel of a rank-4 tensor."""
+    """The function scale · tensor + shift, per channel of a rank-4 tensor."""
 
     tensor: str
     scale: Array
@@ -58,7 +60,7 @@ def _depthwise(affine: Affine, node: onnx.NodeProto, graph: onnx.GraphProto) -> 
     weight, bias = f"{node.output[0]}.scale", f"{node.output[0]}.shift"
     graph.initializer.append(numpy_helper.from_array(affine.scale.reshape(-1, 1, 1, 1), weight))
     graph.initializer.append(numpy_helper.from_array(affine.shift, bias))
-    made = helper.make_node(
+    convolution = helper.make_node(
         "Conv",
         [affine.tensor, weight, bias],
         list(node.output),
@@ -66,12 +68,12 @@ def _depthwise(affine: Affine, node: onnx.NodeProto, graph: onnx.GraphProto) -> 
         group=len(affine.scale),
         kernel_shape=[1, 1],
     )
-    made.metadata_props.extend(node.metadata_props)
-    return made
+    convolution.metadata_props.extend(node.metadata_props)
+    return convolution
 
 
 def per_channel(node: onnx.NodeProto, constants: dict[str, Array], ranks: dict[str, int]) -> Affine | None:
-    """What an elementwise operator does with one constant per channel; None for every other operator."""
+    """Return what an elementwise operator with one constant per channel computes; None for every other operator."""
     if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
         return None
     first, second = node.input
@@ -84,8 +86,8 @@ def per_channel(node: onnx.NodeProto, constants: dict[str, Array], ranks: dict[s
     channels = constant.size
     if channels == 1 or constant.shape[-3:] != (channels, 1, 1):
         return None
-    value, one, zero = constant.ravel(), np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    scale, shift = {"Add": (one, value), "Sub": (one, -value), "Mul": (value, zero), "Div": (one / value, zero)}[
+    value, ones, zeros = constant.ravel(), np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    scale, shift = {"Add": (ones, value), "Sub": (ones, -value), "Mul": (value, zeros), "Div": (ones / value, zeros)}[
         node.op_type
     ]
     return Affine(name, scale, shift)

@@ -1,9 +1,9 @@
-"""onnx2tf's graphs: the second opinion, and the way for what the importer does not have.
+"""Graphs by onnx2tf: a second opinion, and a way for operators that the importer does not have.
 
     for way in WAYS: network = way(model, inputs)
 
-onnx2tf finds the layout of every tensor by rules and trials, and saves through Keras for minutes what takes seconds
-without. So its graph is taken in memory, and the first way is right whose outputs are ONNX Runtime's.
+onnx2tf finds the layout of every tensor by rules and trials, and saves through Keras, which takes minutes instead of
+seconds. So its graph is taken in memory, and the first way is taken whose outputs equal ONNX Runtime's.
 """
 
 import importlib.util
@@ -25,20 +25,20 @@ from records.tensor import Tensor
 
 ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
 Graph = Callable[..., Any]
-"""Tensors to a tensor or a list of tensors."""
+"""A function of tensors that returns a tensor or a list of tensors."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """One way's result."""
+    """The graph that one of `WAYS` returns."""
 
     call: Graph
     batch: int | None
-    """The only batch size it takes; None: any."""
+    """The only batch size it accepts; None: any."""
 
 
 def check_operators(model: onnx.ModelProto) -> None:
-    """Every one has a file in onnx2tf. Raises Inexpressible."""
+    """Check that onnx2tf has a file for every operator. Raises Inexpressible, which names those that it lacks."""
     unknown = {
         node.op_type: module_of(node)
         for node in model.graph.node
@@ -49,10 +49,10 @@ def check_operators(model: onnx.ModelProto) -> None:
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same function in the words onnx2tf reads rightly.
+    """Return the same function in operators that onnx2tf converts correctly.
 
     An elementwise operator with one constant per channel, (C, 1, 1) or (1, C, 1, 1), becomes a depthwise 1×1
-    convolution: of the constant, onnx2tf turns the axes twice where the batch is dynamic. Max pooling is padded by an
+    convolution: onnx2tf turns the axes of the constant twice where the batch is dynamic. Max pooling is padded by an
     operator of its own: onnx2tf pads with the least float32, which as part of an integer range leaves one step of 10³⁶
     (resnet18 in int8: LiteRT aborts the process).
     """
@@ -71,14 +71,16 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+    return next(
+        (helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name), default
+    )
 
 
 def padding_mode(node: onnx.NodeProto, positive: set[str]) -> str:
-    """What may stand around the input of a max pooling without being its maximum; empty: nothing known.
+    """Return the mode of a Pad whose values never become a maximum of the pooling; empty: none is known.
 
-    Zeros around what is never negative. Else a reflection, where every window that reaches over the edge holds the
-    reflected values themselves, too.
+    "constant", zeros, if the input is never negative. Else "reflect", if every window that reaches over the edge also
+    holds the values that are reflected.
     """
     pads, kernel = _attribute(node, "pads", []), _attribute(node, "kernel_shape", [])
     if not any(pads) or len(pads) != 4 or _attribute(node, "ceil_mode", 0):  # it counts windows by what is padding
@@ -104,7 +106,7 @@ def _padded(node: onnx.NodeProto, mode: str, graph: onnx.GraphProto) -> list[onn
 
 
 def onnx2tf_graph(model: onnx.ModelProto, **options: Any) -> Graph:
-    """onnx2tf's network in memory, as a function of its tensors."""
+    """Return onnx2tf's network in memory, as a function of its tensors."""
     import onnx2tf  # seconds, which only this way needs
 
     with tempfile.TemporaryDirectory() as folder:
@@ -123,26 +125,29 @@ def onnx2tf_graph(model: onnx.ModelProto, **options: Any) -> Graph:
 
 
 def any_batch(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
-    """As it is: right for convolutional networks."""
+    """Return the network as onnx2tf makes it: right for convolutional networks."""
     return Network(onnx2tf_graph(model), None)
 
 
 def any_batch_nchw(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
-    """Inputs keep ONNX's layout, and we transpose: right for networks that transpose by themselves (ConvNeXt)."""
+    """Return the network with inputs in ONNX's layout, transposed before it: right if it transposes, too (ConvNeXt)."""
     network = onnx2tf_graph(model, keep_shape_absolutely_input_names=[tensor.name for tensor in inputs])
 
     def call(*values: Any) -> Any:
-        turned = [
+        transposed = [
             tf.transpose(value, [0, 3, 1, 2]) if tensor.layout == "NHWC" else value
             for value, tensor in zip(values, inputs, strict=True)
         ]
-        return network(*turned)
+        return network(*transposed)
 
     return Network(call, None)
 
 
 def one_by_one(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> Network:
-    """For a batch of one, with every shape known: right for transformers whose reshapes mix the batch with others."""
+    """Return the network for a batch of one: right for transformers, whose reshapes mix the batch with other axes.
+
+    With a batch of one every shape is known, so nothing is left to onnx2tf's rules.
+    """
     import onnxsim
 
     single = onnx.ModelProto()

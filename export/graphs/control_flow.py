@@ -1,9 +1,9 @@
-"""Branches that Python takes by the values of an image: where they are in the user's code, and who cannot hold them.
+"""Finds branches that Python takes by the values of an image: where they are in the user's code, and what to do.
 
     lines = decided_by_values(model, example)      # ["net.py:12: `if x.mean() > 0.5:`"]
     raise branch("ONNX", lines[0])
 
-A trace keeps the way that its example took, and is wrong on every image that takes another. What Python decides by
+A trace keeps the branch that its example took, and is wrong on every image that takes another. What Python decides by
 the sizes of an image is no such branch: they are the same for all images of an artifact, but for the batch.
 """
 
@@ -21,15 +21,18 @@ from torch.utils._pytree import tree_leaves
 from export.graphs.operators import Inexpressible
 
 REFUSALS = ("data-dependent expression", "data dependent expression", "Dynamic control flow", "torch.cond")
-"""What PyTorch says where it will not export such a branch."""
+"""Words of PyTorch's errors where it will not export such a branch."""
 READ = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
-"""Operators by which a value gets from a tensor to Python: `if`, `int()`, `.item()`."""
+"""Operators that give Python a value of a tensor: `if`, `int()`, `.item()`."""
 NOT_THEIRS = (Path(torch.__file__).parent, Path(__file__).parents[1], Path(warnings.__file__))
-"""Where no code of the user's lies: PyTorch, this room, and what warns."""
+"""Folders and files that hold no code of the user's: PyTorch, this room, and the warnings module."""
 
 
 def branch(format_name: str, line: str, more: str = "") -> Inexpressible:
-    """The error for a branch: two lines, where it is and what to do. more: why another way is none."""
+    """Return the error for a branch, in two lines: where it is and what to do.
+
+    more: words behind the advice, such as why another way is not possible.
+    """
     where = f": {line}" if line else ""
     return Inexpressible(
         f"{format_name} cannot hold a branch that Python takes by the values of an image{where}.\n"
@@ -38,7 +41,7 @@ def branch(format_name: str, line: str, more: str = "") -> Inexpressible:
 
 
 def refusal(format_name: str, error: BaseException) -> Inexpressible | None:
-    """The same in place of what PyTorch said; None: it was about something else."""
+    """Return the error for a branch if that is why PyTorch refused to export; None: it was for another reason."""
     causes = [error]
     while following := causes[-1].__cause__:
         causes.append(following)
@@ -49,7 +52,7 @@ def refusal(format_name: str, error: BaseException) -> Inexpressible | None:
 
 
 def user_line(frames: Iterable[traceback.FrameSummary]) -> str:
-    """The innermost line of a stack that is the user's, as `net.py:12: `code``; empty: there is none."""
+    """Return the innermost line of a stack that is the user's, as `net.py:12: `code``; empty: there is none."""
     for frame in reversed(list(frames)):
         file = Path(frame.filename)
         if frame.line and not any(file.is_relative_to(folder) for folder in NOT_THEIRS):
@@ -58,7 +61,7 @@ def user_line(frames: Iterable[traceback.FrameSummary]) -> str:
 
 
 def decided_by_values(model: nn.Module, example: Sequence[torch.Tensor]) -> list[str]:
-    """The user's lines in which Python gets to see a value that depends on the example's values, or on chance.
+    """Return the user's lines in which Python reads a value that depends on the example's values, or on chance.
 
     Sizes do not count: outside of a trace they are Python's own numbers and no tensor is asked.
     """
@@ -68,25 +71,25 @@ def decided_by_values(model: nn.Module, example: Sequence[torch.Tensor]) -> list
 
 
 class _Watch(TorchDispatchMode):
-    """Follows what is computed from some tensors, by the memory it is written to, and who reads it."""
+    """A dispatch mode that follows what is computed from some tensors, by memory address, and notes who reads it."""
 
-    def __init__(self, given: Iterable[torch.Tensor]):
+    def __init__(self, tensors: Iterable[torch.Tensor]):
         super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[str] = []
-        self._kept: list[torch.Tensor] = []  # alive, so that no memory is used twice
+        self._alive: list[torch.Tensor] = []  # so that no memory is used twice
         self._followed: set[int] = set()
-        self._follow(given)
+        self._follow(tensors)
 
     def _follow(self, values: Iterable[Any]) -> None:
         tensors = [value for value in values if isinstance(value, torch.Tensor)]
-        self._kept += tensors
+        self._alive += tensors
         self._followed |= {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator, and follow what it gives where anything it takes is followed."""
+        """Run an operator, and follow its result if anything it takes is followed."""
         result = func(*args, **(kwargs or {}))
-        taken = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
-        followed = any(tensor.untyped_storage().data_ptr() in self._followed for tensor in taken)
+        arguments = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
+        followed = any(tensor.untyped_storage().data_ptr() in self._followed for tensor in arguments)
         if func in READ and followed:
             self.lines.append(user_line(traceback.extract_stack()))
         if followed or torch.Tag.nondeterministic_seeded in func.tags:

@@ -1,7 +1,7 @@
-"""Which tensor inside an artifact belongs to which PyTorch module: what finds a faulty layer by name.
+"""Tells which tensor inside an artifact belongs to which PyTorch module: this is how a faulty layer is found by name.
 
-    known = of_onnx(onnx.load(path))                 # from what PyTorch's exporter writes beside every node
-    found = matched(known, onnx_values, tf_values)   # by value: onnx2tf keeps no names; the importer says them
+    onnx_places = of_onnx(onnx.load(path))                   # from what PyTorch's exporter writes beside every node
+    twins = matched(onnx_places, onnx_values, tf_values)     # by value: onnx2tf keeps no names; the importer keeps them
 
 Both go into a manifest as `details["layers"]`. Runs inside toolchains: numpy only; nodes are ONNX's.
 """
@@ -22,16 +22,16 @@ from measures.distance import sqnr_db
 from records.tensor import Array
 
 NORMALISATION = "normalisation"
-"""The name of what our own module around the user's does before it calls it."""
+"""Name of what the project's own module, which wraps the user's, computes before it calls it."""
 ROOT = "the model"
-"""The name of the user's model itself."""
+"""Name of the user's model itself."""
 ALIKE_DB = 80.0
-"""SQNR of two tensors that are the same one, at least: float32 rounding leaves 115 dB and more."""
+"""SQNR, at least, of two tensors that are the same one: float32 rounding leaves 115 dB and more."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an ONNX tensor comes from."""
+    """The module in which an ONNX tensor is computed."""
 
     module: str
     """The deepest module it is computed in, as a path in the user's model: `features.4.block.2`."""
@@ -42,87 +42,91 @@ class Place:
 
 @dataclass(frozen=True)
 class Twin:
-    """The ONNX tensor that a TensorFlow tensor has the values of."""
+    """The ONNX tensor that has the same values as a TensorFlow tensor."""
 
     tensor: str
     stored: tuple[int, ...] | None
-    """The axis in TensorFlow of each of ONNX's; None: as it comes."""
+    """The axis in TensorFlow of each of ONNX's axes; None: the order is not known."""
     module: str
-    """As `Place` has it."""
+    """The module, as in `Place`."""
 
 
 def of_onnx(model: Any) -> dict[str, Place]:
-    """ONNX tensor → place, in graph order, for every node of which the exporter says it."""
+    """Return ONNX tensor → place, in graph order, for every node whose module the exporter has recorded."""
     nodes = [node for node in model.graph.node if _modules(node)[:1] == [""]]  # others are shapes and constants
     scopes = [_modules(node) for node in nodes]
     calls: dict[str, int] = {}
-    found: dict[str, Place] = {}
+    tensor_places: dict[str, Place] = {}
     for index, node in enumerate(nodes):
-        paths, following = scopes[index], scopes[index + 1] if index + 1 < len(nodes) else []
-        ended = [path for path in paths if path not in following]
-        for path in ended:
+        paths, next_paths = scopes[index], scopes[index + 1] if index + 1 < len(nodes) else []
+        ended_paths = [path for path in paths if path not in next_paths]
+        for path in ended_paths:
             calls[path] = calls.get(path, -1) + 1
-        call = calls[ended[-1]] if ended else None
-        module = user_path(ended[-1] if ended else paths[-1]) or ROOT
-        if paths == [""] and not any(len(one) > 1 for one in scopes[:index]):  # before the user's model is called
-            module, call = NORMALISATION, 0 if len(following) > 1 else None
-        found[node.output[0]] = Place(module, call)
-    return found
+        call = calls[ended_paths[-1]] if ended_paths else None
+        module = user_path(ended_paths[-1] if ended_paths else paths[-1]) or ROOT
+        if paths == [""] and not any(len(scope) > 1 for scope in scopes[:index]):  # before the user's model is called
+            module, call = NORMALISATION, 0 if len(next_paths) > 1 else None
+        tensor_places[node.output[0]] = Place(module, call)
+    return tensor_places
 
 
 def _modules(node: Any) -> list[str]:
-    """Paths of the modules a node lies in, the outermost first; our own one is ''."""
-    said = next((item.value for item in node.metadata_props if item.key == SCOPES), "")
-    return ast.literal_eval(said)[:-1] if said else []
+    """Return the paths of the modules a node lies in, the outermost first; the project's own module is ''."""
+    scopes = next((item.value for item in node.metadata_props if item.key == SCOPES), "")
+    return ast.literal_eval(scopes)[:-1] if scopes else []
 
 
 def canonical(name: str) -> str:
-    """A TensorFlow tensor's name without the functions that were inlined around it."""
+    """Return a TensorFlow tensor's name without the functions that were inlined around it."""
     return re.sub(r"^(?:(?:Stateful)?PartitionedCall(?:_\d+)?/)+", "", name.partition(":")[0])
 
 
-def fused(name: str, known: Collection[str]) -> list[str]:
-    """Of the names TFLite gives to what it fused (`relu;add;conv`, in any order) those that are known."""
-    return [part for one in name.split(";") if (part := canonical(one).removesuffix("_inner")) in known]
+def fused(name: str, names: Collection[str]) -> list[str]:
+    """Return those of `names` that are part of the name of a fused TFLite tensor (`relu;add;conv`, in any order)."""
+    return [part for fused_name in name.split(";") if (part := canonical(fused_name).removesuffix("_inner")) in names]
 
 
-def latest(name: str, known: Sequence[str]) -> str | None:
-    """Which of those the tensor is: the first, which is what all was fused into; where a product comes first, the one
-    that is last in the graph.
+def latest(name: str, names: Sequence[str]) -> str | None:
+    """Return which of `names`, in graph order, a fused TFLite tensor holds; None: none of them.
 
-    known: names in graph order. None: it is none of them, such as a convolution with hard-swish's `+ 3` in its bias.
+    The first part of its name is what all was fused into; if that is a product, it is the part that is last in the
+    graph. None is returned for, say, a convolution with hard-swish's `+ 3` in its bias.
     """
     first = name.partition(";")[0]
     if first.endswith("/MatMul"):
-        return max(fused(name, known), key=list(known).index, default=None)
-    return next(iter(fused(first, known)), None)
+        return max(fused(name, names), key=list(names).index, default=None)
+    return next(iter(fused(first, names)), None)
 
 
-def matched(known: Mapping[str, Place], reference: Mapping[str, Array], values: Mapping[str, Array]) -> dict[str, Twin]:
-    """Names of `values` (N, …) → the known tensor of `reference` with the same values: but for rounding, and for the
-    axes of images. In the order of `values`."""
-    found: dict[str, Twin] = {}
+def matched(
+    tensor_places: Mapping[str, Place], reference: Mapping[str, Array], values: Mapping[str, Array]
+) -> dict[str, Twin]:
+    """Return names of `values` (N, …) → the tensor of `reference` that has the same values, in the order of `values`.
+
+    The same but for rounding, and for the order of the axes of images. Only tensors that have a place are considered.
+    """
+    tensor_twins: dict[str, Twin] = {}
     by_size: dict[int, list[str]] = {}
-    for name in known:
+    for name in tensor_places:
         if name in reference:
             by_size.setdefault(reference[name].size, []).append(name)
     for name, value in values.items():
         for candidate in by_size.get(value.size, []):
             stored = _twins(value, reference[candidate])
             if stored is not None:
-                found[name] = Twin(candidate, stored, known[candidate].module)
+                tensor_twins[name] = Twin(candidate, stored, tensor_places[candidate].module)
                 break
-    return found
+    return tensor_twins
 
 
 def _twins(value: Array, expected: Array) -> tuple[int, ...] | None:
-    """How the one stores the other: in the same order, or an image with its channels last; None: they differ."""
+    """Return how one stores the other: in the same order, or an image with its channels last; None: they differ."""
     orders = [tuple(range(expected.ndim)), *([(0, 3, 1, 2)] if expected.ndim == 4 else [])]
     for stored in orders:
         if value.ndim != expected.ndim:
             continue
-        seen = np.transpose(value, stored)
-        if seen.shape == expected.shape and _alike(seen, expected):
+        transposed = np.transpose(value, stored)
+        if transposed.shape == expected.shape and _alike(transposed, expected):
             return stored
     return None
 
@@ -134,62 +138,62 @@ def _alike(value: Array, expected: Array) -> bool:
     return bool(np.any(expected)) and sqnr_db(value, expected) > ALIKE_DB
 
 
-def chosen(modules: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Those of the modules that are meant by a path, its parents' paths included: `features.4` is all within it.
+def chosen(modules: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Return the modules that the paths name: `features.4` is all modules within it.
 
-    Raises ValueError for a path that is none, with the nearest.
+    Raises ValueError for a path that names none, with the nearest ones.
     """
     modules = list(dict.fromkeys(modules))
-    found: list[str] = []
-    for path in wanted:
+    selected: list[str] = []
+    for path in paths:
         inside = [module for module in modules if module == path or module.startswith(f"{path}.")]
         if not inside:
             near = difflib.get_close_matches(path, modules, n=3, cutoff=0.4)
             raise ValueError(f"unknown layer {path!r}. Nearest: {', '.join(near or modules[:3])}.")
-        found += inside
-    return list(dict.fromkeys(found))
+        selected += inside
+    return list(dict.fromkeys(selected))
 
 
-def spread(names: Sequence[str], known: Mapping[str, Twin]) -> dict[str, str]:
-    """Tensor → module, for tensors in graph order: what is not known belongs to the next that is.
+def spread(names: Sequence[str], tensor_twins: Mapping[str, Twin]) -> dict[str, str]:
+    """Return tensor → module, for tensors in graph order: one without a twin belongs to the next tensor that has one.
 
-    Of a layer and the plain function that was fused into it (`relu` in somebody's `forward`), the layer.
+    Where a layer and a plain function (`relu` in the user's `forward`) were fused, the module is the layer's.
     """
-    found: dict[str, str] = {}
+    tensor_modules: dict[str, str] = {}
     waiting: list[str] = []
     for name in names:
         waiting.append(name)
-        modules = [known[part].module for part in fused(name, known)]
+        modules = [tensor_twins[part].module for part in fused(name, tensor_twins)]
         if modules:
             deepest = max(modules, key=lambda module: -1 if module == ROOT else module.count("."))
-            found.update(dict.fromkeys(waiting, deepest))
+            tensor_modules.update(dict.fromkeys(waiting, deepest))
             waiting = []
-    return found
+    return tensor_modules
 
 
 def beside(artifact: Path) -> dict[str, Twin]:
-    """What the manifest beside a SavedModel says."""
+    """Return the twins in the manifest beside a SavedModel."""
     return twins(json.loads((artifact.parent / "manifest.json").read_text())["details"])
 
 
 def twins(details: Mapping[str, Any]) -> dict[str, Twin]:
-    """From a SavedModel's manifest."""
+    """Return the twins that a SavedModel's manifest keeps."""
     return {
-        name: Twin(one["tensor"], None if one.get("stored") is None else tuple(one["stored"]), one["module"])
-        for name, one in details.get("layers", {}).items()
+        name: Twin(layer["tensor"], None if layer.get("stored") is None else tuple(layer["stored"]), layer["module"])
+        for name, layer in details.get("layers", {}).items()
     }
 
 
 def places(details: Mapping[str, Any]) -> dict[str, Place]:
-    """From an ONNX artifact's manifest."""
+    """Return the places that an ONNX artifact's manifest keeps."""
     return {name: Place(**place) for name, place in details.get("layers", {}).items()}
 
 
 def modules(details: Mapping[str, Any]) -> set[str]:
-    """From either's."""
-    return {one["module"] for one in details.get("layers", {}).values()}
+    """Return the modules that the manifest of an ONNX artifact or of a SavedModel names."""
+    return {layer["module"] for layer in details.get("layers", {}).values()}
 
 
-def record(found: Mapping[str, Place] | Mapping[str, Twin]) -> dict[str, dict[str, Any]]:
-    """As a manifest keeps it."""
-    return {name: asdict(one) for name, one in found.items()}
+def record(layers: Mapping[str, Place] | Mapping[str, Twin]) -> dict[str, dict[str, Any]]:
+    """Return places or twins as a manifest keeps them."""
+    return {name: asdict(layer) for name, layer in layers.items()}

@@ -23,7 +23,10 @@ from records.tensor import Array, Arrays
 
 
 def export(opened: Checkpoint, path: Path) -> None:
-    """Through torch.export, any batch size, constants folded and no-ops removed by the exporter's optimizer."""
+    """Write the model as ONNX through torch.export, for any batch size. Raises Inexpressible.
+
+    The exporter's optimizer folds constants and removes operators without effect.
+    """
     import torch
 
     example = opened.example()
@@ -53,25 +56,25 @@ def export(opened: Checkpoint, path: Path) -> None:
 
 
 def adaptive_average(image: Any, output_size: list[int]) -> Any:
-    """Adaptive average pooling (N, C, H, W) → (N, C, *output_size) in ONNX's operators.
+    """Return adaptive average pooling (N, C, H, W) → (N, C, *output_size) in ONNX's operators.
 
-    PyTorch's exporter makes windows of uneven size (30 pixels to 4) a GatherND of six axes, which onnx2tf converts
+    For windows of uneven size (30 pixels to 4) PyTorch's exporter makes a GatherND of six axes, which onnx2tf converts
     wrongly. A mean over windows is a matrix product on each axis.
     """
     from onnxscript import opset18 as op
 
-    sizes, wanted = [int(axis) for axis in image.shape[2:]], list(output_size)
-    if all(size % count == 0 for size, count in zip(sizes, wanted, strict=True)):
-        windows = [size // count for size, count in zip(sizes, wanted, strict=True)]
+    sizes, counts = [int(axis) for axis in image.shape[2:]], list(output_size)
+    if all(size % count == 0 for size, count in zip(sizes, counts, strict=True)):
+        windows = [size // count for size, count in zip(sizes, counts, strict=True)]
         return op.AveragePool(image, kernel_shape=windows, strides=windows)
-    rows, columns = (mean_of_windows(size, count) for size, count in zip(sizes, wanted, strict=True))
+    rows, columns = (mean_of_windows(size, count) for size, count in zip(sizes, counts, strict=True))
     columns = np.ascontiguousarray(columns.T)
     narrow = op.MatMul(image, op.Constant(value=onnx.numpy_helper.from_array(columns)))
     return op.MatMul(op.Constant(value=onnx.numpy_helper.from_array(rows)), narrow)
 
 
 def mean_of_windows(size: int, count: int) -> Array:
-    """(count, size) float32: row i averages the i-th of `count` windows; where they are uneven, they overlap."""
+    """Return a matrix (count, size) float32 whose row i averages the i-th of `count` windows; they may overlap."""
     matrix = np.zeros((count, size), np.float32)
     for index in range(count):
         start, end = index * size // count, -(-(index + 1) * size // count)
@@ -80,12 +83,12 @@ def mean_of_windows(size: int, count: int) -> Array:
 
 
 def _causes(error: BaseException) -> str:
-    """An exception's message and those of what caused it."""
+    """Return an exception's message and those of its causes."""
     return str(error) + (_causes(error.__cause__) if error.__cause__ else "")
 
 
 def _module_calling(program: Any, operator: str) -> str:
-    """The path of the first module that calls an ATen operator."""
+    """Return the path of the first module that calls an ATen operator; empty: not known."""
     for node in program.graph.nodes:
         if getattr(getattr(node.target, "_schema", None), "name", "").replace("::", ".") == operator.replace("::", "."):
             paths = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
@@ -94,13 +97,13 @@ def _module_calling(program: Any, operator: str) -> str:
 
 
 def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, Any]]:
-    """Export once more, through TorchScript, and compare the two graphs on golden inputs.
+    """Export once more, through TorchScript, and compare the two graphs on golden inputs; return findings and details.
 
     The two exporters share no code above the operators: where they disagree, one of them is wrong.
     """
     import torch
 
-    other = path.with_name("cross_check.onnx")
+    second_path = path.with_name("cross_check.onnx")
     names = [tensor.name for tensor in opened.inputs + opened.outputs]
     inputs = {name: values[: self_check.SAMPLES] for name, values in opened.golden().inputs.items()}
     first = run(path, inputs)  # ours: where it cannot run, the conversion has failed
@@ -110,13 +113,13 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
             torch.onnx.export(
                 opened.model(),
                 opened.example(),
-                str(other),
+                str(second_path),
                 dynamo=False,
                 input_names=[tensor.name for tensor in opened.inputs],
                 output_names=[tensor.name for tensor in opened.outputs],
                 dynamic_axes={name: {0: "batch"} for name in names},
             )
-        second = run(other, inputs)
+        second = run(second_path, inputs)
     except Exception as error:  # noqa: BLE001  # whatever the deprecated exporter meets is no fault of the artifact
         print(f"cross-check: {type(error).__name__}: {error}")
         return [f"no cross-check: the TorchScript-based exporter failed ({type(error).__name__}; see the log)"], {}
@@ -138,7 +141,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
 
 
 def run(path: Path, inputs: Arrays) -> Arrays:
-    """Named arrays in, named arrays out, in ONNX Runtime on the CPU."""
+    """Return the named outputs of an ONNX file for named inputs, computed by ONNX Runtime on the CPU."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))

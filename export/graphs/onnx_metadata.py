@@ -1,4 +1,4 @@
-"""What an app needs to know, written into an ONNX file; and nothing of the machine that made it."""
+"""Writes what an app needs to know into an ONNX file, and removes what it says of the machine that made it."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline.checkpoint import Checkpoint
 
 
 def finish(path: Path, opened: Checkpoint, precision: str) -> None:
-    """Infer shapes, write what an app needs into the metadata, take out what is nobody's business, check."""
+    """Infer shapes, write an app's metadata, remove paths of this machine, and check the file."""
     model = onnx.load(path)
     if precision != "float32":
         del model.graph.value_info[:]  # they are float32's
@@ -17,9 +17,9 @@ def finish(path: Path, opened: Checkpoint, precision: str) -> None:
     model = onnx.shape_inference.infer_shapes(model, strict_mode=strict)
     for node in model.graph.node:
         # The exporter records the source line of every operator, with the paths of this machine.
-        kept = {item.key: item.value for item in node.metadata_props if "stack_trace" not in item.key}
+        properties = {item.key: item.value for item in node.metadata_props if "stack_trace" not in item.key}
         del node.metadata_props[:]  # and with them the items
-        onnx.helper.set_metadata_props(node, kept)
+        onnx.helper.set_metadata_props(node, properties)
     onnx.helper.set_model_props(
         model,
         {
@@ -36,7 +36,7 @@ def finish(path: Path, opened: Checkpoint, precision: str) -> None:
 
 
 def agrees(model: onnx.ModelProto) -> bool:
-    """True if ONNX's inference has the shapes that PyTorch recorded.
+    """True if ONNX's shape inference agrees with the shapes that PyTorch recorded.
 
     Before opset 22 it counts a last pooling window that begins in the padding, which neither PyTorch nor ONNX Runtime
     does (`AvgPool2d(4, 3, padding=2, ceil_mode=True)` on 31 pixels: 12 instead of 11).

@@ -1,4 +1,4 @@
-"""Operators that a target cannot express, and the PyTorch module they come from.
+"""The error for operators that a target cannot express, and the PyTorch module that each comes from.
 
     raise inexpressible("TFLite", {"Col2Im": "head.fold"})
 
@@ -12,44 +12,44 @@ from pathlib import Path
 from typing import Any
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""What PyTorch's exporter writes beside every ONNX node: the module path, then the ATen node."""
+"""Key under which PyTorch's exporter writes, beside every ONNX node, the module path, then the ATen node."""
 
 
 class Inexpressible(ValueError):
-    """A format cannot hold this model. export/convert.py adds the targets that can."""
+    """The error that a format cannot hold this model. export/convert.py adds the targets that can."""
 
 
 def inexpressible(format_name: str, operators: Mapping[str, str]) -> Inexpressible:
-    """For operators the format does not have: name → path of the module it comes from; empty: unknown."""
-    named = ", ".join(f"{one} (in module {where})" if where else one for one, where in operators.items())
+    """Return the error for operators that a format lacks: name → path of the module it comes from; empty: unknown."""
+    named = ", ".join(f"{name} (in module {module})" if module else name for name, module in operators.items())
     return Inexpressible(f"{format_name} cannot express {named}.")
 
 
 def module_of(node: Any) -> str:
-    """`features.4.block.2` for an ONNX node, as the user's model calls it; empty where the exporter did not say."""
-    found = next((item.value for item in node.metadata_props if item.key == SCOPES), "")
-    if not found:
+    """Return the module of an ONNX node as the user's model calls it, `features.4.block.2`; empty: not recorded."""
+    recorded = next((item.value for item in node.metadata_props if item.key == SCOPES), "")
+    if not recorded:
         return ""
-    scopes = ast.literal_eval(found)[:-1]
+    scopes = ast.literal_eval(recorded)[:-1]
     return user_path(scopes[-1] if scopes else "")
 
 
 def first_modules(model: Any) -> dict[str, str]:
-    """For every kind of operator of an ONNX model the first module it comes from; for `details["modules"]`."""
-    found: dict[str, str] = {}
+    """Return, for every kind of operator of an ONNX model, the first module it comes from; for `details["modules"]`."""
+    modules_by_operator: dict[str, str] = {}
     for node in model.graph.node:
         if module := module_of(node):
-            found.setdefault(node.op_type, module)
-    return found
+            modules_by_operator.setdefault(node.op_type, module)
+    return modules_by_operator
 
 
 def modules(names: Iterable[str], artifact: Path) -> dict[str, str]:
-    """Operators with the modules that the manifest beside an artifact says, where another format calls them alike."""
+    """Return operators with their modules, as the manifest beside an artifact has them, whether upper or lower case."""
     record = json.loads((artifact.parent / "manifest.json").read_text())
-    said = {name.lower(): module for name, module in record["details"].get("modules", {}).items()}
-    return {name: said.get(name.lower(), "") for name in names}
+    modules_by_operator = {name.lower(): module for name, module in record["details"].get("modules", {}).items()}
+    return {name: modules_by_operator.get(name.lower(), "") for name in names}
 
 
 def user_path(path: str) -> str:
-    """Without our own module around the user's, which normalises."""
+    """Return a module's path in the user's model: without the project's own module around it, which normalises."""
     return path.removeprefix("model").removeprefix(".")

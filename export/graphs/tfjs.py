@@ -1,10 +1,10 @@
-"""A graph in the words that TensorFlow.js computes rightly, on every backend.
+"""Rewrites a graph with operators that TensorFlow.js computes correctly on every backend.
 
     findings = mend(graph)
 
-Of its kernels some are wrong on one backend without a word, and some refuse: docs/kernels.md lists them, found by
-running every operator on every backend (tests/kernels). A rule here says when an operator is one of those, and how the
-same is written with others. What a rule cannot write otherwise becomes a finding that names the backends to use.
+Some of its kernels are silently wrong on one backend, and some refuse: docs/kernels.md lists them, found by running
+every operator on every backend (tests/kernels). A rule here says when an operator is one of those, and how it is
+rewritten with others. What no rule can rewrite becomes a finding that names the backends to use.
 """
 
 import json
@@ -19,10 +19,10 @@ import tensorflow as tf
 from export.graphs.einsum import einsum
 
 KERNELS = Path(__file__).with_name("tfjs_kernels.json")
-"""What is known to be wrong or refused: a list of {operators, condition, backends, cases, mended}."""
+"""File of the kernels known to be wrong or refused: a list of {operators, condition, backends, cases, mended}."""
 BACKENDS = ("cpu", "wasm", "webgl", "webgpu")
 MANY = 5
-"""Axes from which on some kernels of WebGL and WebGPU are wrong or missing."""
+"""Number of axes from which on some kernels of WebGL and WebGPU are wrong or missing."""
 FUSED_APART = {"Tanh"}
 """Activations that no backend fuses."""
 Tensor = Any
@@ -31,23 +31,23 @@ Operation = Any
 
 @dataclass(frozen=True)
 class Rule:
-    """How one kind of operator is written otherwise."""
+    """When and how one kind of operator is rewritten."""
 
     wrong: Callable[[Operation], bool]
-    """Whether this one meets the kernel's fault."""
+    """Returns True for an operator that meets the kernel's fault."""
     mended: Callable[[Operation], Tensor | None]
-    """The same value by other operators; None where a dimension that is needed is not known."""
+    """Returns the same value by other operators; None if a dimension that is needed is not known."""
 
 
 def mend(graph: Any) -> list[str]:
-    """Write around every kernel known to be wrong, in place; → findings for what could not be."""
+    """Rewrite, in place, every operator whose kernel is known to be wrong; return findings for those that cannot be."""
     split_convolutions(graph)
-    with tf.Graph().as_default() as whole:
+    with tf.Graph().as_default() as imported:
         tf.import_graph_def(graph, name="")
-        done: dict[str, Tensor] = {}
+        replacements: dict[str, Tensor] = {}
         findings = []
-        for operation in whole.get_operations():
-            rule = next((one for one in RULES.get(operation.type, ()) if one.wrong(operation)), None)
+        for operation in imported.get_operations():
+            rule = next((candidate for candidate in RULES.get(operation.type, ()) if candidate.wrong(operation)), None)
             if rule is None:
                 continue
             with tf.name_scope(f"{operation.name}/mended/"):
@@ -55,71 +55,75 @@ def mend(graph: Any) -> list[str]:
             if value is None:
                 findings.append(finding(operation))
             else:
-                done[operation.name] = value
-    if done:
-        _replace(graph, whole.as_graph_def(), done)
+                replacements[operation.name] = value
+    if replacements:
+        _replace(graph, imported.as_graph_def(), replacements)
     return list(dict.fromkeys(findings))
 
 
-def _replace(graph: Any, whole: Any, done: dict[str, Tensor]) -> None:
-    """Each operator that is written otherwise becomes the name of what replaces it."""
-    for node in whole.node:
-        if node.name in done:
-            value = done[node.name]
+def _replace(graph: Any, imported: Any, replacements: dict[str, Tensor]) -> None:
+    """Turn each rewritten operator into an identity of its replacement, under its old name."""
+    for node in imported.node:
+        if node.name in replacements:
+            value = replacements[node.name]
             node.op, node.input[:] = "Identity", [value.name.removesuffix(":0")]
             node.attr.clear()
             node.attr["T"].type = value.dtype.as_datatype_enum
     del graph.node[:]
-    graph.node.extend(whole.node)
+    graph.node.extend(imported.node)
 
 
 def finding(operation: Operation) -> str:
-    """What a user has to know of an operator that could not be written otherwise."""
-    kernel = next(one for one in _kernels() if operation.type in one["operators"] and _about(one, operation))
-    bad = " and ".join(f"{what} on {backend}" for backend, what in kernel["backends"].items())
-    others = [one for one in BACKENDS if one not in kernel["backends"]]
-    advice = f"use {' or '.join(others)}" if others else "no backend computes it"
+    """Return what a user has to know of an operator that could not be rewritten."""
+    kernel = next(
+        record for record in _kernels() if operation.type in record["operators"] and _about(record, operation)
+    )
+    bad = " and ".join(f"{fault} on {backend}" for backend, fault in kernel["backends"].items())
+    good_backends = [backend for backend in BACKENDS if backend not in kernel["backends"]]
+    advice = f"use {' or '.join(good_backends)}" if good_backends else "no backend computes it"
     return f"{operation.type} ({kernel['condition']}) is {bad}: {advice}"
 
 
 def _kernels() -> list[dict[str, Any]]:
-    """The list, what is about many axes first."""
+    """Return the list of kernels, those for many axes first."""
     return sorted(json.loads(KERNELS.read_text()), key=lambda kernel: -kernel.get("least_rank", 0))
 
 
 def _about(kernel: dict[str, Any], operation: Operation) -> bool:
-    ranks = [_rank(one) or 0 for one in operation.inputs]
+    ranks = [_rank(tensor) or 0 for tensor in operation.inputs]
     return max(ranks, default=0) >= int(kernel.get("least_rank", 0))
 
 
 def split_convolutions(graph: Any) -> None:
-    """Fused activations that no backend has, and strides together with dilations, as operators of their own."""
+    """Split off, in place, activations that no backend fuses, and strides where a convolution also has dilations."""
     for node in list(graph.node):
         if node.op in {"_FusedConv2D", "_FusedMatMul"}:
             _unfuse(graph, node)
-    found = [node for node in graph.node if node.op in {"Conv2D", "_FusedConv2D"} and min(map(max, _pace(node))) > 1]
-    shapes = _shapes(graph) if found else {}
-    for node in found:
+    convolutions = [
+        node for node in graph.node if node.op in {"Conv2D", "_FusedConv2D"} and min(map(max, _pace(node))) > 1
+    ]
+    shapes = _shapes(graph) if convolutions else {}
+    for node in convolutions:
         pads = _spread(node, shapes)
         if pads is not None:
             _thin(graph, node, pads)
 
 
 def _pace(node: Any) -> tuple[list[int], list[int]]:
-    """The strides of a convolution and its dilations, down and across."""
+    """Return the strides of a convolution and its dilations, down and across."""
     return list(node.attr["strides"].list.i)[1:3], (list(node.attr["dilations"].list.i) or [1] * 4)[1:3]
 
 
 def _shapes(graph: Any) -> dict[str, list[int | None]]:
-    """Of every tensor whose rank is known, by the operator's name."""
-    with tf.Graph().as_default() as whole:
+    """Return operator name → shape of its first output, for every one whose rank is known."""
+    with tf.Graph().as_default() as imported:
         tf.import_graph_def(graph, name="")
-    tensors = [operation.outputs[0] for operation in whole.get_operations() if operation.outputs]
-    return {one.op.name: one.shape.as_list() for one in tensors if one.shape.rank is not None}
+    tensors = [operation.outputs[0] for operation in imported.get_operations() if operation.outputs]
+    return {tensor.op.name: tensor.shape.as_list() for tensor in tensors if tensor.shape.rank is not None}
 
 
 def _unfuse(graph: Any, node: Any) -> None:
-    """A fused activation that no backend has comes after the fused operator."""
+    """Put an activation that no backend fuses behind the operator it is fused into."""
     steps = list(node.attr["fused_ops"].list.s)
     if steps[-1].decode() not in FUSED_APART:
         return
@@ -134,7 +138,7 @@ def _unfuse(graph: Any, node: Any) -> None:
 
 
 def _spread(node: Any, shapes: dict[str, list[int | None]]) -> list[int] | None:
-    """How a convolution pads with its strides: [0, 0, top, bottom, left, right, 0, 0]; None where that is not known."""
+    """Return how a convolution with strides pads: [0, 0, top, bottom, left, right, 0, 0]; None if that is not known."""
     if node.attr["padding"].s == b"VALID":
         return [0] * 8
     if node.attr["padding"].s == b"EXPLICIT":
@@ -154,7 +158,7 @@ def _strides_and_dilates(operation: Operation) -> bool:
 
 
 def _thin(graph: Any, node: Any, pads: list[int]) -> None:
-    """A convolution with strides and dilations, computed everywhere and thinned out: TF.js does one or the other."""
+    """Compute a convolution with strides and dilations without its strides, then slice: TF.js does one or the other."""
     steps, _ = _pace(node)
     inner = graph.node.add()
     inner.CopyFrom(node)
@@ -181,11 +185,11 @@ def _rank(tensor: Tensor) -> int | None:
 
 
 def _many_axes(operation: Operation) -> bool:
-    return any((_rank(one) or 0) >= MANY for one in operation.inputs)
+    return any((_rank(tensor) or 0) >= MANY for tensor in operation.inputs)
 
 
 def _whole(operation: Operation) -> bool:
-    """Whether it is of whole numbers or of flags."""
+    """True if its first input is of integers or of booleans."""
     return operation.inputs[0].dtype in {tf.int32, tf.int64, tf.bool}
 
 
@@ -202,7 +206,10 @@ def _is_not_zero(operation: Operation) -> Tensor:
 
 
 def gathered(operation: Operation) -> Tensor | None:
-    """One gather from the rows of all batches: index + row · length. Batches come first, then the gathered axis."""
+    """Return a gather with batch axes as one gather from the rows of all batches, at index + row · length.
+
+    The batch axes come first, then the gathered axis.
+    """
     params, indices, _ = operation.inputs
     axis, batches = _constant(operation.inputs[2]), operation.get_attr("batch_dims")
     if axis is None or _rank(params) is None or _rank(indices) is None:
@@ -217,67 +224,72 @@ def gathered(operation: Operation) -> Tensor | None:
     rows = tf.reshape(params, tf.concat([[-1], sizes[batches + 1 :]], 0))
     flat = tf.reshape(tf.cast(indices, tf.int32), tf.concat([[-1], tf.shape(indices)[batches:]], 0))
     starts = tf.reshape(tf.range(tf.shape(flat)[0]) * length, [-1, *[1] * within])
-    found = tf.gather(rows, flat + starts)
+    values = tf.gather(rows, flat + starts)
     if batches > 1:
-        found = tf.reshape(found, tf.concat([tf.shape(indices), sizes[batches + 1 :]], 0))
+        values = tf.reshape(values, tf.concat([tf.shape(indices), sizes[batches + 1 :]], 0))
     if between:
         middle = list(range(batches + within, batches + within + between))
         ends = range(batches + within + between, rank + within - 1)
-        found = tf.transpose(found, [*range(batches), *middle, *range(batches, batches + within), *ends])
-    return found
+        values = tf.transpose(values, [*range(batches), *middle, *range(batches, batches + within), *ends])
+    return values
 
 
 def _constant(tensor: Tensor) -> Any:
-    """The value of a tensor that is constant; None of any other."""
+    """Return the value of a tensor that is constant; None for any other."""
     return tf.get_static_value(tensor)
 
 
 def widened(operation: Operation) -> Tensor:
-    """A product of batches of one shape: TF.js repeats the wrong ones where an axis within is repeated."""
+    """Return a product with batches of one shape, because TF.js repeats batches wrongly (`_repeats_within`)."""
     first, second = operation.inputs
     ranks = max(first.shape.rank, second.shape.rank) - 2
-    batches = [_batch(one, ranks) for one in (first, second)]
+    batches = [_batch(factor, ranks) for factor in (first, second)]
     target = tf.maximum(*batches)
-    first, second = (tf.broadcast_to(one, tf.concat([target, tf.shape(one)[-2:]], 0)) for one in (first, second))
-    turned = {"adjoint_a": operation.get_attr("adj_x"), "adjoint_b": operation.get_attr("adj_y")}
-    return tf.matmul(first, second, **turned)
+    first, second = (
+        tf.broadcast_to(factor, tf.concat([target, tf.shape(factor)[-2:]], 0)) for factor in (first, second)
+    )
+    options = {"adjoint_a": operation.get_attr("adj_x"), "adjoint_b": operation.get_attr("adj_y")}
+    return tf.matmul(first, second, **options)
 
 
 def _batch(tensor: Tensor, count: int) -> Tensor:
-    """The shape without the matrix, as so many axes."""
+    """Return the shape without the matrix, as `count` axes."""
     return tf.concat([[1] * (count + 2 - tensor.shape.rank), tf.shape(tensor)[:-2]], 0)
 
 
 def _repeats_within(operation: Operation) -> bool:
-    """Whether one factor is repeated along an axis that comes after one along which it is not."""
+    """True if one factor is repeated along an axis that comes after one along which it is not."""
     first, second = operation.inputs
     if _rank(first) is None or _rank(second) is None:
         return False
     count = max(first.shape.rank, second.shape.rank) - 2
-    batches = [[1] * (count + 2 - one.shape.rank) + one.shape.as_list()[:-2] for one in (first, second)]
-    for mine, other in (batches, batches[::-1]):
-        own = False
-        for size, beside in zip(mine, other, strict=True):
-            if own and size == 1 and beside != 1:
+    batches = [[1] * (count + 2 - factor.shape.rank) + factor.shape.as_list()[:-2] for factor in (first, second)]
+    for sizes, other_sizes in (batches, batches[::-1]):
+        varies = False
+        for size, other_size in zip(sizes, other_sizes, strict=True):
+            if varies and size == 1 and other_size != 1:
                 return True
-            own |= size != 1
+            varies |= size != 1
     return False
 
 
 def multiplied(operation: Operation) -> Tensor | None:
-    """One matrix product: wasm has no Einsum, and none of the others an ellipsis."""
+    """Return an einsum as one matrix product: wasm has no Einsum, and no other backend has an ellipsis."""
     if operation.inputs[0].dtype != tf.float32:
         return None
     return einsum(operation.get_attr("equation").decode(), *operation.inputs)
 
 
 def _vector_beside_many(operation: Operation) -> bool:
-    return _many_axes(operation) and any(_rank(one) == 1 for one in operation.inputs)
+    return _many_axes(operation) and any(_rank(tensor) == 1 for tensor in operation.inputs)
 
 
 def in_rows(operation: Operation) -> Tensor:
-    """A vector beside many axes as a matrix of one row, which WebGPU reads by another shader."""
-    inputs = [tf.reshape(one, [1, -1]) if _rank(one) == 1 else one for one in operation.inputs]
+    """Return the operator with a vector, beside a tensor of many axes, as a matrix of one row.
+
+    WebGPU reads a matrix by another shader, which is correct.
+    """
+    inputs = [tf.reshape(tensor, [1, -1]) if _rank(tensor) == 1 else tensor for tensor in operation.inputs]
     names = [argument.name for argument in operation.op_def.input_arg]
     return getattr(tf.raw_ops, operation.type)(**dict(zip(names, inputs, strict=True)))
 
@@ -287,34 +299,40 @@ def _biased(operation: Operation) -> Tensor:
 
 
 def one_hot(operation: Operation) -> Tensor | None:
-    """By comparing: TF.js has the new axis last always, and wasm's kernel takes whole numbers only."""
+    """Return a one-hot tensor by comparing indices with a range.
+
+    TF.js always puts the new axis last, and wasm's kernel takes integers only.
+    """
     indices, depth, on, off = operation.inputs
     if _rank(indices) is None or _constant(depth) is None:
         return None
     axis = operation.get_attr("axis") % (indices.shape.rank + 1)
-    places = [-1 if at == axis else 1 for at in range(indices.shape.rank + 1)]
-    numbers = tf.reshape(tf.range(depth), places)
+    range_shape = [-1 if position == axis else 1 for position in range(indices.shape.rank + 1)]
+    numbers = tf.reshape(tf.range(depth), range_shape)
     return tf.cast(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), numbers), on.dtype) * (on - off) + off
 
 
 def _floats(value: Tensor) -> Tensor:
-    """A tensor as float32. WebGPU's Cast leaves whole numbers as they are and calls them floats; a product does not."""
+    """Return a tensor as float32.
+
+    WebGPU's Cast leaves integers as they are and calls them floats; a multiplication does convert them.
+    """
     return value if value.dtype == tf.float32 else tf.cast(value, tf.float32) * tf.ones([])
 
 
 def through_floats(operation: Operation) -> Tensor:
-    """Whole numbers and flags as float32, which has each up to 2²⁴."""
+    """Return the operator computed in float32, which holds every integer up to 2²⁴, on integers or booleans."""
     value = operation.inputs[0]
-    found = _IN_FLOATS[operation.type](operation, _floats(value), operation.inputs[1:])
-    return tf.not_equal(found, 0.0) if value.dtype == tf.bool else tf.cast(found, value.dtype)
+    result = _IN_FLOATS[operation.type](operation, _floats(value), operation.inputs[1:])
+    return tf.not_equal(result, 0.0) if value.dtype == tf.bool else tf.cast(result, value.dtype)
 
 
 def _reduce(function: Any) -> Callable[..., Tensor]:
-    return lambda operation, value, others: function(value, others[0], operation.get_attr("keep_dims"))
+    return lambda operation, value, arguments: function(value, arguments[0], operation.get_attr("keep_dims"))
 
 
-def _thinned(operation: Operation, value: Tensor, others: Sequence[Tensor]) -> Tensor:
-    return tf.strided_slice(value, *others, **{name: operation.get_attr(name) for name in MASKS})
+def _thinned(operation: Operation, value: Tensor, arguments: Sequence[Tensor]) -> Tensor:
+    return tf.strided_slice(value, *arguments, **{name: operation.get_attr(name) for name in MASKS})
 
 
 _IN_FLOATS: dict[str, Callable[..., Tensor]] = {
@@ -324,16 +342,16 @@ _IN_FLOATS: dict[str, Callable[..., Tensor]] = {
     "Min": _reduce(tf.reduce_min),
     "All": _reduce(tf.reduce_min),
     "Any": _reduce(tf.reduce_max),
-    "Transpose": lambda _, value, others: tf.transpose(value, others[0]),
+    "Transpose": lambda _, value, arguments: tf.transpose(value, arguments[0]),
     "StridedSlice": _thinned,
 }
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
 
 def _reduces_within(operation: Operation) -> bool:
-    """Whether whole numbers or flags are reduced along other axes than the last ones: WebGPU turns them, as floats.
+    """True if integers or booleans are reduced along other axes than the last ones: WebGPU transposes them, as floats.
 
-    Sizes multiplied, which may be beyond 2²⁴, are left as they are.
+    A product of sizes, which may be beyond 2²⁴, is over the last axes, so it stays as it is.
     """
     axes, rank = _constant(operation.inputs[1]), _rank(operation.inputs[0])
     if not _whole(operation) or axes is None or rank is None:
@@ -343,27 +361,30 @@ def _reduces_within(operation: Operation) -> bool:
 
 
 def power(operation: Operation) -> Tensor:
-    """Of whole numbers, by float32 and rounded: WebGPU leaves out the rounding."""
+    """Return a power of integers by float32, rounded: WebGPU leaves out the rounding."""
     first, second = map(_floats, operation.inputs)
     return tf.cast(tf.round(tf.pow(first, second)), operation.inputs[0].dtype)
 
 
 def running_sum(operation: Operation) -> Tensor | None:
-    """Along an axis counted from the front, forwards: WebGPU gives all of a model the length of the first."""
+    """Return a cumulative sum along an axis counted from the front, forwards; None if the axis or rank is not known.
+
+    WebGPU gives all cumulative sums of a model the length of the first.
+    """
     value, axis = operation.inputs[0], _constant(operation.inputs[1])
     if axis is None or _rank(value) is None:
         return None
-    along, backwards = int(axis) % value.shape.rank, operation.get_attr("reverse")
+    sum_axis, backwards = int(axis) % value.shape.rank, operation.get_attr("reverse")
 
-    def add_up(given: Tensor, axis: int) -> Tensor:
-        turned = tf.reverse(given, [axis]) if backwards else given
-        found = tf.cumsum(turned, axis, exclusive=operation.get_attr("exclusive"))
-        return tf.reverse(found, [axis]) if backwards else found
+    def add_up(part: Tensor, axis: int) -> Tensor:
+        reversed_part = tf.reverse(part, [axis]) if backwards else part
+        sums = tf.cumsum(reversed_part, axis, exclusive=operation.get_attr("exclusive"))
+        return tf.reverse(sums, [axis]) if backwards else sums
 
     if not _many_axes(operation):
-        return tf.cast(add_up(_floats(value), along), value.dtype)
-    found = along_each_axis(_floats(value), {along: None}, lambda part, _: add_up(part, 1))
-    return None if found is None else tf.cast(found, value.dtype)
+        return tf.cast(add_up(_floats(value), sum_axis), value.dtype)
+    sums = along_each_axis(_floats(value), {sum_axis: None}, lambda part, _: add_up(part, 1))
+    return None if sums is None else tf.cast(sums, value.dtype)
 
 
 def _running_wrong(operation: Operation) -> bool:
@@ -373,13 +394,17 @@ def _running_wrong(operation: Operation) -> bool:
 
 
 def along_each_axis(value: Tensor, changes: dict[int, Any], change: Callable[[Tensor, Any], Tensor]) -> Tensor | None:
-    """What is done to one axis after the other, each the middle one of three."""
-    for axis, how in changes.items():
+    """Return a value changed along one axis after the other, each as the middle one of three.
+
+    changes: axis → the second argument of `change`, whose first is a tensor (before, axis, after). None if a size is
+    not known.
+    """
+    for axis, argument in changes.items():
         sizes = value.shape.as_list()
         if None in sizes[1:]:
             return None
         after = int(np.prod(sizes[axis + 1 :]))
-        parts = change(tf.reshape(value, [-1 if axis else 1, sizes[axis] if axis else -1, after]), how)
+        parts = change(tf.reshape(value, [-1 if axis else 1, sizes[axis] if axis else -1, after]), argument)
         length = parts.shape[1] if axis else -1
         ends = [*sizes[1:axis], length, *sizes[axis + 1 :]] if axis else sizes[1:]
         value = tf.reshape(parts, [-1, *ends])
@@ -387,15 +412,15 @@ def along_each_axis(value: Tensor, changes: dict[int, Any], change: Callable[[Te
 
 
 def padded(operation: Operation) -> Tensor | None:
-    """Along one axis after the other."""
+    """Return padding along one axis after the other; None if its amounts or rank are not known."""
     amounts = _constant(operation.inputs[1])
     if amounts is None or _rank(operation.inputs[0]) is None:
         return None
     mode = operation.get_attr("mode").decode() if operation.type == "MirrorPad" else "CONSTANT"
-    filled = operation.inputs[2] if operation.type == "PadV2" else 0
+    constant = operation.inputs[2] if operation.type == "PadV2" else 0
 
     def pad(value: Tensor, sides: Any) -> Tensor:
-        return tf.pad(value, [[0, 0], sides, [0, 0]], mode, filled)
+        return tf.pad(value, [[0, 0], sides, [0, 0]], mode, constant)
 
     return along_each_axis(
         operation.inputs[0], {axis: pair.tolist() for axis, pair in enumerate(amounts) if pair.any()}, pad
@@ -403,17 +428,17 @@ def padded(operation: Operation) -> Tensor | None:
 
 
 def mirrored(operation: Operation) -> Tensor | None:
-    """Along one axis after the other."""
+    """Return a reversal along one axis after the other; None if its axes or rank are not known."""
     axes = _constant(operation.inputs[1])
     if axes is None or _rank(operation.inputs[0]) is None:
         return None
-    turned = dict.fromkeys(sorted(int(axis) % operation.inputs[0].shape.rank for axis in axes))
-    return along_each_axis(operation.inputs[0], turned, lambda value, _: tf.reverse(value, [1]))
+    changes = dict.fromkeys(sorted(int(axis) % operation.inputs[0].shape.rank for axis in axes))
+    return along_each_axis(operation.inputs[0], changes, lambda value, _: tf.reverse(value, [1]))
 
 
 def stepped(operation: Operation) -> Tensor | None:
-    """Steps along one axis after the other."""
-    begin, end, steps = (_constant(one) for one in operation.inputs[1:4])
+    """Return a strided slice along one axis after the other; None if it is not constant or drops or adds an axis."""
+    begin, end, steps = (_constant(bound) for bound in operation.inputs[1:4])
     bits = [operation.get_attr(name) for name in MASKS]
     rank = _rank(operation.inputs[0])
     if begin is None or end is None or any(bits[2:]) or rank != len(begin):
@@ -423,7 +448,7 @@ def stepped(operation: Operation) -> Tensor | None:
         open_begin, open_end = bits[0] >> axis & 1, bits[1] >> axis & 1
         if not (open_begin and open_end and step == 1):
             ranges[axis] = slice(None if open_begin else first, None if open_end else last, step)
-    return along_each_axis(operation.inputs[0], ranges, lambda value, cut: value[:, cut])
+    return along_each_axis(operation.inputs[0], ranges, lambda value, span: value[:, span])
 
 
 def _steps(operation: Operation) -> bool:
@@ -432,47 +457,53 @@ def _steps(operation: Operation) -> bool:
 
 
 def selected(operation: Operation) -> Tensor | None:
-    """From one row of values: WebGL and WebGPU select in four axes at most."""
+    """Return a selection from flat values: WebGL and WebGPU select in four axes at most.
+
+    None if a rank is not known.
+    """
     return None if None in map(_rank, operation.inputs) else _in_one_row(*operation.inputs)
 
 
 def _in_one_row(*inputs: Tensor) -> Tensor:
-    rank = max(one.shape.rank for one in inputs)
-    shapes = [tf.concat([[1] * (rank - one.shape.rank), tf.shape(one)], 0) for one in inputs]
+    rank = max(tensor.shape.rank for tensor in inputs)
+    shapes = [tf.concat([[1] * (rank - tensor.shape.rank), tf.shape(tensor)], 0) for tensor in inputs]
     target = tf.maximum(tf.maximum(shapes[0], shapes[1]), shapes[2])
     numbers = (tf.cast(inputs[0], tf.int32), *inputs[1:])
-    flag, first, second = (tf.reshape(tf.broadcast_to(one, target), [-1]) for one in numbers)
+    flag, first, second = (tf.reshape(tf.broadcast_to(tensor, target), [-1]) for tensor in numbers)
     return tf.reshape(tf.where(tf.not_equal(flag, 0), first, second), target)
 
 
 def _flag_for_rows(operation: Operation) -> bool:
-    """Whether one flag decides on all that has the same first index."""
+    """True if one flag decides on all values that have the same first index."""
     flags, values, _ = operation.inputs
     return _rank(flags) == 1 and (_rank(values) or 0) > 1
 
 
 def selected_by_row(operation: Operation) -> Tensor:
-    """With the flags along the first axis: TF.js lays them along the last."""
+    """Return a selection with the flags along the first axis: TF.js lays them along the last."""
     flags, first, second = operation.inputs
     flags = tf.reshape(flags, [-1, *[1] * (first.shape.rank - 1)])
     return (_in_one_row if _many_axes(operation) else tf.where)(flags, first, second)
 
 
 def banded(operation: Operation) -> Tensor | None:
-    """Zeros beside a band of diagonals: TF.js takes a bound below zero, which means none, for a number."""
+    """Return matrices with zeros beside a band of diagonals; None if the bounds or the matrices' sizes are not known.
+
+    TF.js takes a bound below zero, which means no bound, for a number.
+    """
     value, *limits = operation.inputs
     below, above = map(_constant, limits)
     if below is None or above is None or _rank(value) is None or None in value.shape[-2:].as_list():
         return None
     rows, columns = value.shape[-2:].as_list()
     down = np.arange(rows)[:, None] - np.arange(columns)
-    kept = ((below < 0) | (down <= below)) & ((above < 0) | (-down <= above))
+    band = ((below < 0) | (down <= below)) & ((above < 0) | (-down <= above))
     matrices = tf.reshape(value, [-1, rows, columns])
-    return tf.reshape(tf.where(kept, matrices, tf.zeros([], value.dtype)), tf.shape(value))
+    return tf.reshape(tf.where(band, matrices, tf.zeros([], value.dtype)), tf.shape(value))
 
 
 def cropped(operation: Operation) -> Tensor:
-    """With the image of each box at that box's place: WebGL takes a box's place for its image's, whatever is said."""
+    """Return crops with the image of each box at the box's own index, by which WebGL looks for it in any case."""
     images, boxes, places, size = operation.inputs
     return tf.raw_ops.CropAndResize(
         image=tf.gather(images, places),
@@ -485,7 +516,7 @@ def cropped(operation: Operation) -> Tensor:
 
 
 def space_to_depth(operation: Operation) -> Tensor | None:
-    """By moving axes: TF.js has no such operator."""
+    """Return space-to-depth by moving axes: TF.js has no such operator. None if a size is not known."""
     value, block = operation.inputs[0], operation.get_attr("block_size")
     _, height, width, channels = value.shape.as_list()
     if None in {height, width, channels}:
@@ -498,7 +529,7 @@ def space_to_depth(operation: Operation) -> Tensor | None:
 
 def _floor_of_quotient(operation: Operation) -> Tensor:
     rows = _vector_beside_many(operation)
-    inputs = [tf.reshape(one, [1, -1]) if rows and _rank(one) == 1 else one for one in operation.inputs]
+    inputs = [tf.reshape(tensor, [1, -1]) if rows and _rank(tensor) == 1 else tensor for tensor in operation.inputs]
     return tf.floor(tf.math.divide(*inputs))
 
 
@@ -513,7 +544,7 @@ BINARY = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "GatherV2": (Rule(lambda operation: operation.get_attr("batch_dims") > 0, gathered),),
     "EnsureShape": (Rule(_always, _same),),
-    "Cast": (Rule(lambda one: one.outputs[0].dtype == tf.bool != one.inputs[0].dtype, _is_not_zero),),
+    "Cast": (Rule(lambda operation: operation.outputs[0].dtype == tf.bool != operation.inputs[0].dtype, _is_not_zero),),
     "BatchMatMulV2": (Rule(_repeats_within, widened),),
     "OneHot": (Rule(_always, one_hot),),
     "Cumsum": (Rule(_running_wrong, running_sum),),

@@ -1,4 +1,4 @@
-"""A SavedModel to a TFLite model by TensorFlow's converter, and what a model gives.
+"""A SavedModel to a TFLite model by TensorFlow's converter, and the outputs of such a model.
 
 model = from_saved_model(Path("…/saved_model/float32"), {})
 run(model, {"image": (N, H, W, 3)})          # {"logits": (N, classes)}
@@ -33,7 +33,7 @@ def _converter_folder(source: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def from_saved_model(source: Path, settings: dict[str, Any], calibration: Arrays | None = None) -> bytes:
-    """By TFLiteConverter, from a SavedModel with a batch of one. Raises Inexpressible."""
+    """Return the model that TFLiteConverter makes of a SavedModel with a batch of one. Raises Inexpressible."""
     converter = tf.lite.TFLiteConverter.from_saved_model(_converter_folder(source).name)
     for name, value in settings.items():
         setattr(converter, name, value)
@@ -53,18 +53,18 @@ def from_saved_model(source: Path, settings: dict[str, Any], calibration: Arrays
 
 @lru_cache(maxsize=1)
 def exact(source: Path) -> bytes:
-    """The float32 model."""
+    """Return the float32 model."""
     return from_saved_model(source, {})
 
 
 def rows(arrays: Arrays) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
-    """Sample after sample, each with a batch axis of one."""
+    """Yield one sample after the other, each with a batch axis of one."""
     for index in range(len(next(iter(arrays.values())))):
         yield {name: values[index : index + 1] for name, values in arrays.items()}
 
 
 def run(model: bytes, arrays: Arrays) -> Arrays:
-    """Sample after sample through the plain kernels; integers in and out are taken as the numbers they stand for."""
+    """Return the outputs for each sample in turn, by the plain kernels; integers become the numbers they stand for."""
     interpreter = Interpreter(
         model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     )
@@ -72,13 +72,13 @@ def run(model: bytes, arrays: Arrays) -> Arrays:
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
     parts = []
     for row in rows(arrays):
-        found = runner(**{name: quantized(value, inputs[name]) for name, value in row.items()})
-        parts.append({name: dequantized(value, outputs[name]) for name, value in found.items()})
+        results = runner(**{name: quantized(value, inputs[name]) for name, value in row.items()})
+        parts.append({name: dequantized(value, outputs[name]) for name, value in results.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
 
 def quantized(value: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """float32 → the tensor's own type."""
+    """Return float32 values in the tensor's own type."""
     scale, zero = detail["quantization"]
     if not scale or detail["dtype"] == np.float32:
         return value
@@ -88,7 +88,7 @@ def quantized(value: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray
 
 
 def dequantized(value: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """The tensor's own type → float32."""
+    """Return values of the tensor's own type in float32."""
     scale, zero = detail["quantization"]
     if not scale or detail["dtype"] == np.float32:
         return value

@@ -17,7 +17,7 @@ from export.graphs.tflite_operators import CHANGES_AXES, Operator, of_axes
 FLOATS = frozenset({"float32", "float16", "int8", "uint8"})
 """Integers of 8 bits are computed as the floats that they stand for."""
 AXES = 4
-"""(batch, height, width, channels) is the only shape it knows; fewer axes are fitted into it."""
+"""Number of axes: its only shape is (batch, height, width, channels); fewer axes are fitted into it."""
 
 ARITHMETIC = """
 ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE
@@ -46,20 +46,20 @@ CUTS = frozenset({"SLICE", "STRIDED_SLICE", "PAD", "PADV2", "MIRROR_PAD"})
 
 
 def lacks(operator: Operator) -> str | None:
-    """None where the list has it; else why not, to be read behind its name; empty: it is no operator of the list."""
-    known = TYPES.get(operator.kind)
-    if known is None:
+    """Return None if the list has the operator; else why not, in words behind its name; empty: it is not listed."""
+    allowed_types = TYPES.get(operator.kind)
+    if allowed_types is None:
         return ""
-    strange = [tensor.dtype for tensor in operator.flows if tensor.dtype not in known]
-    if strange:
-        return f"of {strange[0]}"
+    other_types = [tensor.dtype for tensor in operator.flows if tensor.dtype not in allowed_types]
+    if other_types:
+        return f"of {other_types[0]}"
     if operator.axes > AXES:
         return of_axes(operator.axes)
     return _particular(operator)
 
 
 def _particular(operator: Operator) -> str | None:
-    """What the list asks of single operators."""
+    """Return why an operator does not meet a requirement of its kind; None: it meets them."""
     kind, first = operator.kind, operator.inputs[0]
     if kind in CUTS and len(first.shape) not in {3, 4}:
         return of_axes(len(first.shape))

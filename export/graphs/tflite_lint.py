@@ -1,8 +1,8 @@
-"""Looks over a .tflite file before an app does: what runs on the fast path of a phone, and what keeps the rest from it.
+"""Examines a .tflite file before an app does: what runs on the fast path of a phone, and why the rest does not.
 
-    seen = lint(model, Path("model.tflite"), layers.beside(source))
-    seen.sentences      # "104 of 113 operators run in XNNPACK (in 10 parts); not: 9 RELU_0_TO_1 (in features.1 …).", …
-    seen.findings       # those worth saying: none, where everything runs
+    report = lint(model, Path("model.tflite"), layers.beside(source))
+    report.sentences    # "104 of 113 operators run in XNNPACK (in 10 parts); not: 9 RELU_0_TO_1 (in features.1 …).", …
+    report.findings     # those worth saying: none, where everything runs
 
 It is advice: no file is refused for it. Goes into a manifest as `details["lint"]`.
 """
@@ -17,21 +17,21 @@ from export.graphs import layers, tflite_gpu, tflite_operators, tflite_xnnpack
 from export.graphs.tflite_operators import Operator
 
 NAMED = 3
-"""Kinds of operators that a sentence names."""
+"""Number of kinds of operators that a sentence names."""
 ENDS = "the model's ends"
-"""Instead of a module: where bytes of an app become what the model computes in, and back."""
+"""Name, instead of a module, for where an app's bytes become what the model computes in, and back."""
 
 
 @dataclass(frozen=True)
 class Left:
-    """An operator that is worth a word, and where it is."""
+    """An operator that a delegate leaves or an app must know of, and where it is."""
 
     operator: str
-    """TRANSPOSE."""
+    """Its kind: TRANSPOSE."""
     what: str
-    """To be read behind it: `of 5 axes`; may be empty."""
+    """Words behind the kind: `of 5 axes`; may be empty."""
     tensor: str
-    """What it gives, as the file calls it."""
+    """Name of its output in the file."""
     dtype: str
     shape: tuple[int, ...]
     module: str
@@ -39,18 +39,18 @@ class Left:
 
     @property
     def kind(self) -> str:
-        """`TRANSPOSE of 5 axes`."""
+        """Return the kind with its words: `TRANSPOSE of 5 axes`."""
         return f"{self.operator} {self.what}".rstrip()
 
 
 @dataclass(frozen=True)
 class Delegate:
-    """What a delegate takes of the main graph."""
+    """The share of the main graph that a delegate takes."""
 
     takes: int
-    """Operators."""
+    """Number of operators that it takes."""
     parts: int | None
-    """In how many pieces; None: not known."""
+    """Number of pieces it takes them in; None: not known."""
     left: tuple[Left, ...]
     """Operators that LiteRT's plain kernels compute instead."""
     problem: str
@@ -59,12 +59,12 @@ class Delegate:
 
 @dataclass(frozen=True)
 class Lint:
-    """All that was found."""
+    """The result of an examination."""
 
     runtime: str
-    """Whose XNNPACK was asked: `LiteRT 2.3.0`."""
+    """The runtime whose XNNPACK was asked: `LiteRT 2.3.0`."""
     operators: int
-    """Of the main graph; what is computed from constants alone is none."""
+    """Number of operators of the main graph, without those computed from constants alone."""
     xnnpack: Delegate
     """As measured."""
     gpu: Delegate
@@ -74,26 +74,31 @@ class Lint:
     custom: tuple[Left, ...]
     """Operators that an app has to bring itself."""
     int64: tuple[Left, ...]
-    """Through which integers of 64 bits flow."""
+    """Operators through which integers of 64 bits flow."""
     many_axes: tuple[Left, ...]
-    """Through which a tensor of more than four axes flows."""
+    """Operators through which a tensor of more than four axes flows."""
 
     @property
     def sentences(self) -> list[str]:
-        """All that is to be said: of XNNPACK, of the GPU delegate, of what the file asks of an app."""
-        asked = (
+        """Return all sentences: of XNNPACK, of the GPU delegate, and of what the file asks of an app."""
+        requests = (
             (self.flex, "an app has to ship TensorFlow's own operators for"),
             (self.custom, "an app has to bring its own kernels for"),
             (self.int64, "int64 flows through"),
             (self.many_axes, "tensors of more than 4 axes flow through"),
         )
-        return [self._of_xnnpack, self._of_gpu, *(f"{words} {_listed(which)}." for which, words in asked if which)]
+        return [
+            self._of_xnnpack,
+            self._of_gpu,
+            *(f"{words} {_listed(operators)}." for operators, words in requests if operators),
+        ]
 
     @property
     def findings(self) -> list[str]:
-        """What is worth a line of a terminal; none where all runs that is not at the model's ends.
+        """Return the sentences worth a line of a terminal; none if all runs but conversions at the model's ends.
 
-        int64 and many axes are said with the GPU delegate, which takes neither; and of that only what XNNPACK takes.
+        int64 and many axes show up in the GPU delegate's sentence, because it takes neither; that one is returned only
+        if it leaves what XNNPACK takes.
         """
         lines = []
         if self.xnnpack.problem or _slow(self.xnnpack.left):
@@ -131,7 +136,7 @@ def _slow(left: Iterable[Left]) -> bool:
 
 
 def _share(count: int, total: int) -> str:
-    """`all 65 operators`, `61 of 65 operators`."""
+    """Return a share in words: `all 65 operators`, `61 of 65 operators`."""
     return f"all {total} operators" if count == total > 1 else f"{count} of {total} operators"
 
 
@@ -140,44 +145,47 @@ def _but(left: Sequence[Left]) -> str:
 
 
 def _listed(operators: Sequence[Left]) -> str:
-    """`4 TRANSPOSE of 5 axes (in features.3), 2 CAST (in head and 1 more module)`; many kinds alike: `143 of int16`."""
-    kinds = Counter(what for _, what in {(left.operator, left.what) for left in operators})
+    """Return operators in words: `4 TRANSPOSE of 5 axes (in features.3), 2 CAST (in head and 1 more module)`.
+
+    Many kinds with the same words are one group: `143 of int16`.
+    """
+    kinds = Counter(words for _, words in {(left.operator, left.what) for left in operators})
     groups: dict[str, list[Left]] = {}
     for left in operators:
         groups.setdefault(left.what if left.what and kinds[left.what] > NAMED else left.kind, []).append(left)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     named = [f"{len(members)} {name}{_places(members)}" for name, members in ordered[:NAMED]]
-    others = sum(len(members) for _, members in ordered[NAMED:])
-    return ", ".join(named) + (f" and {others} more" if others else "")
+    more = sum(len(members) for _, members in ordered[NAMED:])
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _places(operators: Iterable[Left]) -> str:
-    places = list(dict.fromkeys(left.module for left in operators if left.module))
-    modules = [place for place in places if place != ENDS]
+    names = list(dict.fromkeys(left.module for left in operators if left.module))
+    modules = [place for place in names if place != ENDS]
     if not modules:
-        return f" (at {ENDS})" if places else ""
-    more = len(modules) - 1
-    return f" (in {modules[0]}{f' and {more} more module' if more else ''}{'s' if more > 1 else ''})"
+        return f" (at {ENDS})" if names else ""
+    count = len(modules) - 1
+    return f" (in {modules[0]}{f' and {count} more module' if count else ''}{'s' if count > 1 else ''})"
 
 
-def lint(model: Any, path: Path, known: Mapping[str, layers.Twin]) -> Lint:
-    """Look a file over.
+def lint(model: Any, path: Path, tensor_twins: Mapping[str, layers.Twin]) -> Lint:
+    """Return the result of examining a file.
 
-    model: the file's content, as `flatbuffer_utils` reads it. known: TensorFlow's tensors by name, which say what
-    belongs to which module.
+    model: the file's content, as `flatbuffer_utils` reads it. tensor_twins: TensorFlow's tensors by name, which say
+    what belongs to which module.
     """
     graphs, plan = tflite_operators.read(model), tflite_xnnpack.ask(path)
-    modules = layers.spread([operator.result.name for operator in graphs.main], known)
+    modules = layers.spread([operator.result.name for operator in graphs.main], tensor_twins)
 
-    def left(operator: Operator, what: str | None = None) -> Left:
+    def left(operator: Operator, description: str | None = None) -> Left:
         tensor = operator.result
         module = ENDS if operator.at_end else modules.get(tensor.name, "")
-        words = operator.what if what is None else what
+        words = operator.what if description is None else description
         return Left(operator.kind, words, tensor.name, tensor.dtype, tensor.shape, module)
 
     plain = tuple(left(operator) for operator in graphs.main if operator.index not in plan.taken)
     lacking = [(operator, tflite_gpu.lacks(operator)) for operator in graphs.main]
-    unlisted = tuple(left(operator, why or None) for operator, why in lacking if why is not None)
+    unlisted = tuple(left(operator, reason or None) for operator, reason in lacking if reason is not None)
     wide = [operator for operator in graphs.every if any(tensor.dtype == "int64" for tensor in operator.flows)]
     deep = [operator for operator in graphs.every if operator.axes > tflite_gpu.AXES]
     custom = [operator for operator in graphs.every if operator.custom]
@@ -193,6 +201,6 @@ def lint(model: Any, path: Path, known: Mapping[str, layers.Twin]) -> Lint:
     )
 
 
-def record(seen: Lint) -> dict[str, Any]:
-    """As a manifest keeps it, with its sentences."""
-    return {**asdict(seen), "sentences": seen.sentences}
+def record(result: Lint) -> dict[str, Any]:
+    """Return a result as a manifest keeps it, with its sentences."""
+    return {**asdict(result), "sentences": result.sentences}

@@ -1,4 +1,4 @@
-"""TFLite Metadata: labels, names and the scale of the pixels, inside the .tflite, where apps look for them.
+"""TFLite Metadata: writes labels, names and the scale of the pixels into a .tflite, where apps look for them.
 
     described = with_metadata(model, Description("digits", "…", "1"), [Image("image")], [Tensor("logits")], ["0", …])
 
@@ -6,7 +6,7 @@ MediaPipe's and the Task Library's vision tasks on Android, iOS and the web load
 and show its outputs as they are (logits stay logits); for an interpreter it is the same model. The labels are a zip at
 the end of the file: `unzip model.tflite` works. The layout is that of tflite-support's metadata_schema.fbs and
 TensorFlow's schema.fbs. Their writer, tflite-support, has no wheel beyond Python 3.11; the object API of the generated
-schema packs the whole model anew and forgets its weights' alignment. Needs flatbuffers only.
+schema packs the whole model anew and loses the alignment of its weights. Needs flatbuffers only.
 """
 
 import io
@@ -21,7 +21,7 @@ from flatbuffers.table import Table
 LABELS_FILE = "labels.txt"
 MODEL_IDENTIFIER, METADATA_IDENTIFIER, METADATA_NAME = b"TFL3", b"M001", "TFLITE_METADATA"
 MIN_PARSER_VERSION = "1.0.0"
-"""Of the metadata schema: the first that knows all tables written here."""
+"""Version of the metadata schema: the first that has all tables written here."""
 
 # Slots of the tables in schema.fbs that are read …
 VERSION, SUBGRAPHS, BUFFERS, METADATA, MODEL_SLOTS = 0, 2, 4, 6, 10
@@ -32,14 +32,14 @@ BUFFER_OFFSET = 1
 TENSOR_AXIS_LABELS, RGB, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = 2, 1, 2, 1
 
 ALIGNMENT = 16
-"""Of a buffer's data, in bytes (`force_align` in schema.fbs). XNNPACK reads weights in place."""
+"""Alignment of a buffer's data, in bytes (`force_align` in schema.fbs). XNNPACK reads weights in place."""
 ROOM = 2**16
-"""Bytes for the new tables; the builder makes more if they do not do."""
+"""Bytes reserved for the new tables; the builder grows if they are too few."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the model says about itself."""
+    """The name, description and version that the model states of itself."""
 
     name: str
     description: str
@@ -48,7 +48,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output."""
+    """The name and description of an input or output."""
 
     name: str
     description: str = ""
@@ -74,24 +74,24 @@ def with_metadata(
     outputs: Sequence[Tensor],
     labels: Sequence[str] = (),
 ) -> bytes:
-    """The bytes of a .tflite → the same with metadata. Tensors are in the order of the model's first subgraph.
+    """Return the bytes of a .tflite with metadata added. Tensors are in the order of the model's first subgraph.
 
     `labels` name the last axis of the first output. Raises ValueError where the model is not what is described, has
     metadata already, or keeps weights outside the flatbuffer (more than 2 GB).
     """
     old = _Model(model)
     old.check(inputs, outputs, labels)
-    found = old.with_buffer(METADATA_NAME, _metadata(description, inputs, outputs, bool(labels)))
+    described = old.with_buffer(METADATA_NAME, _metadata(description, inputs, outputs, bool(labels)))
     if not labels:
-        return found
-    file = io.BytesIO(found)
+        return described
+    file = io.BytesIO(described)
     with zipfile.ZipFile(file, "a") as archive:  # stored, and at a fixed date: the same labels, the same bytes
         archive.writestr(zipfile.ZipInfo(LABELS_FILE), "".join(f"{label}\n" for label in labels))
     return file.getvalue()
 
 
 class _Model:
-    """A .tflite as it lies in memory."""
+    """The content of a .tflite."""
 
     def __init__(self, model: bytes):
         if model[4:8] != MODEL_IDENTIFIER:
@@ -100,12 +100,12 @@ class _Model:
         self.root = Table(self.bytes, Uint32Flags.packer_type.unpack_from(self.bytes)[0])
 
     def check(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: Sequence[str]) -> None:
-        """Raises ValueError for a description of another model."""
+        """Raise ValueError if the description is of another model, or if metadata cannot be added to this one."""
         graph = _tables(self.root, SUBGRAPHS)[0]
         tensors = _tables(graph, TENSORS)
-        for slot, said, what in ((INPUTS, inputs, "inputs"), (OUTPUTS, outputs, "outputs")):
-            if _length(graph, slot) != len(said):
-                raise ValueError(f"the model has {_length(graph, slot)} {what}, but {len(said)} are described.")
+        for slot, described, side in ((INPUTS, inputs, "inputs"), (OUTPUTS, outputs, "outputs")):
+            if _length(graph, slot) != len(described):
+                raise ValueError(f"the model has {_length(graph, slot)} {side}, but {len(described)} are described.")
         if labels:
             shape = _numbers(tensors[_numbers(graph, OUTPUTS)[0]], SHAPE)
             if shape[-1:] != [len(labels)]:
@@ -119,10 +119,10 @@ class _Model:
             raise ValueError("the model keeps weights outside its flatbuffer (over 2 GB): metadata cannot be added.")
 
     def with_buffer(self, name: str, data: bytes) -> bytes:
-        """The model with one more buffer, which the `metadata` table lists by name.
+        """Return the model with one more buffer, which the `metadata` table lists by name.
 
-        A flatbuffer is built from its end to its start and offsets point forward. So the old file is taken for what
-        the builder has made so far, and a new root is put before it: no byte of graph or weights is touched.
+        A flatbuffer is built from its end to its start and offsets point forward. So the old file is taken for what the
+        builder has made so far, and a new root is put before it: no byte of graph or weights is touched.
         """
         builder = flatbuffers.Builder(0)
         builder.Bytes = bytearray(ROOM + len(data)) + self.bytes
@@ -152,17 +152,17 @@ class _Model:
 
 
 def _metadata(description: Description, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labelled: bool) -> bytes:
-    """A flatbuffer of metadata_schema.fbs: the number before each dictionary is how many slots its table has."""
+    """Return a flatbuffer of metadata_schema.fbs. The number before each dictionary is how many slots its table has."""
     builder = flatbuffers.Builder(1024)
     text = builder.CreateString
     files = []
     if labelled:
         files.append(_table(builder, 5, {0: text(LABELS_FILE)}, {2: TENSOR_AXIS_LABELS}))
-    into = _vector(builder, [_table(builder, 7, _tensor(builder, one)) for one in inputs])
+    into = _vector(builder, [_table(builder, 7, _tensor(builder, tensor)) for tensor in inputs])
     out = []
-    for number, one in enumerate(outputs):
+    for number, tensor in enumerate(outputs):
         attached = {6: _vector(builder, files)} if files and number == 0 else {}
-        out.append(_table(builder, 7, _tensor(builder, one) | attached))
+        out.append(_table(builder, 7, _tensor(builder, tensor) | attached))
     graph = _table(builder, 10, {2: into, 3: _vector(builder, out)})
     fields = {
         0: text(description.name),
@@ -175,13 +175,13 @@ def _metadata(description: Description, inputs: Sequence[Tensor], outputs: Seque
     return bytes(builder.Output())
 
 
-def _tensor(builder: flatbuffers.Builder, one: Tensor) -> dict[int, int]:
-    """Slots of a TensorMetadata."""
-    fields = {0: builder.CreateString(one.name), 1: builder.CreateString(one.description)}
-    if not isinstance(one, Image):
+def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> dict[int, int]:
+    """Write the parts of a TensorMetadata and return slot → offset."""
+    fields = {0: builder.CreateString(tensor.name), 1: builder.CreateString(tensor.description)}
+    if not isinstance(tensor, Image):
         return fields
     image = _table(builder, 2, {}, {0: RGB})
-    options = _table(builder, 2, {0: _floats(builder, one.mean), 1: _floats(builder, one.std)})
+    options = _table(builder, 2, {0: _floats(builder, tensor.mean), 1: _floats(builder, tensor.std)})
     unit = _table(builder, 2, {1: options}, {0: NORMALIZATION_OPTIONS})
     content = _table(builder, 3, {1: image}, {0: IMAGE_PROPERTIES})
     return fields | {3: content, 4: _vector(builder, [unit])}
@@ -190,7 +190,7 @@ def _tensor(builder: flatbuffers.Builder, one: Tensor) -> dict[int, int]:
 def _table(
     builder: flatbuffers.Builder, slots: int, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
 ) -> int:
-    """`numbers` are enums and unions' types: a byte each."""
+    """Write a table and return its offset. `numbers` are enums and unions' types: a byte each."""
     builder.StartObject(slots)
     for slot, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
@@ -222,7 +222,7 @@ def _aligned(builder: flatbuffers.Builder, data: bytes) -> int:
 
 
 def _position(table: Table, slot: int) -> int:
-    """Where a field lies; 0: it has its default."""
+    """Return the position of a field; 0: it has its default."""
     offset = table.Offset(4 + 2 * slot)
     return int(table.Pos + offset) if offset else 0
 
@@ -243,13 +243,16 @@ def _length(table: Table, slot: int) -> int:
 
 
 def _tables(table: Table, slot: int) -> list[Table]:
-    """The tables that a vector in `slot` lists."""
-    return [Table(table.Bytes, table.Indirect(at)) for at in _elements(table, slot)]
+    """Return the tables that a vector in `slot` lists."""
+    return [Table(table.Bytes, table.Indirect(position)) for position in _elements(table, slot)]
 
 
 def _numbers(table: Table, slot: int) -> list[int]:
-    """A vector of int32."""
-    return [int.from_bytes(table.Bytes[at : at + 4], "little", signed=True) for at in _elements(table, slot)]
+    """Return the values of a vector of int32."""
+    return [
+        int.from_bytes(table.Bytes[position : position + 4], "little", signed=True)
+        for position in _elements(table, slot)
+    ]
 
 
 def _elements(table: Table, slot: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Reads the operators of a .tflite file as delegates look at them: kind, types, shapes, what is constant.
+"""Reads the operators of a .tflite file as delegates look at them: kind, types, shapes, which tensors are constant.
 
     for operator in read(flatbuffer_utils.read_model(path)).main: print(operator.kind, operator.what)
 
@@ -24,7 +24,7 @@ CHANGES_AXES = "that drops or adds an axis"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that an operator takes or gives."""
+    """A tensor that an operator takes or returns."""
 
     name: str
     dtype: str
@@ -35,33 +35,33 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator."""
+    """One operator of a graph."""
 
     index: int
-    """Among all of its graph, in the order of the file."""
+    """Its index among all operators of its graph, in the order of the file."""
     kind: str
     """TRANSPOSE; of a custom operator its own name, such as FlexMatrixDeterminant."""
     custom: bool
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     at_end: bool
-    """It converts what an app gives to what the model computes in, or back."""
+    """True if it converts an app's input to what the model computes in, or back."""
     options: Any
     """The schema's object: StridedSliceOptionsT and the like."""
 
     @property
     def result(self) -> Tensor:
-        """The tensor it is found by: its first output; of one that gives nothing (ASSIGN_VARIABLE), its first input."""
+        """Return the tensor that identifies it: its first output, or its first input without one (ASSIGN_VARIABLE)."""
         return next(iter((*self.outputs, *self.inputs)), Tensor("", "", (), False))
 
     @property
     def flows(self) -> tuple[Tensor, ...]:
-        """What it takes and gives but for constants."""
+        """Return its inputs and outputs without constants."""
         return tuple(tensor for tensor in (*self.inputs, *self.outputs) if not tensor.constant)
 
     @property
     def axes(self) -> int:
-        """The most axes of a tensor that flows through it."""
+        """Return the most axes of a tensor that flows through it."""
         return max((len(tensor.shape) for tensor in self.flows), default=0)
 
     @property
@@ -87,7 +87,7 @@ class Operator:
 
 
 def of_axes(count: int) -> str:
-    """`of 5 axes`."""
+    """Return a number of axes in words: `of 5 axes`."""
     return f"of {count} ax{'is' if count == 1 else 'es'}"
 
 
@@ -95,7 +95,7 @@ _ORDINARY = ("int8", "uint8", "int32", "bool", "int16", "int64")
 
 
 def _strange(dtype: str) -> int:
-    """How seldom a type is met: what few kernels have comes last."""
+    """Return how rare a type is: a type that few kernels have comes last."""
     return _ORDINARY.index(dtype) if dtype in _ORDINARY else len(_ORDINARY)
 
 
@@ -105,18 +105,18 @@ class Graphs:
 
     main: tuple[Operator, ...]
     inside: tuple[Operator, ...]
-    """Of the bodies of WHILE, IF and the like."""
+    """Operators in the bodies of WHILE, IF and the like."""
 
     @property
     def every(self) -> tuple[Operator, ...]:
-        """All of them."""
+        """Return all operators."""
         return self.main + self.inside
 
 
 def read(model: Any) -> Graphs:
-    """Of a model as `flatbuffer_utils.read_model` gives it."""
-    main, *others = (tuple(_of_graph(model, graph)) for graph in model.subgraphs)
-    return Graphs(main, tuple(operator for graph in others for operator in graph))
+    """Return the operators of a model that `flatbuffer_utils.read_model` has read."""
+    main, *bodies = (tuple(_of_graph(model, graph)) for graph in model.subgraphs)
+    return Graphs(main, tuple(operator for graph in bodies for operator in graph))
 
 
 def _of_graph(model: Any, graph: Any) -> Iterable[Operator]:

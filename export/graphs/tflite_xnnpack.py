@@ -4,8 +4,8 @@
     python export/graphs/tflite_xnnpack.py model.tflite  # the same as JSON, in the environment of a toolchain
 
 Nothing here knows what XNNPACK can do: LiteRT applies it as it does in an app, and its plan is read. That is done in a
-process of its own, for LiteRT ends the whole process where XNNPACK meets what it does not expect, and nobody's
-conversion is to be lost by advice. So the file imports nothing of the project.
+process of its own, because LiteRT ends the whole process where XNNPACK meets what it does not expect, and advice must
+not cost anybody a conversion. So the file imports nothing of the project.
 """
 
 import json
@@ -18,25 +18,25 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_S = 120
-"""A network of 360 MB takes one second."""
+"""Seconds for one file: a network of 360 MB takes one."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What it takes."""
+    """The operators that XNNPACK takes of a file."""
 
     taken: frozenset[int]
-    """Places of operators in the file's main graph."""
+    """Indices of operators in the file's main graph."""
     parts: int
-    """In how many pieces: from one to the next the plain kernels compute."""
+    """Number of pieces it takes them in; between two of them the plain kernels compute."""
     runtime: str
-    """`LiteRT 2.3.0`."""
+    """The runtime that was asked: `LiteRT 2.3.0`."""
     problem: str
     """Why there is no plan, or why LiteRT does not run the file although there is one; else empty."""
 
 
 def ask(path: Path) -> Plan:
-    """Of a file, in a process of its own."""
+    """Return XNNPACK's plan for a file, asked in a process of its own."""
     command = [sys.executable, "-I", __file__, str(path)]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=LIMIT_S)
@@ -71,8 +71,8 @@ def main() -> None:
     except ValueError as error:
         problem = _first_line(error)
     parts = [node for node in nodes if node["op_name"] == "DELEGATE"]
-    taken = set().union(*(inside(part, nodes) for part in parts))
-    print(json.dumps({"taken": sorted(taken), "parts": len(parts), "problem": problem}))
+    indices = set().union(*(inside(part, nodes) for part in parts))
+    print(json.dumps({"taken": sorted(indices), "parts": len(parts), "problem": problem}))
 
 
 def _first_line(error: Exception) -> str:
@@ -80,20 +80,20 @@ def _first_line(error: Exception) -> str:
 
 
 def inside(part: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Places of the operators that a part computes: all between what it gives and what it takes.
+    """Return the indices of the operators that a part computes: all between its outputs and its inputs.
 
     LiteRT lists the operators that it replaced as if they were still there, and a part by its tensors alone.
     """
     makers = {int(tensor): node for node in nodes if node["op_name"] != "DELEGATE" for tensor in node["outputs"]}
-    seen, waiting, places = set(map(int, part["inputs"])), list(map(int, part["outputs"])), set()
+    seen, waiting, indices = set(map(int, part["inputs"])), list(map(int, part["outputs"])), set()
     while waiting:
         tensor = waiting.pop()
         if tensor in seen or tensor not in makers:
             continue
         seen.add(tensor)
-        places.add(int(makers[tensor]["index"]))
+        indices.add(int(makers[tensor]["index"]))
         waiting += map(int, makers[tensor]["inputs"])
-    return places
+    return indices
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def to_int8(
 
 
 class Ranges:
-    """A float32 model made ready, and the ranges of its tensors, measured once for every way to quantize it."""
+    """A float32 model prepared for quantization, with tensor ranges that are measured once, for every attempt."""
 
     def __init__(self, source: Path, samples: Arrays, folder: Path, unseen: Arrays | None = None):
         """unseen: samples that attempts are measured on; those that set the ranges never overrun them."""
@@ -111,14 +111,14 @@ class Ranges:
         return keep_float.score(run(path, some), run(self.source, some), path.stat().st_size)
 
 
-def halves(source: Path, samples: Arrays, kept: Collection[str], folder: Path) -> dict[str, Any]:
-    """How far the models of two halves of the calibration lie apart: whether its samples are enough."""
-    some = {name: values[: keep_float.SAMPLES] for name, values in samples.items()}
+def halves(source: Path, samples: Arrays, float_layers: Collection[str], folder: Path) -> dict[str, Any]:
+    """Return the SQNR between the models of the calibration's two halves: a low one says that samples are too few."""
+    inputs = {name: values[: keep_float.SAMPLES] for name, values in samples.items()}
     outputs = []
     for name, half in zip(("first", "second"), keep_float.divided(samples), strict=True):
         ranges = Ranges(source, half, folder / name)
-        ranges.quantize(folder / f"{name}.onnx", kept)
-        outputs.append(run(folder / f"{name}.onnx", some))
+        ranges.quantize(folder / f"{name}.onnx", float_layers)
+        outputs.append(run(folder / f"{name}.onnx", inputs))
     return {"calibration_halves_sqnr_db": self_check.rounded(self_check.least(*outputs))}
 
 

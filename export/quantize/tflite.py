@@ -111,9 +111,9 @@ def by_converter(source: Path, calibration: Arrays, precision: str) -> bytes:
 def halves(
     source: Path, calibration: Arrays, quantize: Callable[[Path, Arrays, str], bytes], precision: str
 ) -> dict[str, Any]:
-    """How far the models of two halves of the calibration lie apart: whether its samples are enough."""
-    some = {name: values[:HALVES] for name, values in calibration.items()}
-    outputs = [run(quantize(source, half, precision), some) for half in keep_float.divided(calibration)]
+    """Return the SQNR between the models of the calibration's two halves: a low one says that samples are too few."""
+    inputs = {name: values[:HALVES] for name, values in calibration.items()}
+    outputs = [run(quantize(source, half, precision), inputs) for half in keep_float.divided(calibration)]
     return {"calibration_halves_sqnr_db": self_check.rounded(self_check.least(*outputs))}
 
 
