@@ -1,1 +1,1 @@
-"""Checkpoint to artifacts. Knows `pipeline/` by its doors only."""
+"""From a checkpoint to artifacts. Imports the doors of `pipeline/`, nothing deeper."""

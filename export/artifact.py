@@ -3,7 +3,8 @@
     artifact = Artifact.open(Path("runs/digits/artifacts/onnx/int8"))
     artifact.path                                  # …/model.onnx
 
-A manifest names the sha256 of its files, of its source and of its checkpoint: a stale or damaged artifact is seen.
+A manifest names the sha256 of its files, of its source and of its checkpoint, so a stale or damaged artifact is
+recognised.
 """
 
 import hashlib
@@ -25,26 +26,26 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Integers:
-    """How the integers of an artifact came about."""
+    """How the integer ranges of an artifact were set."""
 
     calibration_samples: int
     calibration_sha256: Mapping[str, list[str]]
-    """Input → the fingerprints of its samples."""
+    """Input name → the fingerprints of its samples."""
     halves_sqnr_db: float | None
     """SQNR between the models of two halves of the calibration; None: not known."""
     keep_float: tuple[str, ...]
     """Layers that stay in float32."""
     size_without: int | None
-    """Bytes of the artifact if none did; None: not known."""
+    """Bytes of the artifact with all layers in integers; None: not known."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One artifact on disk."""
+    """One artifact on disk, as its manifest describes it."""
 
     folder: Path
     sha256: str
-    """Of the manifest, which holds the hash of every file."""
+    """Hash of the manifest, which holds the hash of every file."""
     target: str
     precision: str
     entry: str
@@ -63,9 +64,9 @@ class Artifact:
     preparation: Mapping[str, Any]
     normalisation: Mapping[str, Any]
     findings: tuple[str, ...]
-    """What the conversion noticed that a user should know."""
+    """Sentences of the conversion that a user should read."""
     details: Mapping[str, Any]
-    """Facts for people; what other rooms read of them are the properties below, and nothing else."""
+    """Facts for people. Other rooms read them through the properties below only."""
     seconds: float
     peak_memory: int
     """Bytes of the worker that made it."""
@@ -74,64 +75,64 @@ class Artifact:
 
     @property
     def name(self) -> str:
-        """`onnx/int8`."""
+        """Return its name, `onnx/int8`."""
         return f"{self.target}/{self.precision}"
 
     @property
     def path(self) -> Path:
-        """What a runtime loads."""
+        """Return the file or folder that a runtime loads."""
         return self.folder / self.entry
 
     @property
     def way(self) -> str:
-        """How it was made, where a target has several ways: `importer`. Empty: it has one."""
+        """Return how it was made, where a target has several ways: `importer`. Empty: it has one."""
         return str(self.details.get("way", ""))
 
     @property
     def min_runtime_version(self) -> str | None:
-        """The oldest runtime that can run it; None: not known."""
+        """Return the oldest version of the runtime that can run it; None: not known."""
         version: str | None = self.details.get("min_runtime_version")
         return version
 
     @property
     def integers(self) -> Integers | None:
-        """How its integers came about; None: no range was calibrated."""
-        said = self.details
-        if "calibration_samples" not in said:
+        """Return how its integer ranges were set; None: no range was calibrated."""
+        details = self.details
+        if "calibration_samples" not in details:
             return None
-        before, _ = said.get("repair", {}).get("size_bytes", (None, None))
+        size_without, _ = details.get("repair", {}).get("size_bytes", (None, None))
         return Integers(
-            said["calibration_samples"],
-            said.get("calibration_sha256", {}),
-            said.get("calibration_halves_sqnr_db"),
-            tuple(said.get("keep_float", [])),
-            before,
+            details["calibration_samples"],
+            details.get("calibration_sha256", {}),
+            details.get("calibration_halves_sqnr_db"),
+            tuple(details.get("keep_float", [])),
+            size_without,
         )
 
     @property
     def lint(self) -> Mapping[str, Any] | None:
-        """What of a TFLite file runs on the fast path of a phone; None: it was not looked over."""
-        seen: Mapping[str, Any] | None = self.details.get("lint")
-        return seen
+        """Return what of a TFLite file runs on the fast path of a phone; None: it was not examined."""
+        lint: Mapping[str, Any] | None = self.details.get("lint")
+        return lint
 
     @property
     def places(self) -> dict[str, Place]:
-        """Of an ONNX file: its tensors, and the modules they belong to."""
+        """Return, for an ONNX file, the PyTorch module of each of its tensors."""
         return places(self.details)
 
     @property
     def twins(self) -> dict[str, Twin]:
-        """Of a SavedModel: its tensors, and the ONNX tensors that have the same values."""
+        """Return, for a SavedModel, the ONNX tensor that has the same values as each of its tensors."""
         return twins(self.details)
 
     @property
     def size_bytes(self) -> int:
-        """Of all its files but the manifest."""
+        """Return the size of all its files but the manifest."""
         return sum((self.folder / name).stat().st_size for name in self.files)
 
     @classmethod
     def open(cls, folder: Path) -> "Artifact":
-        """Read and verify. Raises BadInput for one that is missing, or whose manifest does not match its files."""
+        """Read an artifact and verify it. Raises BadInput if it is missing or its manifest does not match its files."""
         recover_folder(folder)
         path = folder / MANIFEST
         if not path.is_file():
@@ -197,11 +198,14 @@ def _run_of(folder: Path) -> str:
 
 
 def remedy(folder: Path) -> str:
-    """Say how an artifact is made anew."""
+    """Return the sentence that says how to make an artifact anew."""
     return f"Convert it again: anywhere export --force {_run_of(folder)}."
 
 
-def recipe(code: Iterable[Path], toolchain_key: str, asked: Iterable[str] = ()) -> str:
-    """Changes when the code, the environment or what was asked for besides (layers to keep, options) does."""
+def recipe(code: Iterable[Path], toolchain_key: str, requests: Iterable[str] = ()) -> str:
+    """Return a sha256 that changes when the code, the toolchain or the request does.
+
+    requests: what was asked for besides, such as layers to keep and options.
+    """
     content = b"".join(file.read_bytes() for file in code)
-    return hashlib.sha256(content + toolchain_key.encode() + "\n".join(asked).encode()).hexdigest()
+    return hashlib.sha256(content + toolchain_key.encode() + "\n".join(requests).encode()).hexdigest()

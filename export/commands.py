@@ -1,4 +1,4 @@
-"""`anywhere export`: a run's checkpoint to its artifacts."""
+"""The command `anywhere export`: makes artifacts of a run's checkpoint."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,23 +65,23 @@ def export(
         raise typer.Exit(Exit.FAILED)
 
 
-def keep(run: "Run", conversions: "list[Conversion]", wanted: list[str]) -> None:
-    """Remember which layers are to stay in float32. Raises BadInput for what is no layer of this model."""
+def keep(run: "Run", conversions: "list[Conversion]", names: list[str]) -> None:
+    """Remember which layers are to stay in float32. Raises BadInput for a name that is no layer of this model."""
     from export.graphs.layers import chosen, modules
     from records.errors import BadInput
 
-    able = [one for one in conversions if one.precision in one.target.keeps_float]
-    if not able:
+    keepers = [item for item in conversions if item.precision in item.target.keeps_float]
+    if not keepers:
         raise BadInput("nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16.")
-    sources = [run.artifact(one.source).details for one in able if run.holds(one.source)]
-    known = set().union(*(modules(details) for details in sources))
-    layers = [] if wanted == ["none"] else wanted
-    if known and layers != ["auto"]:
+    sources = [run.artifact(item.source).details for item in keepers if run.holds(item.source)]
+    model_layers = set().union(*(modules(details) for details in sources))
+    layers = [] if names == ["none"] else names
+    if model_layers and layers != ["auto"]:
         try:
-            chosen(sorted(known), layers)
+            chosen(sorted(model_layers), layers)
         except ValueError as error:
             raise BadInput(f"--keep-float: {error}") from error
-    run.keep([one.name for one in able], layers)
+    run.keep([item.name for item in keepers], layers)
 
 
 def _list(text: str) -> list[str]:
@@ -89,7 +89,7 @@ def _list(text: str) -> list[str]:
 
 
 def table(outcomes: "list[Outcome]") -> "Table":
-    """One row per conversion."""
+    """Return a table for the terminal, one row per conversion."""
     from rich.table import Table
 
     rows = Table("target", "precision", "status", "size", "time", "artifact", box=None, pad_edge=False)
@@ -107,11 +107,11 @@ def table(outcomes: "list[Outcome]") -> "Table":
 
 
 def tell(console: "Console", outcome: "Outcome") -> None:
-    """What there is to say beside the table: why one failed and where its log is; what a conversion noticed."""
+    """Print what the table has no room for: why a conversion failed and where its log is; what a conversion noticed."""
     if outcome.artifact is None:
-        where = f" Log: {outcome.log}" if outcome.log else ""
+        log = f" Log: {outcome.log}" if outcome.log else ""
         console.print(f"[red]{outcome.conversion.name}[/]: ", end="")
-        console.print(f"{outcome.reason}{where}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{outcome.reason}{log}", markup=False, highlight=False, soft_wrap=True)
     else:
         for finding in outcome.artifact.findings:
             console.print(f"{outcome.conversion.name}: {finding}", markup=False, highlight=False, soft_wrap=True)

@@ -1,8 +1,9 @@
-"""Walks the graph of conversions: each goes to a worker of its toolchain as soon as its source is there.
+"""Runs the graph of conversions: each goes to a worker of its toolchain as soon as its source is built.
 
     outcomes = convert(run, plan(find()), jobs=2, force=False, report=print)
 
-Nothing unchanged is built again. One that fails is its own outcome; what depends on it is not run; the others go on.
+Nothing unchanged is built again. A failed conversion is an outcome of its own; what depends on it is not run; the
+others go on.
 """
 
 import os
@@ -24,12 +25,12 @@ from workers.toolchain import Toolchain
 from workers.worker import Done, Worker, WorkerFailed
 
 INEXPRESSIBLE = "Inexpressible"
-"""The exception of export/operators.py, by name: it crossed from another process."""
+"""Name of the exception of export/graphs/operators.py: it is raised in another process, which reports its name."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one conversion."""
+    """The result of one conversion."""
 
     conversion: Conversion
     status: str
@@ -42,16 +43,20 @@ class Outcome:
 
 
 class Workers:
-    """The live workers: one a toolchain, for one job after the other, so that TensorFlow is imported once.
+    """The live workers: one per toolchain, for one job after the other, so that TensorFlow is imported once.
 
-    `prepare` starts one ahead of its first job: building an environment or importing TensorFlow overlaps what is
-    still being made for it.
+    `prepare` starts one ahead of its first job, so that an environment is built, or TensorFlow imported, while the
+    job's source is still being converted.
     """
 
     def __init__(self, run: Run, toolchains: Mapping[str, Toolchain], conversions: Sequence[Conversion], jobs: int):
         self.run, self.toolchains = run, toolchains
         self.files = {
-            name: list(dict.fromkeys(one.target.file for one in conversions if one.target.toolchain == name))
+            name: list(
+                dict.fromkeys(
+                    conversion.target.file for conversion in conversions if conversion.target.toolchain == name
+                )
+            )
             for name in toolchains
         }
         self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
@@ -60,14 +65,14 @@ class Workers:
         self._starter = ThreadPoolExecutor()
 
     def prepare(self, name: str) -> Future[Worker]:
-        """Have a worker of that toolchain started, unless there is one."""
+        """Start a worker of that toolchain in the background, unless there is one, and return its future."""
         with self._lock:
             if name not in self._coming:
                 self._coming[name] = self._starter.submit(self._new, name)
             return self._coming[name]
 
     def take(self, name: str) -> Worker:
-        """The toolchain's worker; a new one where the last one died. Raises BadInput."""
+        """Return the toolchain's worker, a new one if the last one died. Raises BadInput if it cannot be built."""
         try:
             worker = self.prepare(name).result()
         except BadInput:
@@ -88,11 +93,11 @@ class Workers:
         return chain.start(self.run.log("export", f"toolchain-{name}"), self.files[name], self.environment)
 
     def close(self) -> None:
-        """End all of them, also those nobody took and, after Ctrl-C, those in the midst of a job."""
+        """End all workers, also those that no job took and, after Ctrl-C, those in the middle of a job."""
         self._starter.shutdown(cancel_futures=True)
-        for coming in self._coming.values():
-            if coming.done() and not coming.cancelled() and not coming.exception():
-                coming.result().close()
+        for future in self._coming.values():
+            if future.done() and not future.cancelled() and not future.exception():
+                future.result().close()
 
 
 def convert(
@@ -104,16 +109,16 @@ def convert(
     toolchains: Mapping[str, Toolchain] | None = None,
     options: Sequence[str] = (),
 ) -> list[Outcome]:
-    """Bring every artifact up to date, at most `jobs` at a time; outcomes in the order of `conversions`.
+    """Bring every artifact up to date, at most `jobs` at a time; return outcomes in the order of `conversions`.
 
-    `report` is called as each ends. What most others are made from goes first.
+    `report` is called as each one ends. The conversions that most others are made from go first.
     """
     toolchains = registry.find() if toolchains is None else toolchains
-    made_by = {file: code(file) for file in {one.target.file for one in conversions}}
-    keys = {name: toolchains[name].key for name in {one.target.toolchain for one in conversions}}
+    code_files = {file: code(file) for file in {conversion.target.file for conversion in conversions}}
+    keys = {name: toolchains[name].key for name in {conversion.target.toolchain for conversion in conversions}}
     run.expect(conversion.name for conversion in conversions)
     outcomes: dict[str, Outcome] = {}
-    waiting = sorted(conversions, key=lambda one: -_dependents(one, conversions))
+    waiting = sorted(conversions, key=lambda conversion: -_dependents(conversion, conversions))
     running: dict[Future[Outcome], Conversion] = {}
     workers: Workers | None = None
 
@@ -141,19 +146,19 @@ def convert(
                             )
                         )
                         continue
-                    made_from = source.artifact if source else None
-                    switches = [one for one in options if one in conversion.target.options]
-                    asked = [*run.kept(conversion.name), *switches]
-                    key = recipe(made_by[conversion.target.file], keys[conversion.target.toolchain], asked)
-                    if not force and (existing := unchanged(run, conversion, made_from, key)):
+                    source_artifact = source.artifact if source else None
+                    switches = [option for option in options if option in conversion.target.options]
+                    requests = [*run.kept(conversion.name), *switches]
+                    key = recipe(code_files[conversion.target.file], keys[conversion.target.toolchain], requests)
+                    if not force and (existing := unchanged(run, conversion, source_artifact, key)):
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))
                         continue
-                    busy = {one.target.toolchain for one in running.values()}
+                    busy = {job.target.toolchain for job in running.values()}
                     if len(running) < jobs and conversion.target.toolchain not in busy:
                         waiting.remove(conversion)
                         workers = workers or Workers(run, toolchains, conversions, jobs)
-                        job = pool.submit(_convert_one, run, conversion, made_from, key, workers, switches)
+                        job = pool.submit(_convert_one, run, conversion, source_artifact, key, workers, switches)
                         running[job] = conversion
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     del running[future]
@@ -165,29 +170,31 @@ def convert(
 
 
 def _dependents(conversion: Conversion, conversions: Sequence[Conversion]) -> int:
-    """How many of the conversions are made from this one, directly or not."""
-    made = [one for one in conversions if one.source == conversion.name]
-    return len(made) + sum(_dependents(one, conversions) for one in made)
+    """Return how many of the conversions are made from this one, directly or not."""
+    dependents = [candidate for candidate in conversions if candidate.source == conversion.name]
+    return len(dependents) + sum(_dependents(dependent, conversions) for dependent in dependents)
 
 
 def _with_remedy(outcome: Outcome, outcomes: Mapping[str, Outcome]) -> Outcome:
-    """An operator that one target cannot express: which of the others could."""
+    """Return an outcome whose reason, for an operator its target cannot express, names the targets that can."""
     if outcome.kind != INEXPRESSIBLE:
         return outcome
-    able = dict.fromkeys(one.conversion.target.name for one in outcomes.values() if one.artifact)
+    able_targets = dict.fromkeys(other.conversion.target.name for other in outcomes.values() if other.artifact)
     return replace(
-        outcome, reason=f"{outcome.reason} Targets that can: {', '.join(able) or 'none of those asked for'}."
+        outcome, reason=f"{outcome.reason} Targets that can: {', '.join(able_targets) or 'none of those asked for'}."
     )
 
 
 def unchanged(run: Run, conversion: Conversion, source: Artifact | None, key: str) -> Artifact | None:
-    """The artifact that is there already, if it is whole and was made from the same things in the same way."""
+    """Return the artifact that is already there, if it is whole and was made from the same things; None otherwise."""
     try:
         artifact = run.artifact(conversion.name)
     except BadInput:
         return None
-    same = artifact.recipe == key and artifact.source_sha256 == (source.sha256 if source else run.checkpoint.sha256)
-    return artifact if same else None
+    up_to_date = artifact.recipe == key and artifact.source_sha256 == (
+        source.sha256 if source else run.checkpoint.sha256
+    )
+    return artifact if up_to_date else None
 
 
 def _convert_one(
@@ -214,7 +221,7 @@ def _convert_one(
                         "checkpoint": str(run.checkpoint.folder),
                         "precision": conversion.precision,
                         "out": str(new),
-                        **({"keep_float": kept} if (kept := run.kept(conversion.name)) else {}),
+                        **({"keep_float": layers} if (layers := run.kept(conversion.name)) else {}),
                         **dict.fromkeys(switches, True),
                     },
                     log,

@@ -1,6 +1,6 @@
-"""What a conversion gives: the answer of a target's `convert`, checked at the door.
+"""The answer of a target's `convert`, checked before anything else uses it.
 
-converted = Converted.read(done.value, folder)         # raises ValueError for what is none
+converted = Converted.read(done.value, folder)         # raises ValueError for a malformed answer
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ KEYS = {"entry", "findings", "details", "inputs", "outputs"}
 
 @dataclass(frozen=True)
 class Converted:
-    """A finished conversion's files and what there is to say of them."""
+    """The files of a finished conversion and what there is to say about them."""
 
     entry: str
     """The file or folder a runtime loads, relative to the artifact's folder."""
@@ -26,19 +26,22 @@ class Converted:
     inputs: tuple[Tensor, ...] | None = None
     """None: as the checkpoint has them."""
     outputs: tuple[Tensor, ...] | None = None
-    """Likewise."""
+    """None: likewise."""
 
     @classmethod
     def read(cls, answer: Any, folder: Path) -> "Converted":
-        """Read the answer of `convert`, which has written into the folder. Raises ValueError."""
+        """Return the checked answer of `convert`, which has written into the folder.
+
+        Raises ValueError if it is malformed.
+        """
         record = answer if isinstance(answer, Mapping) else {}
         entry = record.get("entry")
         if not isinstance(entry, str) or not (folder / entry).exists():
             raise ValueError(f"the conversion ended without an error but wrote no {entry or 'entry'}")
-        if more := sorted(map(str, set(record) - KEYS)):
-            raise ValueError(f"the conversion answers {', '.join(more)}, and nobody asks for that")
+        if unknown_keys := sorted(map(str, set(record) - KEYS)):
+            raise ValueError(f"the conversion answers {', '.join(unknown_keys)}, and nobody asks for that")
         findings, details = record.get("findings", []), record.get("details", {})
-        if not isinstance(findings, list) or not all(isinstance(one, str) for one in findings):
+        if not isinstance(findings, list) or not all(isinstance(finding, str) for finding in findings):
             raise ValueError(f"the conversion's findings are no sentences: {findings!r}")
         if not isinstance(details, Mapping):
             raise ValueError(f"the conversion's details are no facts by name: {details!r}")

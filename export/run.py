@@ -1,4 +1,4 @@
-"""A run as the later rooms need it: its folder, its checkpoint, its artifacts and what was asked for.
+"""A run as the later rooms need it: its folder, its checkpoint, its artifacts and the record of what was asked for.
 
 run = Run.open("digits")
 run.artifact("onnx/int8").path
@@ -16,9 +16,9 @@ from records.errors import BadInput, room_for
 from records.folder import latest_run, run_folder
 
 EXPECTED = "expected.json"
-"""In `artifacts/`: every conversion that was ever asked for, so that one that failed is missed."""
+"""File in `artifacts/`: every conversion that was ever asked for, so that a failed one is noticed as missing."""
 KEPT = "keep_float.json"
-"""In `artifacts/`: the layers that are to stay in float32, by conversion."""
+"""File in `artifacts/`: the layers that are to stay in float32, by conversion."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +30,44 @@ class Run:
 
     @classmethod
     def open(cls, name: str) -> "Run":
-        """The run of that name (empty: the latest one), its checkpoint verified. Raises BadInput."""
+        """Return the run of that name (empty: the latest one), its checkpoint verified. Raises BadInput."""
         folder = run_folder(name or latest_run())
         return cls(folder, Checkpoint.open(folder / "checkpoint"))
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """Return the folder's name."""
         return self.folder.name
 
     def place(self, conversion: str) -> Path:
-        """Where the artifact of a conversion (`onnx/int8`) belongs."""
+        """Return the folder where the artifact of a conversion (`onnx/int8`) belongs."""
         return self.folder / "artifacts" / conversion
 
     def holds(self, conversion: str) -> bool:
-        """True if there is something where its artifact belongs; a conversion that failed leaves nothing."""
+        """True if there is something in the folder of its artifact; a failed conversion leaves nothing."""
         place = self.place(conversion)
         return place.is_dir() and any(place.iterdir())
 
     def log(self, stage: str, name: str) -> Path:
-        """Where what a worker prints is kept."""
+        """Return the file that keeps what a worker prints."""
         return self.folder / "logs" / stage / f"{name.replace('/', '-')}.log"
 
     def expected(self) -> list[str]:
-        """The conversions asked for so far."""
+        """Return the names of the conversions that were asked for so far."""
         names: list[str] = self._remembered(EXPECTED, [])
         return names
 
     def expect(self, names: Iterable[str]) -> None:
-        """Remember that these were asked for."""
+        """Remember that these conversions were asked for."""
         self._remember(EXPECTED, list(dict.fromkeys([*self.expected(), *names])))
 
     def kept(self, conversion: str) -> list[str]:
-        """Layers that are to stay in float32: paths of modules, or `auto`."""
-        found: list[str] = self._remembered(KEPT, {}).get(conversion, [])
-        return found
+        """Return the layers of a conversion that are to stay in float32: paths of modules, or `auto`."""
+        layers: list[str] = self._remembered(KEPT, {}).get(conversion, [])
+        return layers
 
     def keep(self, conversions: Iterable[str], modules: Iterable[str]) -> None:
-        """Remember that these are to stay in float32; none: that all are integers again."""
+        """Remember that these modules are to stay in float32; none: that all are integers again."""
         modules = list(modules)
         self._remember(KEPT, {**self._remembered(KEPT, {}), **dict.fromkeys(conversions, modules)})
 
@@ -89,7 +89,10 @@ class Run:
             new.rename(path)
 
     def artifact(self, conversion: str) -> Artifact:
-        """A verified artifact that was made from this very checkpoint. Raises BadInput."""
+        """Return the verified artifact of a conversion.
+
+        Raises BadInput if it was not made from this very checkpoint.
+        """
         artifact = Artifact.open(self.place(conversion))
         if artifact.name != conversion:
             raise BadInput(f"artifact {artifact.folder}: its manifest says {artifact.name}. {remedy(artifact.folder)}")

@@ -5,10 +5,10 @@
 
     def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict: ...
 
-`convert` writes its files into the empty folder `out` and returns {"entry": file or folder to load} and, where there
-is something to say, "findings": sentences for the user, "details": facts for the manifest, "inputs" and "outputs":
-tensors that differ from the checkpoint's; export/converted.py checks all of it. It may import only the standard
-library, what its toolchain's lock lists, and modules of the project that do the same.
+`convert` writes its files into the empty folder `out` and returns {"entry": file or folder to load} and, if needed,
+"findings": sentences for the user, "details": facts for the manifest, "inputs" and "outputs": tensors that differ from
+the checkpoint's; export/converted.py checks all of it. It may import only the standard library, what its toolchain's
+lock lists, and modules of the project that do the same.
 """
 
 import ast
@@ -40,7 +40,7 @@ class Target:
     limit_s: float
     """Seconds one conversion may take."""
     keeps_float: tuple[str, ...]
-    """Precisions of which single layers can stay in float32."""
+    """Precisions that can leave single layers in float32."""
     options: tuple[str, ...] = ()
     """Switches of `convert` that a user can set."""
 
@@ -54,29 +54,32 @@ class Conversion:
 
     @property
     def name(self) -> str:
-        """`onnx/int8`: also the artifact's folder in the run's `artifacts/`."""
+        """Return its name, `onnx/int8`: also the artifact's folder in the run's `artifacts/`."""
         return f"{self.target.name}/{self.precision}"
 
     @property
     def source(self) -> str:
-        """ "checkpoint" or the name of the conversion it builds upon."""
+        """Return "checkpoint" or the name of the conversion it builds upon."""
         return self.target.sources[self.precision]
 
 
 def code(file: Path) -> list[Path]:
-    """What decides what a target makes: its file, what that imports of the project at any depth, and the lists here."""
-    found, waiting = {*FOLDER.parent.glob("*.txt"), *FOLDER.parent.glob("graphs/*.json")}, [file]
+    """Return the files that decide what a target makes, sorted.
+
+    They are its own file, the modules of the project that it imports at any depth, and the lists in this room.
+    """
+    files, waiting = {*FOLDER.parent.glob("*.txt"), *FOLDER.parent.glob("graphs/*.json")}, [file]
     while waiting:
         current = waiting.pop()
-        if current not in found:
-            found.add(current)
+        if current not in files:
+            files.add(current)
             waiting += _imported(current)
-    return sorted(found)
+    return sorted(files)
 
 
 @cache
 def _imported(file: Path) -> list[Path]:
-    """Modules of the project, as files."""
+    """Return the modules of the project that a file imports, as files."""
     names = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -88,28 +91,30 @@ def _imported(file: Path) -> list[Path]:
 
 
 def constants(file: Path) -> dict[str, Any]:
-    """The upper-case literals a file assigns at its top level, read without running it.
+    """Return the upper-case literals that a file assigns at its top level, read without running it.
 
-    Of Python, `NAME = literal`; of JavaScript, `export const NAME = JSON;` on one line.
+    Python: `NAME = literal`; JavaScript: `export const NAME = JSON;` on one line.
     """
-    source, read = file.read_text(), json.loads if file.suffix == ".mjs" else ast.literal_eval
+    source, parse = file.read_text(), json.loads if file.suffix == ".mjs" else ast.literal_eval
     if file.suffix == ".mjs":
         values = dict(re.findall(r"^export const ([A-Z_]+) = (.+);$", source, re.MULTILINE))
     else:
         values = {
-            one.targets[0].id: one.value
-            for one in ast.parse(source).body
-            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and one.targets[0].id.isupper()
+            statement.targets[0].id: statement.value
+            for statement in ast.parse(source).body
+            if isinstance(statement, ast.Assign)
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id.isupper()
         }
-    found = {}
+    literals = {}
     for name, value in values.items():
         with suppress(ValueError):
-            found[name] = read(value)
-    return found
+            literals[name] = parse(value)
+    return literals
 
 
 def find(folder: Path = FOLDER) -> dict[str, Target]:
-    """Every target by name."""
+    """Return every target by name."""
     files = [file for file in sorted(folder.glob("*.py")) if file.stem != "__init__"]
     return {file.stem: _read(file) for file in files}
 
@@ -128,22 +133,23 @@ def _read(file: Path) -> Target:
 
 
 def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iterable[str] = ()) -> list[Conversion]:
-    """The conversions asked for and those they build upon, each after its source. Empty: all. Raises BadInput.
+    """Return the conversions asked for and those they build upon, each after its source. Raises BadInput.
 
-    A target that has none of the precisions is left out, unless that leaves nothing.
+    Empty `to` or `precisions`: all of them. A target that has none of the precisions is left out, unless that leaves
+    nothing.
     """
     to, precisions = list(to), list(precisions)
-    known = {precision for target in targets.values() for precision in target.sources}
+    all_precisions = {precision for target in targets.values() for precision in target.sources}
     for name in to:
         if name not in targets:
             raise unknown("target", name, targets)
     for name in precisions:
-        if name not in known:
-            raise unknown("precision", name, known)
+        if name not in all_precisions:
+            raise unknown("precision", name, all_precisions)
     chosen = []
     for target in (targets[name] for name in to or targets):
-        wanted = [precision for precision in target.sources if not precisions or precision in precisions]
-        chosen += [Conversion(target, precision) for precision in wanted]
+        offered = [precision for precision in target.sources if not precisions or precision in precisions]
+        chosen += [Conversion(target, precision) for precision in offered]
     if not chosen:
         offers = "; ".join(f"{name} has {', '.join(targets[name].sources)}" for name in to)
         raise BadInput(f"nothing to convert: none of {', '.join(to)} has {' or '.join(precisions)}. {offers}.")

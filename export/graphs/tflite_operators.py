@@ -74,7 +74,7 @@ class Operator:
 
     @property
     def what(self) -> str:
-        """What is unlike a float32 operator on images: `of int64`, `of 5 axes`, `with int8 weights`; else empty."""
+        """Return what is unlike a float32 operator on images: `of int64`, `of 5 axes`, `with int8 weights`; else ""."""
         types = [tensor.dtype for tensor in self.flows if tensor.dtype != "float32"]
         weights = [tensor.dtype for tensor in self.inputs[1:2] if tensor.constant]
         if self.axes > 4:

@@ -85,12 +85,12 @@ def inside(part: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> set[i
     LiteRT lists the operators that it replaced as if they were still there, and a part by its tensors alone.
     """
     makers = {int(tensor): node for node in nodes if node["op_name"] != "DELEGATE" for tensor in node["outputs"]}
-    seen, waiting, indices = set(map(int, part["inputs"])), list(map(int, part["outputs"])), set()
+    visited, waiting, indices = set(map(int, part["inputs"])), list(map(int, part["outputs"])), set()
     while waiting:
         tensor = waiting.pop()
-        if tensor in seen or tensor not in makers:
+        if tensor in visited or tensor not in makers:
             continue
-        seen.add(tensor)
+        visited.add(tensor)
         indices.add(int(makers[tensor]["index"]))
         waiting += map(int, makers[tensor]["inputs"])
     return indices

@@ -1,4 +1,4 @@
-"""Samples that set integer ranges: read from a checkpoint, refused where they say nothing.
+"""Samples that set integer ranges: read from a checkpoint, refused where they cannot set any.
 
     samples = calibration(Checkpoint.open(folder))
 
@@ -18,9 +18,12 @@ CALIBRATION = 32
 
 
 def calibration(opened: Checkpoint) -> dict[str, Array]:
-    """The checkpoint's calibration samples by input name, (N, …) float32. Raises ValueError for too few or constant."""
+    """Return the checkpoint's calibration samples by input name, (N, …) float32.
+
+    Raises ValueError for too few or constant.
+    """
     samples = opened.calibration()
-    found: dict[str, Array] = {}
+    checked: dict[str, Array] = {}
     for tensor in opened.inputs:
         values = samples.get(tensor.name)
         if values is None:
@@ -36,12 +39,12 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
             raise ValueError(
                 f"calibration of {tensor.name} is constant, so it sets no integer ranges. Look at the training images."
             )
-        found[tensor.name] = values
-    return found
+        checked[tensor.name] = values
+    return checked
 
 
 def provenance(samples: dict[str, Array]) -> dict[str, Any]:
-    """Which calibration set the ranges, for a manifest."""
+    """Return, for a manifest, which calibration set the ranges."""
     return {
         "calibration_samples": len(next(iter(samples.values()))),
         "calibration_sha256": {name: fingerprints(values) for name, values in samples.items()},

@@ -1,11 +1,11 @@
-"""A bad integer model repaired: the layers that do most harm for their size stay in float32, as few as will do.
+"""Repairs a bad integer model: the layers that do most harm for their size stay in float32, as few as will do.
 
-    found = repair(weights, alone, attempt)
-    found.kept                                 # ["features.8.2", …], the most harmful a byte first
+    repaired = repair(weights, alone, attempt)
+    repaired.kept                              # ["features.8.2", …], the most harmful a byte first
 
-Chosen on calibration samples, never on golden: one half sets the ranges, the other is measured on, for samples that set
-a range never overrun it. `anywhere validate` then proves it on images that had no part in it.
-Pure: what quantizes and measures is given.
+Layers are chosen on calibration samples, never on golden: one half sets the ranges, the other is measured on, because
+samples that set a range never overrun it. `anywhere validate` then proves the result on images that had no part in it.
+Pure: the caller passes the functions that quantize and measure.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,20 +19,20 @@ from measures.tolerance import AGREEMENT, INTEGER_DB
 from records.tensor import Arrays
 
 MARGIN_DB = 1.0
-"""Beyond what is asked for: golden samples are others."""
+"""dB beyond what the tolerance asks for, because golden samples differ from those of calibration."""
 SAMPLES = 64
 """Calibration samples an attempt is measured on …"""
 RANKED = 8
 """… and a single layer: its noise is a mean over all values."""
 LAYER_BYTES = 1024
-"""What a layer in float32 costs beside its weights: conversions at its edges. Without weights it would cost nothing."""
+"""Bytes that a layer in float32 is taken to cost beside its weights: conversions at its edges. Some have no weights."""
 AUTO = "auto"
-"""Asks for a repair where names of layers may stand."""
+"""Word that asks for a repair, in place of the names of layers."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One attempt against the float32 model."""
+    """The measurement of one attempt against the float32 model."""
 
     sqnr_db: float
     agreement: float
@@ -42,14 +42,14 @@ class Score:
 
     @property
     def meets(self) -> bool:
-        """Whether it may be released, as far as calibration samples tell."""
+        """True if it may be released, as far as calibration samples tell."""
         enough = min(AGREEMENT, 1 - 1 / self.samples)
         return self.sqnr_db >= INTEGER_DB + MARGIN_DB and self.agreement >= enough
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """Which layers stay in float32, and what that did."""
+    """The layers that stay in float32, and the scores without and with them."""
 
     kept: tuple[str, ...]
     before: Score
@@ -58,7 +58,7 @@ class Repaired:
 
     @property
     def sentence(self) -> str:
-        """What it cost and brought."""
+        """Return what the repair cost and gained, as a sentence."""
         return (
             f"{len(self.kept)} of {self.layers} layers stay in float32: SQNR on calibration samples "
             f"{self.before.sqnr_db:.1f} → {self.after.sqnr_db:.1f} dB, agreement {self.before.agreement:.4f} → "
@@ -70,11 +70,11 @@ class Repaired:
 def repair(
     weights: Mapping[str, int], alone: Callable[[str], float], attempt: Callable[[Collection[str]], Score]
 ) -> Repaired:
-    """The least number of layers to keep, the most harmful for their size first.
+    """Return the least number of layers to keep in float32, the most harmful for their size first.
 
-    weights: layer → bytes of its constants. alone: SQNR in dB with only this layer in integers. attempt: the score
-    with these layers in float32. Harm alone would keep the great layers: efficientnet_b0 then needs 15 of 16 MB for
-    28 dB, and 8 MB by harm a byte. Raises ValueError where not even all of them would do.
+    weights: layer → bytes of its constants. alone: returns the SQNR in dB with only this layer in integers. attempt:
+    returns the score with these layers in float32. Ranking by harm alone would keep the largest layers: efficientnet_b0
+    then needs 15 of 16 MB for 28 dB, and 8 MB by harm a byte. Raises ValueError if not even all layers would do.
     """
     before = attempt(())
     if before.meets:
@@ -104,7 +104,7 @@ def repair(
 
 
 def divided(calibration: Arrays) -> tuple[Arrays, Arrays]:
-    """Named arrays (N, …) → their two halves: one to set ranges, one that has not been seen."""
+    """Return the two halves of named arrays (N, …): one to set ranges, one that no range has seen."""
     count = len(next(iter(calibration.values()))) // 2
     return (
         {name: values[:count] for name, values in calibration.items()},
@@ -113,25 +113,25 @@ def divided(calibration: Arrays) -> tuple[Arrays, Arrays]:
 
 
 def score(actual: Arrays, reference: Arrays, size_bytes: int) -> Score:
-    """Named arrays (N, …) against the float32 model's."""
-    same = [
+    """Return the score of named arrays (N, …) against the float32 model's."""
+    equal_decisions = [
         (np.nan_to_num(actual[name]).reshape(len(value), -1).argmax(1) == value.reshape(len(value), -1).argmax(1))
         for name, value in reference.items()
     ]
-    agreed = np.all(same, axis=0)
+    agreed = np.all(equal_decisions, axis=0)
     return Score(least(actual, reference), float(agreed.mean()), len(agreed), size_bytes)
 
 
-def details(kept: Iterable[str], found: Repaired | None) -> dict[str, Any]:
-    """For the manifest."""
-    said: dict[str, Any] = {"keep_float": list(kept)}
-    if found:
-        said |= {
+def details(layers: Iterable[str], repaired: Repaired | None) -> dict[str, Any]:
+    """Return what a manifest keeps of layers in float32."""
+    facts: dict[str, Any] = {"keep_float": list(layers)}
+    if repaired:
+        facts |= {
             "repair": {
-                "sqnr_db": [round(found.before.sqnr_db, 1), round(found.after.sqnr_db, 1)],
-                "agreement": [found.before.agreement, found.after.agreement],
-                "size_bytes": [found.before.size_bytes, found.after.size_bytes],
-                "layers": found.layers,
+                "sqnr_db": [round(repaired.before.sqnr_db, 1), round(repaired.after.sqnr_db, 1)],
+                "agreement": [repaired.before.agreement, repaired.after.agreement],
+                "size_bytes": [repaired.before.size_bytes, repaired.after.size_bytes],
+                "layers": repaired.layers,
             }
         }
-    return said
+    return facts

@@ -1,6 +1,6 @@
 """An ONNX file in static QDQ integers, per channel, for ONNX Runtime's integer kernels.
 
-details, findings = to_int8(Path("float32.onnx"), opened, Path("model.onnx"), wanted=["features.0"])
+details, findings = to_int8(Path("float32.onnx"), opened, Path("model.onnx"), ["features.0"])
 """
 
 import tempfile
@@ -21,49 +21,54 @@ from records.tensor import Arrays
 CALIBRATION_BATCH = 16
 
 
-def to_int8(
-    source: Path, opened: Checkpoint, path: Path, wanted: Sequence[str] = ()
-) -> tuple[dict[str, Any], list[str]]:
-    """uint8 activations with the calibration's least and greatest values, int8 weights per channel; → details,
-    findings.
+def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """Write an int8 model: uint8 activations in the calibration's ranges, int8 weights per channel.
 
-    Weights use 7 of their 8 bits (`reduce_range`): x86 processors without VNNI add two products of uint8 and int8 in
-    16 bits, which saturates with 8 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
-    An artifact is to give the same numbers everywhere; on the default checkpoint it costs 0.8 of 35 dB.
+    Returns details and findings. keep: the layers that stay in float32.
+
+    Weights use 7 of their 8 bits (`reduce_range`): x86 processors without VNNI add two products of uint8 and int8 in 16
+    bits, which saturates with 8 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). An
+    artifact is to give the same numbers everywhere; on the default checkpoint it costs 0.8 of 35 dB.
     """
     samples = calibration(opened)
     findings: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         ranges = Ranges(source, samples, Path(folder))
-        places, found = ranges.places, None
-        if list(wanted) == [keep_float.AUTO]:
+        places, repaired = ranges.places, None
+        if list(keep) == [keep_float.AUTO]:
             first, second = keep_float.divided(samples)
             halved = Ranges(source, first, Path(folder) / "halved", unseen=second)
-            found = keep_float.repair(halved.weights, halved.alone, halved.attempt)
-            kept = list(found.kept)
-            findings = [found.sentence]
+            repaired = keep_float.repair(halved.weights, halved.alone, halved.attempt)
+            float_layers = list(repaired.kept)
+            findings = [repaired.sentence]
         else:
-            kept = layers.chosen(places.values(), wanted)
-        ranges.quantize(path, kept)
+            float_layers = layers.chosen(places.values(), keep)
+        ranges.quantize(path, float_layers)
         details = {**provenance(samples), "weight_bits": 7}
-        details |= halves(source, samples, kept, Path(folder))
-    return details | keep_float.details(kept, found), findings
+        details |= halves(source, samples, float_layers, Path(folder))
+    return details | keep_float.details(float_layers, repaired), findings
 
 
 class Ranges:
     """A float32 model prepared for quantization, with tensor ranges that are measured once, for every attempt."""
 
     def __init__(self, source: Path, samples: Arrays, folder: Path, unseen: Arrays | None = None):
-        """unseen: samples that attempts are measured on; those that set the ranges never overrun them."""
+        """Prepare the model.
+
+        unseen: samples that attempts are measured on; those that set the ranges never overrun them.
+        """
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         folder.mkdir(exist_ok=True)
         self.source, self.samples, self.folder, self.unseen = source, samples, folder, unseen or samples
         self.prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
-        known, graph = layers.of_onnx(onnx.load(source)), onnx.load(self.prepared).graph
+        onnx_places, graph = layers.of_onnx(onnx.load(source)), onnx.load(self.prepared).graph
         self.places = {
-            node.name: known[output].module for node in graph.node for output in node.output if output in known
+            node.name: onnx_places[output].module
+            for node in graph.node
+            for output in node.output
+            if output in onnx_places
         }
         """Node → the module it is part of."""
         constants = {item.name: onnx.numpy_helper.to_array(item).nbytes for item in graph.initializer}
@@ -73,8 +78,8 @@ class Ranges:
             if node.name in self.places:
                 self.weights[self.places[node.name]] += sum(constants.get(name, 0) for name in node.input)
 
-    def quantize(self, path: Path, kept: Collection[str] = (), only: str = "") -> None:
-        """With these modules in float32, or with this one alone in integers."""
+    def quantize(self, path: Path, float_layers: Collection[str] = (), only: str = "") -> None:
+        """Write the model with these modules in float32, or with only one module in integers."""
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
         quantize_static(
@@ -88,27 +93,27 @@ class Ranges:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_quantize=[name for name, module in self.places.items() if module == only] or None,
-            nodes_to_exclude=[name for name, module in self.places.items() if module in kept] or None,
+            nodes_to_exclude=[name for name, module in self.places.items() if module in float_layers] or None,
             calibration_cache_path=str(self.folder / "ranges.json"),
         )
 
     def some(self, count: int) -> Arrays:
-        """The first samples to measure on."""
+        """Return the first samples to measure on, by input name."""
         return {name: values[:count] for name, values in self.unseen.items()}
 
     def alone(self, module: str) -> float:
-        """SQNR in dB with only this module in integers."""
+        """Return the SQNR in dB with only this module in integers."""
         path = self.folder / "alone.onnx"
         self.quantize(path, only=module)
-        some = self.some(keep_float.RANKED)
-        return self_check.least(run(path, some), run(self.source, some))
+        inputs = self.some(keep_float.RANKED)
+        return self_check.least(run(path, inputs), run(self.source, inputs))
 
-    def attempt(self, kept: Collection[str]) -> keep_float.Score:
-        """With these modules in float32."""
+    def attempt(self, float_layers: Collection[str]) -> keep_float.Score:
+        """Return the score with these modules in float32."""
         path = self.folder / "attempt.onnx"
-        self.quantize(path, kept)
-        some = self.some(keep_float.SAMPLES)
-        return keep_float.score(run(path, some), run(self.source, some), path.stat().st_size)
+        self.quantize(path, float_layers)
+        inputs = self.some(keep_float.SAMPLES)
+        return keep_float.score(run(path, inputs), run(self.source, inputs), path.stat().st_size)
 
 
 def halves(source: Path, samples: Arrays, float_layers: Collection[str], folder: Path) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def halves(source: Path, samples: Arrays, float_layers: Collection[str], folder:
 
 
 class Batches:
-    """ONNX Runtime's CalibrationDataReader: gives batches of named arrays, then None."""
+    """An implementation of ONNX Runtime's CalibrationDataReader: batches of named arrays, then None."""
 
     def __init__(self, samples: Arrays):
         self._parts = self._split(samples)
@@ -134,7 +139,7 @@ class Batches:
             yield {name: values[start : start + CALIBRATION_BATCH] for name, values in samples.items()}
 
     def get_next(self) -> Arrays | None:
-        """The next batch."""
+        """Return the next batch; None after the last."""
         return next(self._parts, None)
 
     def __iter__(self) -> Iterator[Arrays]:
