@@ -154,7 +154,7 @@ def convert(
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))
                         continue
-                    busy = {job.target.toolchain for job in running.values()}
+                    busy = {active.target.toolchain for active in running.values()}
                     if len(running) < jobs and conversion.target.toolchain not in busy:
                         waiting.remove(conversion)
                         workers = workers or Workers(run, toolchains, conversions, jobs)

@@ -1,4 +1,4 @@
-"""`anywhere validate`, `anywhere targets`, `anywhere doctor`: is it the same model, what is there, what is missing."""
+"""The commands `anywhere validate`, `report`, `targets` and `doctor`: parity, its report, and what this machine has."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.toolchain import Toolchain
 
 ROOM_BYTES = 10 * 10**9
-"""Free disk below which environments and artifacts may not fit."""
+"""Bytes of free disk below which environments and artifacts may not fit."""
 
 
 def validate(
@@ -51,7 +51,7 @@ def validate(
     from workers.executor import Local
 
     console = Console()
-    wanted = settings.read(
+    chosen = settings.read(
         config,
         require=require,
         accept=accept or [],
@@ -65,15 +65,15 @@ def validate(
         result = parity.check(
             opened,
             runner.find(),
-            Options(threads, wanted.calls, lambda text: status.update(f"running {text} …")),
+            Options(threads, chosen.calls, lambda text: status.update(f"running {text} …")),
             registry.find(),
-            wanted,
+            chosen,
             baseline,
             localise,
             Local(jobs),
         )
     console.print(terminal.render(result), soft_wrap=True)
-    if wanted.only:
+    if chosen.only:
         console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
     else:
         tell(console, publish.publish(result, opened))
@@ -91,10 +91,10 @@ def report(run: Annotated[str, typer.Argument(help="Name of the run. Default: th
     tell(Console(), publish.publish(publish.read(opened), opened))
 
 
-def tell(console: "Console", written: "list[Path]") -> None:
-    """Where a report's files are, on one line."""
-    names = ", ".join(f"{path.name}/" if path.is_dir() else path.name for path in written)
-    console.print(f"{written[0].parent}: {names}", highlight=False, soft_wrap=True)
+def tell(console: "Console", files: "list[Path]") -> None:
+    """Print where a report's files are, on one line."""
+    names = ", ".join(f"{path.name}/" if path.is_dir() else path.name for path in files)
+    console.print(f"{files[0].parent}: {names}", highlight=False, soft_wrap=True)
 
 
 def targets() -> None:
@@ -109,15 +109,15 @@ def targets() -> None:
 
     chains, runners = registry.find(), runner.find()
     rows = Table("target", "precision", "made from", "toolchain", "runtimes", box=None, pad_edge=False)
-    for one in target.find().values():
-        mine = [r for r in runners if r.target == one.name]
-        for precision, source in one.sources.items():
+    for spec in target.find().values():
+        target_runners = [item for item in runners if item.target == spec.name]
+        for precision, source in spec.sources.items():
             rows.add_row(
-                one.name,
+                spec.name,
                 precision,
                 source,
-                _ready(chains[one.toolchain], one.toolchain),
-                Text(", ").join([_ready(chains[r.toolchain], r.runtime) for r in mine]),
+                _ready(chains[spec.toolchain], spec.toolchain),
+                Text(", ").join([_ready(chains[item.toolchain], item.runtime) for item in target_runners]),
             )
     Console().print(rows)
 
@@ -130,7 +130,7 @@ def _ready(chain: "Toolchain", name: str) -> "Text":
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing the doctor looked at."""
+    """One thing that the doctor examined."""
 
     what: str
     state: str
@@ -142,7 +142,7 @@ class Finding:
 
     @property
     def verdict(self) -> "Text":
-        """ok, missing or optional."""
+        """Return ok, missing or optional, in its colour."""
         from rich.text import Text
 
         if self.ok:
@@ -170,7 +170,7 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Build the toolchains
 
 
 def _build_all(console: "Console") -> None:
-    """Every toolchain; of the optional ones those for which this machine has what they need. Raises BadInput."""
+    """Build every toolchain; of the optional ones, those for which this machine has what they need. Raises BadInput."""
     from records.errors import BadInput
     from workers import registry
 
@@ -187,23 +187,25 @@ def _build_all(console: "Console") -> None:
 
 
 def examine() -> Iterator[Finding]:
-    """Everything a run needs, one after the other."""
+    """Yield a finding for everything that a run needs."""
     from validate.runtimes import programs, runner
     from workers import registry, toolchain
 
     yield Finding("Python", platform.python_version(), sys.version_info >= (3, 11), "")
     yield _uv()
     for chain in registry.find().values():
-        for program in chain.needs:
-            there = shutil.which(program)
-            fix = "" if there else chain.needs[program]
-            yield Finding(program, there or f"for toolchain {chain.name}", bool(there), fix, chain.optional)
+        for need in chain.needs:
+            found_at = shutil.which(need)
+            fix = "" if found_at else chain.needs[need]
+            yield Finding(need, found_at or f"for toolchain {chain.name}", bool(found_at), fix, chain.optional)
         fix = "" if chain.ready else "anywhere doctor --fix"
         yield Finding(f"toolchain {chain.name}", str(chain.home), chain.ready, fix, chain.optional)
-    for name, known in programs.PROGRAMS.items():
-        there = programs.path(name)
-        runtimes = ", ".join(dict.fromkeys(one.runtime for one in runner.find() if name in one.needs))
-        yield Finding(name, there or f"for runtimes {runtimes}", bool(there), "" if there else known.get, optional=True)
+    for name, program in programs.PROGRAMS.items():
+        found_at = programs.path(name)
+        runtimes = ", ".join(dict.fromkeys(item.runtime for item in runner.find() if name in item.needs))
+        yield Finding(
+            name, found_at or f"for runtimes {runtimes}", bool(found_at), "" if found_at else program.get, optional=True
+        )
     for place in dict.fromkeys([Path.cwd(), _existing(toolchain.cache_folder())]):
         free = shutil.disk_usage(place).free
         yield Finding(

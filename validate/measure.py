@@ -1,8 +1,8 @@
-"""Runs the rows of a plan, each in a process of its own, and keeps what they gave: nothing is judged here.
+"""Runs the rows of a plan, each in a process of its own, and keeps their numbers: nothing is judged here.
 
     measurements = measure_all(run, rows, proof, Options(threads=2), Local(jobs=1))
 
-With more than one at a time, numbers are measured side by side, and latency afterwards, alone.
+With more than one row at a time, outputs are measured side by side, and latency afterwards, alone.
 """
 
 import dataclasses
@@ -28,27 +28,30 @@ from workers.worker import Worker, WorkerFailed
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a row gave: numbers, or why there are none."""
+    """The numbers of a row, or why there are none."""
 
     measured: Measured | None = None
     actual: Path | None = None
     """The file with its outputs."""
     status: Status = "error"
-    """Where there are no numbers: error, refused or not_run."""
+    """The status of a row without numbers: error, refused or not_run."""
     reason: str = ""
 
     def outputs(self) -> Actual:
-        """Read the outputs. Raises OSError, SafetensorError where they are not readable."""
+        """Read the outputs. Raises OSError or SafetensorError where they are not readable."""
         assert self.actual
         return Actual.of(load_file(self.actual))
 
 
 Start = Callable[[Runtime, Path, int], AbstractContextManager[Worker]]
-"""Of a place, a log and threads: the worker that runs an artifact there."""
+"""A function of a runtime, a log and a number of threads that returns the worker which runs an artifact there."""
 
 
 def in_its_own_process(place: Runtime, log: Path, threads: int) -> AbstractContextManager[Worker]:
-    """Start a worker for one row only: what a runtime leaves behind, or dies of, is nobody else's. Raises BadInput."""
+    """Start a worker for one row only, so that what a runtime leaves behind, or dies of, affects no other.
+
+    Raises BadInput.
+    """
     place.toolchain.build()
     environment = {"OMP_NUM_THREADS": str(threads), **programs.environment(place.runner.needs)}
     return place.toolchain.start(log, [place.runner.file], environment)
@@ -60,23 +63,23 @@ class Options:
 
     threads: int
     timed: int = Budget.timed
-    """Calls whose latency is taken, at most."""
+    """Number of calls whose latency is taken, at most."""
     progress: Callable[[str], None] = lambda _: None
-    """Told the name of each row before it is run."""
+    """Called with the name of each row before it is run."""
     start: Start = in_its_own_process
 
 
 def measure_all(run: Run, rows: Sequence[Row], proof: Proof, options: Options, executor: Executor) -> list[Measurement]:
-    """Measure every row that is not absent; in the order of the rows."""
+    """Return the measurements of all rows, in the order of the rows; an absent row's says that it was not run."""
     if executor.jobs == 1:
         return executor.map(lambda row: measure(run, row, proof, options), rows)
     untimed = dataclasses.replace(options, timed=0)
     numbers = executor.map(lambda row: measure(run, row, proof, untimed), rows)
-    return [_timed(run, row, one, options) for row, one in zip(rows, numbers, strict=True)]
+    return [_timed(run, row, measurement, options) for row, measurement in zip(rows, numbers, strict=True)]
 
 
 def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
-    """Run golden inputs, image files and patterns through one artifact."""
+    """Return the measurement of one artifact on golden inputs, image files and patterns."""
     if row.absent:
         return Measurement(status="not_run", reason=row.absent)
     assert row.artifact and row.place and row.log
@@ -89,9 +92,9 @@ def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     try:
-        wanted = job(run, row.artifact, row.place, out, options)
-        wanted = dataclasses.replace(wanted, probes=_write_probes(proof, row.artifact, probes))
-        return Measurement(_call(row.place, wanted, log, options), out)
+        row_job = job(run, row.artifact, row.place, out, options)
+        row_job = dataclasses.replace(row_job, probes=_write_probes(proof, row.artifact, probes))
+        return Measurement(_call(row.place, row_job, log, options), out)
     except (WorkerFailed, BadInput, OSError) as error:
         return _failed(error)
     finally:
@@ -99,24 +102,24 @@ def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
 
 
 def _timed(run: Run, row: Row, numbers: Measurement, options: Options) -> Measurement:
-    """The same measurement with a latency that was taken while nothing else ran."""
+    """Return the same measurement with a latency that was taken while nothing else ran."""
     if numbers.measured is None:
         return numbers
     assert row.artifact and row.place and row.log
     options.progress(f"{row.name}, its latency")
     log = run.folder / row.log
     try:
-        wanted = job(run, row.artifact, row.place, run.folder / "report" / "actual" / "timed.safetensors", options)
-        again = _call(row.place, dataclasses.replace(wanted, samples=1), log, options)
+        timed_job = job(run, row.artifact, row.place, run.folder / "report" / "actual" / "timed.safetensors", options)
+        timed = _call(row.place, dataclasses.replace(timed_job, samples=1), log, options)
     except (WorkerFailed, BadInput, OSError) as error:
         return _failed(error)
-    return dataclasses.replace(numbers, measured=dataclasses.replace(numbers.measured, latency_ms=again.latency_ms))
+    return dataclasses.replace(numbers, measured=dataclasses.replace(numbers.measured, latency_ms=timed.latency_ms))
 
 
-def _call(place: Runtime, wanted: Job, log: Path, options: Options) -> Measured:
-    """Raises WorkerFailed, and BadInput for an answer that is none."""
+def _call(place: Runtime, row_job: Job, log: Path, options: Options) -> Measured:
+    """Return what a harness measured. Raises WorkerFailed, or BadInput for a malformed answer."""
     with options.start(place, log, options.threads) as worker:
-        done = worker.call(place.runner.harness, "measure", wanted.record(), log, place.runner.limit_s)
+        done = worker.call(place.runner.harness, "measure", row_job.record(), log, place.runner.limit_s)
     try:
         return Measured.read(done.value)
     except ValueError as error:
@@ -131,7 +134,10 @@ def _failed(error: Exception) -> Measurement:
 
 
 def _write_probes(proof: Proof, artifact: Artifact, place: Path) -> Path | None:
-    """Write the probes for a runner; None: there are none. Raises BadInput for a manifest that is wrong."""
+    """Write the probes for a runner and return their file; None: there are none.
+
+    Raises BadInput for a wrong manifest.
+    """
     if proof.probes is None:
         return None
     try:
@@ -144,7 +150,7 @@ def _write_probes(proof: Proof, artifact: Artifact, place: Path) -> Path | None:
 
 
 def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Options) -> Job:
-    """Return what the harness of a runner is told."""
+    """Return the job that the harness of a runner is given."""
     return Job(
         runner=place.runner.file,
         path=artifact.path,

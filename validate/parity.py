@@ -1,4 +1,4 @@
-"""Every artifact in every runtime on the golden inputs: planned, measured, judged, and told, each over all rows.
+"""Proves parity: every artifact in every runtime, planned, measured, judged and told, each step over all rows.
 
 report = check(run, runners, Options(threads=2, progress=print))
 """
@@ -39,7 +39,7 @@ UNPATTERNED = (
 
 
 def unproved(proof: Proof) -> list[str]:
-    """Return what it cannot prove: of an older checkpoint, or where PyTorch itself gives no numbers."""
+    """Return what this proof cannot show, in sentences: from an older checkpoint, or where PyTorch gives no numbers."""
     sentences = [UNPREPARED] if proof.probes is None else []
     if proof.patterns is None:
         return [*sentences, UNPATTERNED]
@@ -61,9 +61,9 @@ def check(
     layers: bool = False,
     executor: Executor | None = None,
 ) -> Report:
-    """Judge all that was ever exported in this run, in all that can run it; compared with an `earlier` report.
+    """Return the report of all that was ever exported in this run, in every runtime of this machine.
 
-    layers: also look into every artifact that was run for the layer at fault.
+    earlier: a report to compare with. layers: also look for the layer at fault in every artifact that was run.
 
     Raises BadInput for artifacts that cannot be trusted, and where nothing could be judged.
     """
@@ -74,22 +74,24 @@ def check(
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     proof = run.checkpoint.proof()
     warnings = admission.check(run, proof.golden) + unproved(proof)
-    wanted = asked(expected, runners, toolchains, settings)
-    artifacts = {name: run.artifact(name) if run.holds(name) else None for name in wanted}
+    conversions = asked(expected, runners, toolchains, settings)
+    artifacts = {name: run.artifact(name) if run.holds(name) else None for name in conversions}
     for artifact in artifacts.values():
         if artifact:
             admission.check_provenance(run, artifact)
     rows = plan(run, artifacts, runners, toolchains, settings)
     model = _model(run)
-    before = baseline.read(earlier, model) if earlier else None
-    if before:
-        known = [row.name for row in rows if row.place and not settings.leaves_out(row.name)]
-        baseline.check_rows(before, str(earlier), known)
+    baseline_report = baseline.read(earlier, model) if earlier else None
+    if baseline_report:
+        names = [row.name for row in rows if row.place and not settings.leaves_out(row.name)]
+        baseline.check_rows(baseline_report, str(earlier), names)
     measurements = measure_all(run, rows, proof, options, executor or Local())
     results = [judge(row, measurement, proof) for row, measurement in zip(rows, measurements, strict=True)]
-    if before:
-        results = [baseline.compare(result, before, settings) for result in results]
-    ran = list(dict.fromkeys(f"{one.target}/{one.precision}" for one in results if one.status != "not_run"))
+    if baseline_report:
+        results = [baseline.compare(result, baseline_report, settings) for result in results]
+    artifact_names = list(
+        dict.fromkeys(f"{result.target}/{result.precision}" for result in results if result.status != "not_run")
+    )
     return Report(
         schema_version=SCHEMA_VERSION,
         run=run.name,
@@ -109,9 +111,9 @@ def check(
             for key, value in dataclasses.asdict(settings).items()
         },
         warnings=warnings,
-        baseline=baseline.record(before, str(earlier)) if before else None,
+        baseline=baseline.record(baseline_report, str(earlier)) if baseline_report else None,
         results=results,
-        localisations=localise.localise_all(run, ran, toolchains, options.progress) if layers else [],
+        localisations=localise.localise_all(run, artifact_names, toolchains, options.progress) if layers else [],
         lints=lints(artifacts),
     )
 

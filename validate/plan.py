@@ -1,4 +1,4 @@
-"""What is to be run: every artifact that was asked for, in every runtime there is, as a list of rows.
+"""Plans a validation: every artifact that was asked for, in every runtime there is, as a list of rows.
 
 rows = plan(run, artifacts, runner.find(), registry.find(), ValidateConfig())
 [row.name for row in rows if not row.absent]
@@ -23,7 +23,7 @@ LEFT_OUT = "left out by the configuration."
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runner on one of its backends: where an artifact is run."""
+    """A runner on one of its backends: a place where artifacts are run."""
 
     runner: Runner
     backend: str
@@ -31,16 +31,16 @@ class Runtime:
 
     @property
     def name(self) -> str:
-        """`litert xnnpack`."""
+        """Return its name, `litert xnnpack`."""
         return f"{self.runner.runtime} {self.backend}".rstrip()
 
     @property
     def optional(self) -> bool:
-        """True if a machine may do without: it needs what only root can install."""
+        """True if a machine may lack it, because it needs what only root can install."""
         return bool(self.runner.needs) or self.toolchain.optional
 
     def absent(self, build: bool) -> str:
-        """Say why it cannot run on this machine, and what would change that; empty: it can, or can be built."""
+        """Return why it cannot run on this machine, and what would change that; empty: it can, or can be built."""
         for name in self.runner.needs:
             if programs.path(name) is None:
                 return f"{name} is not on this machine. Get it: {programs.PROGRAMS[name].get}."
@@ -53,7 +53,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact in one runtime: all that is known before it is run."""
+    """One artifact in one runtime, before it is run."""
 
     artifact: Artifact | None
     target: str
@@ -61,13 +61,13 @@ class Row:
     runtime: str
     backend: str
     command: str
-    """Runs this row alone once more."""
+    """The command that runs this row alone."""
     log: Path | None = None
-    """Relative to the run's folder."""
+    """The log of its worker, relative to the run's folder."""
     overrides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """The configuration's tolerances."""
+    """The configuration's tolerances: precision → measure → allowed."""
     language: Language = "python"
-    """In which image files are prepared for it."""
+    """The language in which image files are prepared for it."""
     place: Runtime | None = None
     """None: nothing runs this target."""
     absent: str = ""
@@ -77,16 +77,16 @@ class Row:
 
     @property
     def name(self) -> str:
-        """`tflite/int8 in litert xnnpack`."""
+        """Return its name, `tflite/int8 in litert xnnpack`."""
         return f"{self.target}/{self.precision} in {self.runtime} {self.backend}".rstrip()
 
     def unmeasured(self, status: Status, reason: str) -> Result:
-        """Return the result where there are no outputs. What went wrong is never excused."""
+        """Return the result of a row without outputs. An error is never excused; a refusal or an absence may be."""
         outcome: Outcome = "excused" if self.excused and status in {"not_run", "refused"} else "blocking"
         return self.result(status=status, reason=reason, outcome=outcome)
 
     def result(self, **values: Any) -> Result:
-        """Return a Result of this row; what is not given is empty."""
+        """Return a Result of this row with these values; other fields are empty."""
         empty: dict[str, Any] = {
             "runtime_version": None,
             "flags": [],
@@ -116,7 +116,7 @@ class Row:
 
 
 def quantization(artifact: Artifact) -> Quantization | None:
-    """Return what its manifest says of its integers; None where no range was calibrated."""
+    """Return how an artifact's integer ranges were set; None where no range was calibrated."""
     integers = artifact.integers
     if integers is None:
         return None
@@ -131,7 +131,7 @@ def asked(
     toolchains: Mapping[str, Toolchain],
     settings: ValidateConfig,
 ) -> list[str]:
-    """Return the conversions of which a row was asked for. Raises BadInput where `only` names none."""
+    """Return the conversions of which at least one row was asked for. Raises BadInput where `only` matches no row."""
     names = {
         name: [_name(name, place) for place in _places(name.partition("/")[0], runners, toolchains)]
         for name in expected
@@ -144,7 +144,7 @@ def asked(
 
 
 def _name(conversion: str, place: Runtime | None) -> str:
-    """`tflite/int8 in litert xnnpack`; what no runner runs has its conversion's name."""
+    """Return a row's name, `tflite/int8 in litert xnnpack`; without a runtime, the conversion's name."""
     return f"{conversion} in {place.name}" if place else conversion
 
 
@@ -155,7 +155,10 @@ def plan(
     toolchains: Mapping[str, Toolchain],
     settings: ValidateConfig,
 ) -> list[Row]:
-    """Return a row for each conversion that was asked for in each runtime of its target; None: it left no artifact."""
+    """Return the rows: each conversion that was asked for, in each runtime of its target.
+
+    artifacts: by conversion; None: it left no artifact.
+    """
     return [
         _row(run, name, artifact, place, settings)
         for name, artifact in artifacts.items()
@@ -165,14 +168,14 @@ def plan(
 
 
 def _places(target: str, runners: Sequence[Runner], toolchains: Mapping[str, Toolchain]) -> Sequence[Runtime | None]:
-    """Return where artifacts of a target are run; None alone: nowhere."""
-    found = [
+    """Return the runtimes that run artifacts of a target; None alone: there is none."""
+    runtimes = [
         Runtime(runner, backend, toolchains[runner.toolchain])
         for runner in runners
         if runner.target == target
         for backend in runner.backends
     ]
-    return found or [None]
+    return runtimes or [None]
 
 
 def _row(run: Run, name: str, artifact: Artifact | None, place: Runtime | None, settings: ValidateConfig) -> Row:
@@ -180,7 +183,7 @@ def _row(run: Run, name: str, artifact: Artifact | None, place: Runtime | None, 
     if place is None:
         reason = f"no runner for target {target}. Add validate/runtimes/runners/{target}_in_<runtime>.py."
         return Row(artifact, target, precision, "none", "", f"anywhere validate {run.name}", absent=reason)
-    wanted = f"{name} in {place.name}"
+    row_name = f"{name} in {place.name}"
     absent, excused = _absent(run, name, artifact, place, settings)
     return Row(
         artifact,
@@ -188,13 +191,13 @@ def _row(run: Run, name: str, artifact: Artifact | None, place: Runtime | None, 
         precision,
         place.runner.runtime,
         place.backend,
-        f'anywhere validate {run.name} --only "{wanted}"',
-        run.log("validate", wanted.replace(" in ", "-").replace(" ", "-")).relative_to(run.folder),
+        f'anywhere validate {run.name} --only "{row_name}"',
+        run.log("validate", row_name.replace(" in ", "-").replace(" ", "-")).relative_to(run.folder),
         settings.tolerance,
         place.runner.language,
         place,
         absent,
-        excused or settings.accepts(wanted),
+        excused or settings.accepts(row_name),
     )
 
 

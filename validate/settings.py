@@ -1,4 +1,4 @@
-"""What a release asks for: which runtimes must have run, and which refusals the user has accepted.
+"""The settings of `anywhere validate`: which runtimes must have run, and which refusals the user has accepted.
 
 [validate]
 require = "all"
@@ -49,7 +49,7 @@ class ValidateConfig:
     """Whether a row that is worse than the baseline's fails. Otherwise it is warned of."""
 
     def accepts(self, row: str) -> bool:
-        """Whether a refusal is fine with the user."""
+        """True if the user accepts that the runtime refuses this row's artifact."""
         return any(fnmatchcase(row, pattern) for pattern in self.accept)
 
     def leaves_out(self, row: str) -> bool:
@@ -62,33 +62,36 @@ class ValidateConfig:
 
 
 def read(path: Path | None, **options: Any) -> ValidateConfig:
-    """Defaults, then the file's section, then options (empty ones say nothing; lists are added). Raises BadInput."""
+    """Return the defaults, overridden by the file's section, then by options. Raises BadInput.
+
+    Empty options are ignored; options that are lists are appended to the file's.
+    """
     values: dict[str, Any] = dict(read_toml(path).get("validate", {})) if path else {}
-    for key, given in options.items():
-        if isinstance(given, list):
-            given = [*values.get(key, []), *given]
-        if given:
-            values[key] = given
+    for key, value in options.items():
+        if isinstance(value, list):
+            value = [*values.get(key, []), *value]
+        if value:
+            values[key] = value
     names = [field.name for field in dataclasses.fields(ValidateConfig)]
-    found = load_settings(ValidateConfig, values, str(path or "options"), names)
-    _check_tolerance(found.tolerance, str(path or "options"))
-    return found
+    config = load_settings(ValidateConfig, values, str(path or "options"), names)
+    _check_tolerance(config.tolerance, str(path or "options"))
+    return config
 
 
-def _check_tolerance(wanted: Mapping[str, Mapping[str, float]], where: str) -> None:
-    for precision, measures in wanted.items():
+def _check_tolerance(tolerance: Mapping[str, Mapping[str, float]], where: str) -> None:
+    for precision, measures in tolerance.items():
         if precision not in TABLE:
             raise unknown("precision", precision, TABLE, f"{where}: validate.tolerance")
         for measure, value in measures.items():
-            known = [row.measure for row in TABLE[precision]]
-            if measure not in known:
-                raise unknown("measure", measure, known, f"{where}: validate.tolerance.{precision}")
+            measure_names = [row.measure for row in TABLE[precision]]
+            if measure not in measure_names:
+                raise unknown("measure", measure, measure_names, f"{where}: validate.tolerance.{precision}")
             if not math.isfinite(value) or value <= 0:
                 raise BadInput(f"{where}: validate.tolerance.{precision}.{measure} is {value}. Give a positive number.")
 
 
 def fields() -> list[tuple[str, Any, str]]:
-    """Every field in order: dotted key, default, docstring."""
+    """Return every field in order: dotted key, default, docstring."""
     properties = adapter(ValidateConfig).json_schema()["properties"]
     return [
         (f"validate.{field.name}", _default(field), properties[field.name]["description"])
@@ -96,5 +99,5 @@ def fields() -> list[tuple[str, Any, str]]:
     ]
 
 
-def _default(one: dataclasses.Field[Any]) -> Any:
-    return one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+def _default(item: dataclasses.Field[Any]) -> Any:
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()

@@ -1,4 +1,4 @@
-"""Whether a run can be judged at all: golden that says something, labels that fit, no artifact of unknown origin.
+"""Decides whether a run can be judged: golden that says something, labels that fit, no artifact of unknown origin.
 
     warnings = check(run, golden)              # raises BadInput where parity would prove nothing
 
@@ -19,7 +19,7 @@ from records.sealed import fingerprints
 
 
 def check(run: Run, golden: Golden) -> list[str]:
-    """Return warnings of the whole. Raises BadInput where parity would prove nothing."""
+    """Return warnings about the whole run. Raises BadInput where parity would prove nothing."""
     where, labels = f"run {run.name}", run.checkpoint.labels
     if why := weakness(golden, labels, where):
         raise BadInput(why)
@@ -38,15 +38,15 @@ def check(run: Run, golden: Golden) -> list[str]:
 
 
 def _check_folder(run: Run) -> None:
-    """Nothing lies among the artifacts that no conversion of ours was asked for."""
-    folder, known = run.folder / "artifacts", set(run.expected())
+    """Check that every artifact was asked for, so that its origin is known. Raises BadInput."""
+    folder, expected = run.folder / "artifacts", set(run.expected())
     for target in sorted(folder.iterdir()) if folder.is_dir() else []:
         if target.name in {EXPECTED, KEPT} or target.name.startswith("."):
             continue
         inside = sorted(target.iterdir()) if target.is_dir() else [target]  # empty, where the conversion failed
         for place in inside:
             name = str(place.relative_to(folder))
-            if name not in known and not place.name.startswith("."):
+            if name not in expected and not place.name.startswith("."):
                 raise BadInput(
                     f"{place}: no conversion of this run made it, so nothing says what it is. Remove it, or convert "
                     f"it: anywhere export {run.name}."
@@ -54,20 +54,20 @@ def _check_folder(run: Run) -> None:
 
 
 def _check_calibration(run: Run, golden: Golden) -> None:
-    """No golden image set an integer range."""
+    """Check that no golden image set an integer range. Raises BadInput."""
     calibration = run.checkpoint.calibration()
     for tensor in run.checkpoint.inputs:
         name = tensor.name
-        both = shared(fingerprints(calibration[name]), fingerprints(golden.inputs[name]))
-        if both:
+        count = shared(fingerprints(calibration[name]), fingerprints(golden.inputs[name]))
+        if count:
             raise BadInput(
-                f"calibration of run {run.name}: {both} of its {len(calibration[name])} images are golden, too, so "
+                f"calibration of run {run.name}: {count} of its {len(calibration[name])} images are golden, too, so "
                 "integers would be judged on what set their ranges. Train again: anywhere train --force."
             )
 
 
 def check_provenance(run: Run, artifact: Artifact) -> None:
-    """The ranges of an artifact were set by this checkpoint's calibration. Raises BadInput."""
+    """Check that the ranges of an artifact were set by this checkpoint's calibration. Raises BadInput."""
     calibration = run.checkpoint.calibration()
     for name, marks in (artifact.integers.calibration_sha256 if artifact.integers else {}).items():
         if marks != fingerprints(calibration[name]):
@@ -78,6 +78,6 @@ def check_provenance(run: Run, artifact: Artifact) -> None:
 
 
 def shared(first: Iterable[str], second: Iterable[str]) -> int:
-    """How many of the first are among the second."""
-    known = set(second)
-    return sum(one in known for one in first)
+    """Return how many of the first are among the second."""
+    members = set(second)
+    return sum(item in members for item in first)

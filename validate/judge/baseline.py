@@ -1,9 +1,9 @@
-"""An earlier report to compare with: what got worse since.
+"""Compares a report with an earlier one: what is worse than it was.
 
-    before = read(Path("released/report.json"), model)
-    result = compare(result, before, settings)
+    baseline_report = read(Path("released/report.json"), model)
+    result = compare(result, baseline_report, settings)
 
-Parity alone does not see that a headroom halved, or that an artifact doubled in size.
+Parity alone does not show that a headroom halved, or that an artifact doubled in size.
 """
 
 import dataclasses
@@ -19,20 +19,22 @@ HALVED = 0.5
 
 
 def read(path: Path, model: Model) -> Report:
-    """A report of the same model. Raises BadInput."""
+    """Return a report of the same model. Raises BadInput if it is of another one."""
     earlier = records.read(path)
     if earlier.model != model:
-        fields = [one.name for one in dataclasses.fields(Model)]
-        odd = [name for name in fields if getattr(earlier.model, name) != getattr(model, name)]
-        what = ", ".join(f"{name} {getattr(earlier.model, name)}, here {getattr(model, name)}" for name in odd)
-        raise BadInput(f"baseline {path}: of another model ({what}). Give a report of this one.")
+        fields = [field.name for field in dataclasses.fields(Model)]
+        different = [name for name in fields if getattr(earlier.model, name) != getattr(model, name)]
+        differences = ", ".join(
+            f"{name} {getattr(earlier.model, name)}, here {getattr(model, name)}" for name in different
+        )
+        raise BadInput(f"baseline {path}: of another model ({differences}). Give a report of this one.")
     return earlier
 
 
-def check_rows(earlier: Report, path: str, wanted: Iterable[str]) -> None:
-    """Every row that is to be run is in the baseline. Raises BadInput."""
-    known = {result.name for result in earlier.results}
-    missing = [row for row in wanted if row not in known]
+def check_rows(earlier: Report, path: str, rows: Iterable[str]) -> None:
+    """Check that every row that is to be run is in the baseline. Raises BadInput."""
+    baseline_rows = {result.name for result in earlier.results}
+    missing = [row for row in rows if row not in baseline_rows]
     if missing:
         raise BadInput(
             f'baseline {path}: has no row "{missing[0]}"'
@@ -42,34 +44,41 @@ def check_rows(earlier: Report, path: str, wanted: Iterable[str]) -> None:
 
 
 def record(earlier: Report, path: str) -> Baseline:
-    """As the new report names it."""
+    """Return the baseline as the new report names it."""
     return Baseline(path, earlier.created, earlier.checkpoint_sha256)
 
 
 def compare(result: Result, earlier: Report, settings: ValidateConfig) -> Result:
-    """The result with a warning, or by configuration a failure, for all that is worse than it was."""
-    before = next((one for one in earlier.results if one.name == result.name), None)
-    worse = _worse(result, before, settings) if before and result.status == "pass" else []
+    """Return the result with a warning, or by configuration a failure, for all that is worse than it was."""
+    previous = next((candidate for candidate in earlier.results if candidate.name == result.name), None)
+    worse = _worse(result, previous, settings) if previous and result.status == "pass" else []
     if not worse:
         return result
-    said = [f"worse than the baseline: {one}" for one in worse]
+    sentences = [f"worse than the baseline: {change}" for change in worse]
     if not settings.baseline_fails:
-        return dataclasses.replace(result, warnings=[*result.warnings, *said])
-    return dataclasses.replace(result, status="fail", outcome="blocking", reason="; ".join(said))
+        return dataclasses.replace(result, warnings=[*result.warnings, *sentences])
+    return dataclasses.replace(result, status="fail", outcome="blocking", reason="; ".join(sentences))
 
 
-def _worse(result: Result, before: Result, settings: ValidateConfig) -> list[str]:
-    found = []
-    room, had = result.headroom, before.headroom
-    if room is not None and had is not None and had > 0 and room <= HALVED * had:
-        found.append(f"headroom {had:.0%} → {room:.0%}")
-    if result.latency_ms and before.latency_ms:
-        now, then = result.latency_ms.median, before.latency_ms.median
-        if now > settings.baseline_latency * then:
-            found.append(f"latency {then:.2f} → {now:.2f} ms ({settings.baseline_latency:g} times allowed)")
-    if result.size_bytes and before.size_bytes and result.size_bytes > settings.baseline_size * before.size_bytes:
-        found.append(
-            f"size {before.size_bytes / 1e6:.2f} → {result.size_bytes / 1e6:.2f} MB "
+def _worse(result: Result, previous: Result, settings: ValidateConfig) -> list[str]:
+    changes = []
+    headroom, previous_headroom = result.headroom, previous.headroom
+    if (
+        headroom is not None
+        and previous_headroom is not None
+        and previous_headroom > 0
+        and headroom <= HALVED * previous_headroom
+    ):
+        changes.append(f"headroom {previous_headroom:.0%} → {headroom:.0%}")
+    if result.latency_ms and previous.latency_ms:
+        median, previous_median = result.latency_ms.median, previous.latency_ms.median
+        if median > settings.baseline_latency * previous_median:
+            changes.append(
+                f"latency {previous_median:.2f} → {median:.2f} ms ({settings.baseline_latency:g} times allowed)"
+            )
+    if result.size_bytes and previous.size_bytes and result.size_bytes > settings.baseline_size * previous.size_bytes:
+        changes.append(
+            f"size {previous.size_bytes / 1e6:.2f} → {result.size_bytes / 1e6:.2f} MB "
             f"({settings.baseline_size:g} times allowed)"
         )
-    return found
+    return changes

@@ -1,4 +1,4 @@
-"""Reads from manifests what of a TFLite file runs on the fast path of a phone: export/graphs/tflite_lint.py looked.
+"""Reads from manifests what of a TFLite file runs on the fast path of a phone: export/graphs/tflite_lint.py found it.
 
 report = Report(…, lints=lints(artifacts))
 """
@@ -10,22 +10,22 @@ from validate.report.records import Lint
 
 
 def lints(artifacts: Mapping[str, Artifact | None]) -> list[Lint]:
-    """Of those that were looked over, by name."""
+    """Return the lints of the artifacts that have one."""
     return [lint for name, artifact in artifacts.items() if artifact and (lint := _of(name, artifact))]
 
 
 def _of(name: str, artifact: Artifact) -> Lint | None:
-    """None where the manifest has none: another target, or converted before there was one."""
-    seen = artifact.lint
-    if seen is None:
+    """Return an artifact's lint; None: it is of another target, or was converted before there were any."""
+    lint = artifact.lint
+    if lint is None:
         return None
     return Lint(
         artifact=name,
-        runtime=seen["runtime"],
-        operators=seen["operators"],
-        in_xnnpack=seen["xnnpack"]["takes"],
-        parts=seen["xnnpack"]["parts"],
-        on_gpu_list=seen["gpu"]["takes"],
-        **{key: len(seen[key]) for key in ("flex", "custom", "int64", "many_axes")},
-        sentences=seen["sentences"],
+        runtime=lint["runtime"],
+        operators=lint["operators"],
+        in_xnnpack=lint["xnnpack"]["takes"],
+        parts=lint["xnnpack"]["parts"],
+        on_gpu_list=lint["gpu"]["takes"],
+        **{key: len(lint[key]) for key in ("flex", "custom", "int64", "many_axes")},
+        sentences=lint["sentences"],
     )

@@ -1,10 +1,10 @@
 """Finds the layer at fault: every tensor inside an artifact against PyTorch's, in graph order.
 
-    found = localise_all(run, ["tflite/int8"], registry.find(), print)
-    found[0].culprit                           # features.4.block.2, CONV_2D, 41 dB before and 9 dB after
+    localisations = localise_all(run, ["tflite/int8"], registry.find(), print)
+    localisations[0].culprit                   # features.4.block.2, CONV_2D, 41 dB before and 9 dB after
 
-What modules return is PyTorch's own. What lies between them (sums, plain functions of `forward`) is the ONNX float32
-artifact's, as far as that agrees with PyTorch.
+The values that modules return are PyTorch's own. Those between modules (sums, plain functions of `forward`) are the
+ONNX float32 artifact's, as far as that agrees with PyTorch.
 
 A target whose inside can be read is a file in `validate/localise/readers/`, named as the target:
 
@@ -13,7 +13,7 @@ A target whose inside can be read is a file in `validate/localise/readers/`, nam
     def version() -> str: ...
     def collect(path, manifest, names, golden, samples, out) -> [{tensor, operator, scale}]
 
-`checkpoint.py` there gives PyTorch's. Each runs in a process of its own, like a runner.
+`checkpoint.py` there reads PyTorch's. Each runs in a process of its own, like a runner.
 """
 
 import dataclasses
@@ -43,10 +43,10 @@ from workers.worker import Worker, WorkerFailed
 
 FOLDER = Path(__file__).parent / "readers"
 SAMPLES = 4
-"""Golden inputs: noise is a mean over thousands of values of each."""
+"""Golden inputs that are run: noise is a mean over thousands of values of each."""
 LIMIT_S = 300.0
 JUMP_DB = 5.0
-"""A layer with three times the noise of all before it is where the fault came in …"""
+"""Fall of SQNR that is a fault: the layer has three times the noise of all before it …"""
 SOUND_DB = {"float32": 90.0, "float16": 45.0}
 """… unless its SQNR is that of a sound artifact's inside: 120 to 300 dB in float32, 57 to 80 in float16, 22 and more
 where integers do well (mobilenet_v3_small). The first layer's rounding is a jump, too, and no fault. What integers
@@ -58,7 +58,7 @@ ONNX, SAVED_MODEL = "onnx/float32", "saved_model/float32"
 
 @dataclass(frozen=True)
 class Call:
-    """One module's return value in PyTorch."""
+    """The value that one call of a module returned in PyTorch."""
 
     module: str
     call: int
@@ -68,37 +68,37 @@ class Call:
 
 @dataclass(frozen=True)
 class Point:
-    """One tensor of the network, by its ONNX name, as it should be."""
+    """The correct value of one tensor of the network."""
 
     module: str
     after: int
-    """How many of the calls have ended when it is there: its own included, where it is what a module returns."""
+    """How many calls have ended when it is computed: its own included, where it is what a module returns."""
     value: Array
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The network as it should be."""
+    """The correct values of the network."""
 
     calls: Sequence[Call]
     points: Mapping[str, Point]
-    """By the name of the ONNX tensor, in graph order."""
+    """Points by the name of the ONNX tensor, in graph order."""
     twins: Mapping[str, Twin]
-    """TensorFlow's names for them."""
+    """TensorFlow's names for these tensors."""
 
 
 def readable(folder: Path = FOLDER) -> dict[str, Path]:
-    """Targets whose inside can be read, each with its file."""
+    """Return the targets whose inside can be read, each with its file."""
     files = [*folder.glob("*.py"), *folder.glob("*.mjs")]
     return {file.stem: file for file in sorted(files) if file.stem not in {"__init__", "checkpoint"}}
 
 
 Start = Callable[[Toolchain, Path, Path], AbstractContextManager[Worker]]
-"""Of a toolchain, a file and a log: the worker that runs the file."""
+"""A function of a toolchain, a file and a log that returns the worker which runs the file."""
 
 
 def in_its_own_process(chain: Toolchain, file: Path, log: Path) -> AbstractContextManager[Worker]:
-    """A worker for one artifact only. Raises BadInput."""
+    """Start a worker for one artifact only. Raises BadInput."""
     chain.build()
     return chain.start(log, [file])
 
@@ -110,77 +110,80 @@ def localise_all(
     progress: Callable[[str], None],
     start: Start = in_its_own_process,
 ) -> list[Localisation]:
-    """Every one of these artifacts whose inside can be read."""
-    wanted = [name for name in names if name.partition("/")[0] in readable() and run.holds(name)]
-    if not wanted:
+    """Return the localisation of every one of these artifacts whose inside can be read."""
+    readable_names = [name for name in names if name.partition("/")[0] in readable() and run.holds(name)]
+    if not readable_names:
         return []
     progress("PyTorch, layer by layer")
     try:
-        known = reference(run, toolchains, start)
+        expected = reference(run, toolchains, start)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
-        return [Localisation(name, "", 0, [], None, f"PyTorch's layers cannot be had: {error}") for name in wanted]
-    found = []
-    for name in wanted:
+        return [
+            Localisation(name, "", 0, [], None, f"PyTorch's layers cannot be had: {error}") for name in readable_names
+        ]
+    localisations = []
+    for name in readable_names:
         progress(f"{name}, layer by layer")
-        found.append(localise(run, run.artifact(name), known, toolchains, start))
-    return found
+        localisations.append(localise(run, run.artifact(name), expected, toolchains, start))
+    return localisations
 
 
 def reference(run: Run, toolchains: Mapping[str, Toolchain], start: Start = in_its_own_process) -> Reference:
-    """PyTorch's modules; between them, ONNX's tensors. Raises WorkerFailed, BadInput."""
+    """Return the values of PyTorch's modules and, between them, of ONNX's tensors. Raises WorkerFailed, BadInput."""
     job = {"path": str(run.checkpoint.folder.absolute()), "samples": SAMPLES}
     chain = toolchains["torch"]
-    said, values = _collect(FOLDER / "checkpoint.py", chain, run.log("localise", "checkpoint"), job, start)
+    answer, values = _collect(FOLDER / "checkpoint.py", chain, run.log("localise", "checkpoint"), job, start)
     calls = [
-        Call(one["module"], one["call"], one["leaf"], values[str(index)]) for index, one in enumerate(said["layers"])
+        Call(layer["module"], layer["call"], layer["leaf"], values[str(index)])
+        for index, layer in enumerate(answer["layers"])
     ]
     artifact = run.artifact(ONNX)
-    known = artifact.places
-    if not known:
+    onnx_places = artifact.places
+    if not onnx_places:
         raise BadInput(
             f"the manifest of {ONNX} does not say which tensor is which module's. Convert it again: anywhere export "
             f"{run.name} --force."
         )
     try:
         log = run.log("localise", f"{ONNX}-reference")
-        read, arrays = _collect(readable()["onnx"], chain, log, _job(run, artifact, list(known)), start)
-        inner = {one["tensor"]: arrays[str(index)] for index, one in enumerate(read["layers"])}
+        onnx_answer, arrays = _collect(readable()["onnx"], chain, log, _job(run, artifact, list(onnx_places)), start)
+        inner = {layer["tensor"]: arrays[str(index)] for index, layer in enumerate(onnx_answer["layers"])}
     except WorkerFailed:
         inner = {}  # it is its own row that says why
-    twins_ = run.artifact(SAVED_MODEL).twins if run.holds(SAVED_MODEL) else {}
-    return Reference(calls, points(known, calls, inner), twins_)
+    tensor_twins = run.artifact(SAVED_MODEL).twins if run.holds(SAVED_MODEL) else {}
+    return Reference(calls, points(onnx_places, calls, inner), tensor_twins)
 
 
-def points(known: Mapping[str, Place], calls: Sequence[Call], inner: Mapping[str, Array]) -> dict[str, Point]:
-    """PyTorch's value where there is one; else ONNX's, up to where that goes wrong itself."""
-    index = {(one.module, one.call): at for at, one in enumerate(calls)}
-    found: dict[str, Point] = {}
+def points(onnx_places: Mapping[str, Place], calls: Sequence[Call], inner: Mapping[str, Array]) -> dict[str, Point]:
+    """Return PyTorch's value of each tensor where there is one; else ONNX's, until that goes wrong itself."""
+    index = {(call.module, call.call): position for position, call in enumerate(calls)}
+    tensor_points: dict[str, Point] = {}
     after, sound = 0, True
-    for tensor, place in known.items():
-        at = index.get((place.module, place.call)) if place.call is not None else None
-        theirs = inner.get(tensor)
-        if at is not None:
-            value = calls[at].value
-            after = at + 1
-            if theirs is not None and theirs.shape == value.shape:
-                sound = sound and not sqnr_db(theirs.astype(np.float64), value) < SOUND_DB["float32"]
-            found[tensor] = Point(place.module, after, value)
-        elif sound and theirs is not None:
-            found[tensor] = Point(place.module, after, theirs)
-    return found
+    for tensor, place in onnx_places.items():
+        call_index = index.get((place.module, place.call)) if place.call is not None else None
+        onnx_value = inner.get(tensor)
+        if call_index is not None:
+            value = calls[call_index].value
+            after = call_index + 1
+            if onnx_value is not None and onnx_value.shape == value.shape:
+                sound = sound and not sqnr_db(onnx_value.astype(np.float64), value) < SOUND_DB["float32"]
+            tensor_points[tensor] = Point(place.module, after, value)
+        elif sound and onnx_value is not None:
+            tensor_points[tensor] = Point(place.module, after, onnx_value)
+    return tensor_points
 
 
 def localise(
     run: Run,
     artifact: Artifact,
-    known: Reference,
+    expected: Reference,
     toolchains: Mapping[str, Toolchain],
     start: Start = in_its_own_process,
 ) -> Localisation:
-    """One artifact's layers and the culprit among them."""
+    """Return one artifact's layers and the culprit among them."""
     file, log = readable()[artifact.target], run.log("localise", artifact.name)
-    own = artifact.target == "onnx"
-    names = {name: Twin(name, None, "") for name in known.points} if own else known.twins
+    is_onnx = artifact.target == "onnx"
+    names = {name: Twin(name, None, "") for name in expected.points} if is_onnx else expected.twins
     if not names:
         problem = (
             f"{SAVED_MODEL} does not say which tensor is which. Convert it again: anywhere export {run.name} --force."
@@ -188,19 +191,19 @@ def localise(
         return Localisation(artifact.name, "", 0, [], None, problem)
     try:
         job = _job(run, artifact, list(names))
-        said, arrays = _collect(file, toolchains[constants(file)["TOOLCHAIN"]], log, job, start)
+        answer, arrays = _collect(file, toolchains[constants(file)["TOOLCHAIN"]], log, job, start)
     except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         return Localisation(artifact.name, "", 0, [], None, f"{error} Log: {log}")
-    layers = compare(said["layers"], arrays, names, known)
+    layers = compare(answer["layers"], arrays, names, expected)
     if not layers:
-        return Localisation(artifact.name, said["version"], 0, [], None, "none of its tensors is a known module's")
-    return Localisation(artifact.name, said["version"], SAMPLES, layers, culprit(layers, artifact.precision), "")
+        return Localisation(artifact.name, answer["version"], 0, [], None, "none of its tensors is a known module's")
+    return Localisation(artifact.name, answer["version"], SAMPLES, layers, culprit(layers, artifact.precision), "")
 
 
 def _job(run: Run, artifact: Artifact, names: Sequence[str]) -> dict[str, Any]:
     return {
         "path": str(artifact.path.absolute()),
-        "manifest": {"inputs": [dataclasses.asdict(one) for one in artifact.inputs]},
+        "manifest": {"inputs": [dataclasses.asdict(tensor) for tensor in artifact.inputs]},
         "names": names,
         "golden": str((run.checkpoint.folder / "golden.safetensors").absolute()),
         "samples": SAMPLES,
@@ -220,45 +223,45 @@ def _collect(
 
 
 def compare(
-    said: Sequence[Mapping[str, Any]], arrays: Mapping[str, Array], names: Mapping[str, Twin], known: Reference
+    records: Sequence[Mapping[str, Any]], arrays: Mapping[str, Array], names: Mapping[str, Twin], expected: Reference
 ) -> list[Layer]:
-    """Every tensor against the network's own; one that has several names once, by the last."""
-    order = {tensor: place for place, tensor in enumerate(known.points)}
-    found: dict[str, Layer] = {}
-    for index, one in enumerate(said):
-        twin = names[one["tensor"]]
-        point = known.points.get(twin.tensor)
+    """Return a layer for every tensor that can be compared; a tensor with several names once, by the last."""
+    order = {tensor: position for position, tensor in enumerate(expected.points)}
+    layers: dict[str, Layer] = {}
+    for index, record in enumerate(records):
+        twin = names[record["tensor"]]
+        point = expected.points.get(twin.tensor)
         actual = None if point is None else laid_out(arrays[str(index)], point.value, twin.stored)
         if point is None or actual is None:
             continue
         ratio = sqnr_db(actual, point.value) if np.isfinite(actual).all() else math.nan
-        steps = float(np.abs(actual - point.value).max() / one["scale"]) if one["scale"] else None
-        found[twin.tensor] = Layer(point.module, [], one["operator"], one["tensor"], ratio, steps, 0.0)
+        steps = float(np.abs(actual - point.value).max() / record["scale"]) if record["scale"] else None
+        layers[twin.tensor] = Layer(point.module, [], record["operator"], record["tensor"], ratio, steps, 0.0)
     return _with_modules(
-        [(known.points[name].after, found[name]) for name in sorted(found, key=order.__getitem__)], known
+        [(expected.points[name].after, layers[name]) for name in sorted(layers, key=order.__getitem__)], expected
     )
 
 
-def _with_modules(layers: Sequence[tuple[int, Layer]], known: Reference) -> list[Layer]:
-    """Each layer with the leaf modules since the one before it, and the noise that came in."""
-    done, before, result = 0, 0.0, []
+def _with_modules(layers: Sequence[tuple[int, Layer]], expected: Reference) -> list[Layer]:
+    """Return each layer with the leaf modules since the one before it, and the noise that it adds."""
+    start, worst_noise, result = 0, 0.0, []
     for after, layer in layers:
-        covered = [one.module for one in known.calls[done:after] if one.leaf]
+        covered = [call.module for call in expected.calls[start:after] if call.leaf]
         noise = noise_of(layer)
         result.append(
             dataclasses.replace(
                 layer,
                 module=covered[-1] if covered else layer.module,
                 modules=covered or [layer.module],
-                damage=max(0.0, noise - before),
+                damage=max(0.0, noise - worst_noise),
             )
         )
-        done, before = max(done, after), max(before, noise)
+        start, worst_noise = max(start, after), max(worst_noise, noise)
     return result
 
 
 def laid_out(actual: Array, expected: Array, stored: tuple[int, ...] | None) -> Array | None:
-    """In PyTorch's layout, float64; None where the shapes do not fit."""
+    """Return an array in PyTorch's layout, float64; None where the shapes do not fit."""
     value = np.transpose(actual, stored) if stored and len(stored) == actual.ndim else actual
     if value.shape != expected.shape and actual.ndim == 4 and stored is None:
         value = np.moveaxis(actual, -1, 1)
@@ -268,23 +271,24 @@ def laid_out(actual: Array, expected: Array, stored: tuple[int, ...] | None) -> 
 
 
 def noise_of(layer: Layer) -> float:
-    """Noise ÷ signal, as powers; infinite for values that are no numbers."""
+    """Return a layer's noise ÷ signal, as powers; infinite for values that are no numbers."""
     if layer.sqnr_db is None or math.isnan(layer.sqnr_db):
         return math.inf
     return 0.0 if layer.sqnr_db >= CEILING_DB else 10 ** (-layer.sqnr_db / 10)
 
 
 def culprit(layers: Sequence[Layer], precision: str) -> Culprit | None:
-    """The first layer whose noise is a jump; None: noise builds up from layer to layer, or there is little.
+    """Return the first layer whose SQNR jumps; None: noise builds up from layer to layer, or there is little.
 
-    What is sound again in all that follows was no fault: grappler takes the maximum before ReLU instead of after it.
+    A layer after which all values are sound again was no fault: grappler takes the maximum before ReLU instead of after
+    it.
     """
-    sound, least = SOUND_DB.get(precision, INTEGER_DB), CEILING_DB
-    ratios = [-math.inf if one.sqnr_db is None or math.isnan(one.sqnr_db) else one.sqnr_db for one in layers]
-    for index, (layer, now) in enumerate(zip(layers, ratios, strict=True)):
-        if min(ratios[index + 1 :], default=now) >= sound:
+    sound, least_before = SOUND_DB.get(precision, INTEGER_DB), CEILING_DB
+    ratios = [-math.inf if layer.sqnr_db is None or math.isnan(layer.sqnr_db) else layer.sqnr_db for layer in layers]
+    for index, (layer, ratio) in enumerate(zip(layers, ratios, strict=True)):
+        if min(ratios[index + 1 :], default=ratio) >= sound:
             continue
-        if now < sound and least - now >= JUMP_DB:
-            return Culprit(layer.module, layer.modules, layer.operator, layer.tensor, least, layer.sqnr_db)
-        least = min(least, now)
+        if ratio < sound and least_before - ratio >= JUMP_DB:
+            return Culprit(layer.module, layer.modules, layer.operator, layer.tensor, least_before, layer.sqnr_db)
+        least_before = min(least_before, ratio)
     return None

@@ -1,1 +1,1 @@
-"""Image files to inputs, without PyTorch: for apps to copy."""
+"""Preparation of image files into inputs, without PyTorch: for apps to copy."""

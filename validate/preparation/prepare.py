@@ -1,4 +1,4 @@
-"""How an image file becomes the model's input: what the manifest's `preparation` says, with Pillow and numpy alone.
+"""Prepares an image file as the model's input: as the manifest's `preparation` says, with Pillow and numpy alone.
 
     image = prepare(Path("photo.png").read_bytes(), manifest["preparation"])        # (1, 3, H, W) float32 in [0, 1]
     image = tensor_from(manifest["inputs"][0]).stored(image)                        # its type and layout: tensor.py
@@ -15,7 +15,7 @@ from PIL import Image
 
 
 def prepare(file: bytes, preparation: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """An encoded image → (1, 3, H, W) float32. Raises ValueError for a preparation that it does not know."""
+    """Return an encoded image as (1, 3, H, W) float32. Raises ValueError for a preparation that it does not know."""
     if (preparation["interpolation"], preparation["antialias"], preparation["channels"]) != ("bilinear", True, "RGB"):
         raise ValueError(f"preparation {dict(preparation)}: only bilinear with antialias to RGB is known here.")
     picture = Image.open(io.BytesIO(file)).convert("RGB")  # gray repeated, transparency dropped
@@ -28,7 +28,7 @@ def prepare(file: bytes, preparation: Mapping[str, Any]) -> np.ndarray[Any, Any]
 
 
 def size_of(picture: Image.Image, preparation: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height it is resized to: both given, or with a crop the shorter side alone."""
+    """Return the width and height to resize to: both as given or, with a crop, by the shorter side."""
     height, width = preparation["resize"]
     if not preparation["crop"]:
         return width, height
@@ -37,6 +37,6 @@ def size_of(picture: Image.Image, preparation: Mapping[str, Any]) -> tuple[int, 
 
 
 def central(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """What is left of a picture when as much is cut off left as right, and above as below."""
+    """Return the central part of a picture, cut off equally left and right, above and below."""
     left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
     return picture.crop((left, top, left + width, top + height))

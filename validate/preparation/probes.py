@@ -1,4 +1,7 @@
-"""A checkpoint's image files, prepared as an app in Python prepares them."""
+"""Prepares a checkpoint's image files as an app in Python prepares them.
+
+prepared(checkpoint.probes(), artifact.preparation, "image")
+"""
 
 from collections.abc import Mapping
 from typing import Any

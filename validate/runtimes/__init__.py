@@ -1,1 +1,1 @@
-"""What a runner is, the harnesses that feed it, and the programs that runtimes need."""
+"""Runners, the harnesses that feed them, and the programs that runtimes need."""

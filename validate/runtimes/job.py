@@ -1,7 +1,7 @@
-"""What crosses to a harness and back: a job, with its budget of calls, and what was measured.
+"""The records that cross to a harness and back: a job with its budget of calls, and what was measured.
 
     worker.call(runner.harness, "measure", Job(…).record(), log, limit_s)
-    Measured.read(done.value)                  # raises ValueError for what is none
+    Measured.read(done.value)                  # raises ValueError for a malformed answer
 
 Runs inside toolchains, too: the standard library only, but for `Measured.read`.
 """
@@ -13,27 +13,27 @@ from pathlib import Path
 from typing import Any
 
 STRICT = {"extra": "forbid"}
-"""For pydantic, which is not in every toolchain: an answer or a report with more in it is none."""
+"""Configuration of pydantic, which is not in every toolchain: an answer or a report with unknown fields is refused."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is run: numbers of calls, and seconds after which no further one is begun."""
+    """Limits of what is run: numbers of calls, and seconds after which no further call is begun."""
 
     collect_s: float = 60.0
-    """Golden inputs: a slow runtime takes fewer."""
+    """Seconds for golden inputs: a slow runtime takes fewer."""
     files_s: float = 5.0
-    """Image files."""
+    """Seconds for image files."""
     patterns_s: float = 10.0
-    """Patterns."""
+    """Seconds for patterns."""
     warm_up: int = 5
-    """Calls with one sample before latency is taken …"""
+    """Calls with one sample before latency is taken; fewer if they are slow: see `warm_up_s`."""
     warm_up_s: float = 1.0
-    """… of slow ones fewer."""
+    """Seconds after which no further one of them is begun."""
     timed: int = 50
-    """Calls with one sample of which latency is taken …"""
+    """Calls with one sample whose latency is taken; fewer if they are slow: see `timed_s`."""
     timed_s: float = 5.0
-    """… of slow ones fewer."""
+    """Seconds after which no further one of them is begun."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,29 @@ class Job:
 
     runner: Path
     path: Path
-    """What the runtime loads."""
+    """The file or folder that the runtime loads."""
     manifest: Mapping[str, Any]
-    """Of the artifact: inputs, outputs, preparation, min_runtime_version."""
+    """What a runner reads of the artifact's manifest: inputs, outputs, preparation, min_runtime_version."""
     golden: Path
     out: Path
-    """Where outputs go: a safetensors file of `Actual`'s arrays."""
+    """The safetensors file that outputs are written to, as `Actual`'s arrays."""
     samples: int
-    """Golden inputs at most."""
+    """Number of golden inputs, at most."""
     threads: int
     backend: str = ""
-    """Empty: the runtime has one way of computing."""
+    """One of the runner's backends; empty: the runtime has only one."""
     probes: Path | None = None
-    """Image files and patterns; None: there are none."""
+    """The file of image files and patterns; None: there are none."""
     budget: Budget = field(default_factory=Budget)
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it, paths absolute."""
+        """Return it as JSON can hold it, with absolute paths."""
         paths = {key: str(path.absolute()) if path else "" for key, path in self._paths().items()}
         return {**asdict(self), **paths, "manifest": dict(self.manifest)}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Job":
-        """Read what `record` wrote."""
+        """Return the job that `record` wrote."""
         paths = {key: Path(record[key]) for key in ("runner", "path", "golden", "out")}
         probes = Path(record["probes"]) if record.get("probes") else None
         budget = Budget(**record.get("budget", {}))
@@ -104,18 +104,18 @@ class Files:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a harness says of a job, beside the arrays it wrote."""
+    """The answer of a harness to a job, beside the arrays it wrote."""
 
     runtime_version: str
     samples: int
-    """Golden inputs that were run."""
+    """Number of golden inputs that were run."""
     latency_ms: Latency
     from_file: Files | None = None
     """None: there were no image files."""
 
     @classmethod
     def read(cls, record: Any) -> "Measured":
-        """Check and read a harness's answer. Raises ValueError where anything is missing or of another type."""
+        """Return a harness's answer, checked. Raises ValueError where anything is missing or of another type."""
         from pydantic import ValidationError
 
         try:

@@ -1,4 +1,4 @@
-"""Programs a runtime needs and cannot bring along: where they are on this machine, and how to get them.
+"""Programs that a runtime needs and cannot bring along: where they are on this machine, and how to get them.
 
 path("chromium")                       # "/usr/bin/chromium" or None
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Program:
-    """One of them."""
+    """A program that only the user can install."""
 
     variable: str
-    """Names its place, where it is not on the PATH."""
+    """The environment variable that holds its path, where it is not on the PATH."""
     names: tuple[str, ...]
-    """What it may be called."""
+    """Names that it may have."""
     get: str
-    """How to get it."""
+    """How to get it, for a sentence."""
 
 
 PROGRAMS = {
@@ -31,14 +31,14 @@ PROGRAMS = {
 
 
 def path(name: str) -> str | None:
-    """Where a program is; None: nowhere."""
+    """Return the path of a program; None: it is not on this machine."""
     program = PROGRAMS[name]
-    given = os.environ.get(program.variable)
-    if given:
-        return given if os.access(given, os.X_OK) else None
-    return next((found for one in program.names if (found := shutil.which(one))), None)
+    configured = os.environ.get(program.variable)
+    if configured:
+        return configured if os.access(configured, os.X_OK) else None
+    return next((place for candidate in program.names if (place := shutil.which(candidate))), None)
 
 
 def environment(names: Iterable[str]) -> dict[str, str]:
-    """Variables that tell a worker where they are."""
-    return {PROGRAMS[name].variable: there for name in names if (there := path(name))}
+    """Return the environment variables that tell a worker where these programs are."""
+    return {PROGRAMS[name].variable: place for name in names if (place := path(name))}

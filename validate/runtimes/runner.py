@@ -8,8 +8,8 @@
     def version() -> str: ...
     def activate(path: Path, manifest: dict, threads: int, backend: str) -> infer   # named arrays → named arrays
 
-`infer` takes what the manifest says the artifact takes: golden inputs are brought into its layout and type before, as
-an app has to, and its outputs back. `measure` runs in the toolchain, next to the runner: standard library, numpy and
+`infer` takes the inputs that the manifest describes: golden inputs are brought into their layout and type before, as an
+app has to do, and its outputs back. `measure` runs in the toolchain, next to the runner: standard library, numpy and
 safetensors only. A runner in JavaScript, `.mjs`, is the same with `export const`; its `measure` is in measure.mjs or,
 for one that needs Chromium, in chromium.mjs.
 """
@@ -34,20 +34,20 @@ FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
 """Samples per call while outputs are collected."""
 LEAST = 4
-"""Samples that are run however long they take: fewer say nothing about decisions."""
+"""Samples that are run in any case, however slow the runtime: fewer say nothing about decisions."""
 LEAST_PATTERNS = 2
-"""Patterns that are, too: black and white."""
+"""Patterns that are run in any case: black and white."""
 PROBED = 2
-"""Samples that are run once more, and each alone."""
+"""Samples that are run a second time, and each alone."""
 
 
 class Refused(Exception):
-    """The runtime says that it cannot run this artifact, and which version could."""
+    """The error that a runtime cannot run this artifact, with the version that could."""
 
 
 @dataclass(frozen=True)
 class Runner:
-    """One target in one runtime."""
+    """A file that runs one target in one runtime."""
 
     name: str
     file: Path
@@ -55,32 +55,32 @@ class Runner:
     runtime: str
     toolchain: str
     backends: tuple[str, ...]
-    """Empty strings: the runtime has one way of computing."""
+    """Ways the runtime can compute an artifact; one empty string: it has only one."""
     samples: Mapping[str, int]
-    """By backend."""
+    """Greatest number of golden inputs, by backend."""
     limit_s: float
     """Seconds one artifact may take, loading and all calls together."""
     budget: Budget
-    """How much is run of it."""
+    """Limits of what is run of an artifact."""
     needs: tuple[str, ...]
     """Programs that must be on the machine."""
 
     @property
     def harness(self) -> Path:
-        """The file whose `measure` runs it."""
-        here = Path(__file__)
+        """Return the file whose `measure` feeds it."""
+        this_file = Path(__file__)
         if self.file.suffix == ".py":
-            return here
-        return here.with_name("chromium.mjs" if "chromium" in self.needs else "measure.mjs")
+            return this_file
+        return this_file.with_name("chromium.mjs" if "chromium" in self.needs else "measure.mjs")
 
     @property
     def language(self) -> Literal["python", "node", "chromium"]:
-        """In which an app for this runtime prepares an image file."""
+        """Return the language in which an app for this runtime prepares an image file."""
         return "python" if self.file.suffix == ".py" else "chromium" if "chromium" in self.needs else "node"
 
 
 def find(folder: Path = FOLDER) -> list[Runner]:
-    """Every runner, by name."""
+    """Return every runner, by name."""
     files = [file for file in folder.glob("*_in_*") if file.suffix in {".py", ".mjs"}]
     return [_read(file, constants(file)) for file in sorted(files)]
 
@@ -104,9 +104,10 @@ def _read(file: Path, values: Mapping[str, Any]) -> Runner:
 
 
 def measure(**record: Any) -> dict[str, Any]:
-    """Run golden inputs, a few of them once more, image files and patterns through an artifact, as a `Job` says.
+    """Run an artifact as a `Job` says, write its outputs and return the record of a `Measured`.
 
-    Outputs go to the job's file, as `Actual` has them; the rest is returned, as `Measured` has it.
+    Runs golden inputs, a few of them once more, image files and patterns. Outputs are written to the job's file as
+    `Actual`'s arrays.
     """
     from safetensors.numpy import save_file
 
@@ -137,7 +138,7 @@ def measure(**record: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Session:
-    """An artifact that was loaded, and what it takes and gives."""
+    """An artifact that was loaded, with the tensors that it takes and returns."""
 
     infer: Callable[[Arrays], Arrays]
     inputs: tuple[Tensor, ...]
@@ -145,16 +146,16 @@ class Session:
 
     @property
     def batch(self) -> int:
-        """Samples of one call: those that the artifact is for, or `BATCH`."""
+        """Return the samples of one call: the artifact's fixed batch size, or `BATCH`."""
         fixed = self.inputs[0].shape[0]
         return fixed if isinstance(fixed, int) else BATCH
 
     def stored(self, arrays: Arrays) -> dict[str, Array]:
-        """Turn inputs as the checkpoint has them into the artifact's layout and type."""
+        """Return inputs, given as the checkpoint has them, in the artifact's layout and type."""
         return {tensor.name: tensor.stored(arrays[tensor.name]) for tensor in self.inputs if tensor.name in arrays}
 
     def call(self, inputs: Arrays) -> dict[str, Array]:
-        """Run stored inputs; outputs are as golden has them, and one that no tensor names is a copy."""
+        """Return the outputs for stored inputs as golden has them; an output that no tensor names is a copy."""
         named = {tensor.name: tensor for tensor in self.outputs}
         return {
             name: named[name].restored(value) if name in named else np.array(value)
@@ -164,9 +165,9 @@ class Session:
     def collect(
         self, inputs: Arrays, limit_s: float, least: int, batch: int | None = None
     ) -> tuple[dict[str, Array], int]:
-        """Run stored inputs in batches; after `limit_s` seconds no further one is begun, once `least` are done.
+        """Run stored inputs in batches; return their outputs and how many inputs were run.
 
-        → outputs, and how many inputs were run.
+        Once `least` inputs are done, no further batch is begun after `limit_s` seconds.
         """
         batch, count, done = batch or self.batch, _count(inputs), 0
         parts, end = list[Arrays](), time.perf_counter() + limit_s
@@ -176,26 +177,31 @@ class Session:
         return _joined(parts), done
 
     def run(self, inputs: Arrays, batch: int) -> dict[str, Array]:
-        """Run all stored inputs in batches of that size."""
+        """Return the outputs for all stored inputs, run in batches of that size."""
         return self.collect(inputs, math.inf, 0, batch)[0]
 
     def compare(
         self, prepared: Arrays, training: Arrays, limit_s: float
     ) -> tuple[dict[str, Array], dict[str, Array], Files | None]:
-        """Run images as an app prepared them, and the same as training did, one by one, as many of each.
+        """Run images as an app prepared them and as training did, one by one, and return the outputs of both.
 
-        → outputs of both, and how far the inputs lie apart. No images: nothing.
+        Also returned: how far the inputs lie apart. Without images all is empty. As many of each are run as `limit_s`
+        seconds allow.
         """
         if not prepared:
             return {}, {}, None
-        ours, theirs = self.stored(prepared), self.stored(training)
+        app_inputs, training_inputs = self.stored(prepared), self.stored(training)
         parts: list[tuple[Arrays, Arrays]] = []
         end = time.perf_counter() + limit_s
-        while (done := len(parts)) < _count(ours) and (not done or time.perf_counter() < end):
-            one, other = ({name: value[done : done + 1] for name, value in way.items()} for way in (ours, theirs))
-            parts.append((self.call(one), self.call(other)))
+        while (done := len(parts)) < _count(app_inputs) and (not done or time.perf_counter() < end):
+            app_image, training_image = (
+                {name: value[done : done + 1] for name, value in arrays.items()}
+                for arrays in (app_inputs, training_inputs)
+            )
+            parts.append((self.call(app_image), self.call(training_image)))
         apart = [
-            np.abs(ours[tensor.name][:done].astype(np.float64) - theirs[tensor.name][:done]).max() * (tensor.scale or 1)
+            np.abs(app_inputs[tensor.name][:done].astype(np.float64) - training_inputs[tensor.name][:done]).max()
+            * (tensor.scale or 1)
             for tensor in self.inputs
         ]
         files = Files(len(parts), 255 * float(np.max(apart)))
@@ -203,13 +209,13 @@ class Session:
 
 
 def _rows(file: Path, tensors: Iterable[Tensor], kind: str, count: int | None = None) -> dict[str, Array]:
-    """Read arrays of one kind for these tensors, their first rows; none where the file has none."""
+    """Read the first rows of the arrays of one kind for these tensors; those that the file has."""
     from safetensors import safe_open
 
     with safe_open(file, framework="numpy") as opened:
-        known = set(opened.keys())
+        keys = set(opened.keys())
         names = {tensor.name: f"{kind}.{tensor.name}" for tensor in tensors}
-        return {name: opened.get_tensor(key)[:count] for name, key in names.items() if key in known}
+        return {name: opened.get_tensor(key)[:count] for name, key in names.items() if key in keys}
 
 
 def _beside(probes: Path | None, tensors: Sequence[Tensor]) -> tuple[Arrays, Arrays, Arrays]:
@@ -226,22 +232,22 @@ def _count(arrays: Arrays) -> int:
 
 
 def _joined(parts: Sequence[Arrays]) -> dict[str, Array]:
-    """Put the samples of all parts into one array a name."""
+    """Return one array per name with the samples of all parts."""
     names = parts[0] if parts else {}
     return {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in names}
 
 
-def _latency(infer: Callable[[Arrays], Arrays], one: Arrays, budget: Budget) -> list[float]:
-    """Return milliseconds of calls with one sample."""
+def _latency(infer: Callable[[Arrays], Arrays], inputs: Arrays, budget: Budget) -> list[float]:
+    """Return the milliseconds of each call with one sample, after warm-up."""
     end = time.perf_counter() + budget.warm_up_s
     for _ in range(budget.warm_up):
         if time.perf_counter() < end:
-            infer(one)
+            infer(inputs)
     times: list[float] = []
     end = time.perf_counter() + budget.timed_s
     while len(times) < max(1, budget.timed) and (not times or time.perf_counter() < end):
         start = time.perf_counter()
-        infer(one)
+        infer(inputs)
         times.append((time.perf_counter() - start) * 1e3)
     return times
 

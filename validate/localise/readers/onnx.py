@@ -1,6 +1,6 @@
-"""ONNX in ONNX Runtime, every tensor an output; without its graph optimizations, which would do away with most.
+"""Reads every tensor of an ONNX file in ONNX Runtime, without its graph optimizations, which would remove most tensors.
 
-Of an int8 model it is the dequantized tensor: what the next operator is given.
+A tensor of an int8 model is read dequantized, as the next operator receives it.
 """
 
 from typing import Any
@@ -15,27 +15,30 @@ TOOLCHAIN = "torch"
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the runtime and its version."""
     return f"onnxruntime {onnxruntime.__version__}"
 
 
 def collect(
     path: str, manifest: dict[str, Any], names: list[str], golden: str, samples: int, out: str
 ) -> list[dict[str, Any]]:
-    """Those of the tensors that are there, in graph order: tensor, operator, scale; arrays to `out` as `i`."""
+    """Return the tensors of `names` that the file has, in graph order: tensor, operator, scale.
+
+    Writes the values of the i-th, (N, …) float32, to `out` as `i`.
+    """
     model = onnx.load(path)
     constants = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    made = {output: node for node in model.graph.node for output in node.output}
-    outputs = {one.name for one in model.graph.output}
-    said: list[dict[str, Any]] = []
+    producers = {output: node for node in model.graph.node for output in node.output}
+    outputs = {output.name for output in model.graph.output}
+    records: list[dict[str, Any]] = []
     fetched = []
-    for output, node in made.items():
+    for output, node in producers.items():
         if output not in names:
             continue
         rounded = f"{output}_DequantizeLinear_Output"
         scale = constants.get(f"{output}_scale")
-        fetched.append(rounded if rounded in made else output)
-        said.append(
+        fetched.append(rounded if rounded in producers else output)
+        records.append(
             {"tensor": output, "operator": node.op_type, "scale": None if scale is None else float(scale.max())}
         )
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in fetched if name not in outputs)
@@ -43,7 +46,7 @@ def collect(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     with safe_open(golden, framework="numpy") as file:
-        inputs = {one["name"]: file.get_tensor(f"input.{one['name']}")[:samples] for one in manifest["inputs"]}
+        inputs = {item["name"]: file.get_tensor(f"input.{item['name']}")[:samples] for item in manifest["inputs"]}
     values = session.run(fetched, inputs)
     save_file({str(index): np.ascontiguousarray(value, np.float32) for index, value in enumerate(values)}, out)
-    return said
+    return records

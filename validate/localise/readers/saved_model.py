@@ -1,4 +1,4 @@
-"""SavedModel in TensorFlow: its graph with every call inlined, cut off at each tensor."""
+"""Reads tensors of a SavedModel in TensorFlow: from its graph with every call inlined, cut off at each tensor."""
 
 from export.graphs.tensorflow import inner, load_graph  # isort: skip  # before TensorFlow
 
@@ -17,27 +17,32 @@ TOOLCHAIN = "tensorflow"
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the runtime and its version."""
     return f"TensorFlow {tf.__version__}"
 
 
 def collect(
     path: str, manifest: dict[str, Any], names: list[str], golden: str, samples: int, out: str
 ) -> list[dict[str, Any]]:
-    """Those of the tensors that are there, in graph order: tensor, operator, scale; arrays to `out` as `i`."""
+    """Return the tensors of `names` that the graph has, in graph order: tensor, operator, scale.
+
+    Writes the values of the i-th, (N, …), to `out` as `i`.
+    """
     graph = load_graph(Path(path))
-    operators = {canonical(one.name): one for one in graph.function.graph.get_operations()}
-    wanted = {name: one for name, one in operators.items() if name in names}
+    operators = {canonical(operator.name): operator for operator in graph.function.graph.get_operations()}
+    selected = {name: operator for name, operator in operators.items() if name in names}
     with safe_open(golden, framework="numpy") as file:
         inputs = {
             tensor.name: tensor.stored(file.get_tensor(f"input.{tensor.name}")[:samples])
             for tensor in tensors_from(manifest["inputs"])
         }
-    call = inner(graph, [one.name for one in wanted.values()])
+    call = inner(graph, [operator.name for operator in selected.values()])
     step = graph.batch or samples
     parts = [
         call([inputs[spec.name][start : start + step] for spec in graph.inputs]) for start in range(0, samples, step)
     ]
-    found = {name: [part[one.name] for part in parts] for name, one in wanted.items()}
-    save_file({str(i): np.ascontiguousarray(np.concatenate(values)) for i, values in enumerate(found.values())}, out)
-    return [{"tensor": name, "operator": one.type, "scale": None} for name, one in wanted.items()]
+    values_by_name = {name: [part[operator.name] for part in parts] for name, operator in selected.items()}
+    save_file(
+        {str(i): np.ascontiguousarray(np.concatenate(values)) for i, values in enumerate(values_by_name.values())}, out
+    )
+    return [{"tensor": name, "operator": operator.type, "scale": None} for name, operator in selected.items()]
