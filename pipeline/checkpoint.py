@@ -32,12 +32,12 @@ CONFIG = "config.toml"
 GOLDEN = "golden.safetensors"
 CALIBRATION = "calibration.safetensors"
 PROBES = "probes.safetensors"
-"""Image files as they are stored, and what training makes of them; patterns."""
+"""File of image files as they are stored, with what training makes of them, and of patterns."""
 TRAINING = "training.safetensors"
-"""Optimizer, average, random state: there while a training is unfinished, for `--resume`."""
+"""File of optimizer, average and random state, which `--resume` needs: only while a training is unfinished."""
 
 FORMAT = 1
-"""Raised when an older version could not read a checkpoint rightly."""
+"""Version of the format, increased when an older version of the project could not read a checkpoint correctly."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Checkpoint:
 
     @property
     def finished(self) -> bool:
-        """False for a checkpoint written in the course of a training."""
+        """True if its training is finished; False for one written in the course of a training."""
         return bool(self.progress["finished"])
 
     @property
     def model_name(self) -> str:
-        """As in the configuration it was trained with: `mobilenet_v3_small`."""
+        """Return the model's name in the configuration it was trained with: `mobilenet_v3_small`."""
         name: str = tomllib.loads((self.folder / CONFIG).read_text(encoding="utf-8"))["model"]["name"]
         return name
 
     @classmethod
     def open(cls, folder: Path) -> "Checkpoint":
-        """Read and verify. Raises BadInput for one that is missing, truncated or altered."""
+        """Read a checkpoint and verify it. Raises BadInput for one that is missing, truncated or altered."""
         recover_folder(folder)
         record = _read_record(folder)
         for name, expected in record["files"].items():
@@ -108,9 +108,9 @@ class Checkpoint:
 
     @classmethod
     def write(cls, folder: Path, record: Mapping[str, Any], config: str, arrays: Mapping[str, Arrays]) -> "Checkpoint":
-        """Write a whole checkpoint and put it in the place of the one before it.
+        """Write a whole checkpoint and put it in the place of the one before it. Raises NoRoom.
 
-        record: the fields of this class but folder, sha256 and files. arrays: by file name. Raises NoRoom.
+        record: the fields of this class but folder, sha256 and files. arrays: by file name.
         """
         from safetensors.numpy import save
 
@@ -131,7 +131,7 @@ class Checkpoint:
         return arrays
 
     def golden(self) -> Golden:
-        """Read held-out samples and what PyTorch gives for them. Raises BadInput where one of its arrays is missing."""
+        """Read held-out samples and PyTorch's outputs for them. Raises BadInput where one of the arrays is missing."""
         golden = Golden.of(self.arrays(GOLDEN))
         for kind, arrays, tensors in (
             ("input", golden.inputs, self.inputs),
@@ -148,26 +148,26 @@ class Checkpoint:
         return part(self.arrays(CALIBRATION), INPUT)
 
     def probes(self) -> Probes | None:
-        """Read image files and what training makes of them; None: a checkpoint from before they were kept."""
+        """Read image files and what training makes of them; None: the checkpoint is from before they were kept."""
         probes = Probes.of(self._probes())
         return probes if probes.files else None
 
     def patterns(self) -> Patterns | None:
-        """Read inputs unlike golden's; None: a checkpoint from before they were kept."""
+        """Read inputs unlike golden's; None: the checkpoint is from before they were kept."""
         patterns = Patterns.of(self._probes())
         return patterns if patterns.inputs else None
 
     def proof(self) -> Proof:
-        """Read all that an artifact is judged by."""
+        """Read all the arrays that an artifact is judged by."""
         return Proof(self.golden(), self.probes(), self.patterns())
 
     def _probes(self) -> dict[str, Array]:
         return self.arrays(PROBES) if PROBES in self.files else {}
 
     def example(self) -> "tuple[Tensor_, ...]":
-        """Two calibration samples per input, in order, for a tracer to run: (2, …) float32.
+        """Return two calibration samples per input, in order, for a tracer to run: (2, …) float32.
 
-        Two, for torch.export takes an axis of length one for a constant.
+        Two, because torch.export takes an axis of length one for a constant.
         """
         import torch
 
@@ -175,7 +175,7 @@ class Checkpoint:
         return tuple(torch.from_numpy(calibration[tensor.name][:2]) for tensor in self.inputs)
 
     def model(self) -> "nn.Module":
-        """The model in float32, eval mode, on the CPU; takes the inputs in order, gives the outputs."""
+        """Return the model in float32, eval mode, on the CPU; it takes the inputs in order and returns the outputs."""
         from safetensors.torch import load_file
 
         from pipeline import config, models

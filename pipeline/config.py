@@ -22,7 +22,7 @@ from records import settings
 from records.errors import BadInput
 
 LATER = ("validate",)
-"""Sections of the same file that are for a later room."""
+"""Sections of the same file that a later room reads."""
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 Count = Annotated[int, Field(ge=1)]
@@ -32,7 +32,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are prepared."""
+    """The section `[data]`: the images, and how they are prepared."""
 
     __pydantic_config__ = _STRICT
 
@@ -56,7 +56,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model, and what it starts from."""
+    """The section `[model]`: the model, and the weights it starts from."""
 
     __pydantic_config__ = _STRICT
 
@@ -78,7 +78,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the weights are found."""
+    """The section `[train]`: how the weights are found."""
 
     __pydantic_config__ = _STRICT
 
@@ -113,7 +113,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All of it. `task` names a file in `pipeline/tasks/`."""
+    """The whole configuration."""
 
     __pydantic_config__ = _STRICT
 
@@ -124,51 +124,54 @@ class Config:
     train: TrainConfig = TrainConfig()
 
     def with_values(self, section: str, **values: Any) -> "Config":
-        """A copy in which fields of one section are replaced."""
+        """Return a copy in which fields of one section are replaced."""
         return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **values)})
 
 
 def keys() -> list[str]:
-    """Every key in dotted form: `train.epochs`."""
-    found = []
+    """Return every key in dotted form: `train.epochs`."""
+    names = []
     for item in dataclasses.fields(Config):
         if dataclasses.is_dataclass(item.type):
-            found += [f"{item.name}.{inner.name}" for inner in dataclasses.fields(item.type)]
+            names += [f"{item.name}.{inner.name}" for inner in dataclasses.fields(item.type)]
         else:
-            found.append(item.name)
-    return found
+            names.append(item.name)
+    return names
 
 
 def fields() -> list[tuple[str, Any, str]]:
-    """Every field in order: dotted key, default, docstring."""
+    """Return every field in order: dotted key, default, docstring."""
     schema = settings.adapter(Config).json_schema()
-    found = []
+    rows = []
     for key in keys():
         *sections, name = key.split(".")
         owner = getattr(Config(), sections[0]) if sections else Config()
         properties = schema["$defs"][type(owner).__name__]["properties"] if sections else schema["properties"]
-        found.append((key, getattr(owner, name), properties[name]["description"]))
-    return found
+        rows.append((key, getattr(owner, name), properties[name]["description"]))
+    return rows
 
 
 def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Defaults, then the file at `path`, then `overrides` by dotted key. Raises BadInput."""
+    """Return the defaults, overridden by the file at `path`, then by `overrides` by dotted key. Raises BadInput."""
     values = settings.read_toml(path) if path is not None else {}
     for section in LATER:
         values.pop(section, None)
     for key, value in (overrides or {}).items():
         *sections, last = key.split(".")
-        place = values
+        table = values
         for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise BadInput(f"{path}: {section}: a section is needed here, not {place!r}. Write [{section}].")
-        place[last] = value
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise BadInput(f"{path}: {section}: a section is needed here, not {table!r}. Write [{section}].")
+        table[last] = value
     return check(values, str(path or "options"))
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`train.epochs=3` → ("train.epochs", 3). The value is TOML; what is no TOML is a string."""
+    """Return the key and value of `train.epochs=3`: ("train.epochs", 3). Raises BadInput.
+
+    The value is TOML; what is no TOML is a string.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise BadInput(f"--set {text}: not of the form key=value. Write for example --set train.epochs=3.")
@@ -179,10 +182,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def check(values: Mapping[str, Any], where: str) -> Config:
-    """Values as TOML gives them → Config, strictly typed. Raises BadInput for the first thing wrong."""
+    """Return values from TOML as a Config, strictly typed. Raises BadInput for the first thing that is wrong."""
     return settings.load_settings(Config, values, where, keys())
 
 
 def to_toml(config: Config) -> str:
-    """The TOML text that `read` turns into the same Config."""
+    """Return the TOML text that `read` turns into the same Config."""
     return tomli_w.dumps(dataclasses.asdict(config))

@@ -1,4 +1,7 @@
-"""What a training shows while it runs: a live line in a terminal, plain lines elsewhere."""
+"""The display of a running training: a live line in a terminal, plain lines elsewhere.
+
+with Display(console, epochs=12, steps=45) as display: display.step(0, 0, images=32, loss=2.3, score=0.1)
+"""
 
 import time
 from dataclasses import dataclass, field
@@ -15,9 +18,9 @@ class Display:
     console: Console
     epochs: int
     steps: int
-    """Per epoch."""
+    """Steps of one epoch."""
     done: int = 0
-    """Steps done before, by the part of the training that was interrupted."""
+    """Steps that the interrupted part of the training had already done."""
     metric: str = "accuracy"
     _images: int = 0
     _since: float = field(default_factory=time.monotonic)
@@ -59,22 +62,22 @@ class Display:
 
     @property
     def speed(self) -> float:
-        """Images per second so far."""
+        """Return the images per second so far."""
         return self._images / max(time.monotonic() - self._since, 1e-9)
 
     def step(self, epoch: int, step: int, images: int, loss: float, score: float) -> None:
-        """After a step; epoch and step count from 0. score: of the epoch's training samples so far."""
+        """Show the state after a step; epoch and step count from 0. score: of the epoch's training samples so far."""
         self._images += images
         fields: dict[str, Any] = {"epoch": epoch + 1, "step": step + 1, "loss": loss, "score": score}
         self._progress.update(self._task, completed=epoch * self.steps + step + 1, speed=self.speed, **fields)
 
     def epoch(self, epoch: int, loss: float, train: float, test: float) -> None:
-        """After an epoch: one line that stays."""
-        done = epoch + 1 - self.done / self.steps
-        left = (time.monotonic() - self._since) / done * (self.epochs - epoch - 1)
+        """Print the results of an epoch on one line that stays."""
+        epochs_done = epoch + 1 - self.done / self.steps
+        seconds_left = (time.monotonic() - self._since) / epochs_done * (self.epochs - epoch - 1)
         self.console.print(
             f"epoch {epoch + 1:>3}/{self.epochs}  loss {loss:.4f}  {self.metric} train {train:.4f} test {test:.4f}  "
-            f"{self.speed:.0f} images/s  {left:.0f} s left",
+            f"{self.speed:.0f} images/s  {seconds_left:.0f} s left",
             highlight=False,
             soft_wrap=True,
         )

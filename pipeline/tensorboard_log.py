@@ -1,4 +1,4 @@
-"""TensorBoard: scalars, a batch of images, the confusion matrix. `tensorboard --logdir runs`"""
+"""Writes a training to TensorBoard: scalars, a batch of images, the confusion matrix. `tensorboard --logdir runs`"""
 
 from pathlib import Path
 from typing import cast
@@ -10,39 +10,39 @@ from torchvision.transforms.v2 import functional
 from torchvision.utils import make_grid
 
 CELL = 28
-"""Pixels of a cell of the confusion matrix."""
+"""Width and height of a cell of the confusion matrix, in pixels."""
 WRITTEN = 40
-"""Classes up to which the numbers are written into the cells."""
+"""Number of classes up to which the counts are written into the cells."""
 
 
 class Board:
-    """Writes to `folder`; with `step`, what a cut-off training wrote after that step is hidden."""
+    """A writer to `folder`. With `step`, what an interrupted training wrote after that step is hidden."""
 
     def __init__(self, folder: Path, step: int):
         self._writer = SummaryWriter(str(folder), purge_step=step or None, max_queue=100, flush_secs=10)
 
     def scalars(self, step: int, **values: float) -> None:
-        """Names as `train_loss`; they group by their first word."""
+        """Write numbers by name, such as `train_loss`; TensorBoard groups them by the first word."""
         for name, value in values.items():
             self._writer.add_scalar(name.replace("_", "/", 1), value, step)
 
     def images(self, step: int, batch: torch.Tensor) -> None:
-        """(N, 3, H, W) in [0, 1], as the model is trained on them; the first 32."""
+        """Write the first 32 of (N, 3, H, W) in [0, 1], as the model is trained on them."""
         self._writer.add_image("train/batch", make_grid(batch[:32].cpu(), nrow=8), step)
 
     def confusion(self, step: int, actual: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> None:
-        """Decisions (N,) and labels (N,) as a picture: a row per label, a column per decision."""
+        """Write decisions (N,) and labels (N,) as a picture: a row per label, a column per decision."""
         classes = len(names)
         counts = torch.bincount(labels * classes + actual, minlength=classes**2).reshape(classes, classes)
         self._writer.add_image("test/confusion", confusion_picture(counts, names), step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is still buffered."""
         self._writer.close()
 
 
 def confusion_picture(counts: torch.Tensor, names: tuple[str, ...]) -> torch.Tensor:
-    """Counts (K, K) → (3, H, W) uint8: darker is a greater share of the row."""
+    """Return counts (K, K) as a picture (3, H, W) uint8: darker is a greater share of the row."""
     classes = len(counts)
     share = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     cell = CELL if classes <= WRITTEN else 4

@@ -1,8 +1,8 @@
-"""report.html: one file to open before a release; without a network, without a script, in any light and on paper.
+"""Writes report.html: one file to open before a release, without a network or a script, in any light and on paper.
 
     Path("report.html").write_text(render(report, {10: png}))
 
-From the verdict down to each row. What a label, a reason or a name says is shown as text, whatever is in it; and a
+It goes from the verdict down to each row. Labels, reasons and names are shown as text, whatever is in them; and a
 Content-Security-Policy forbids everything but the file's own style and images.
 """
 
@@ -24,7 +24,7 @@ STYLE = Path(__file__).with_name("page.css")
 
 
 def render(report: Report, images: Mapping[int, bytes]) -> str:
-    """The page. images: golden inputs as PNG, by their index."""
+    """Return the page. images: golden inputs as PNG, by their index."""
     style = STYLE.read_text()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -38,14 +38,14 @@ def render(report: Report, images: Mapping[int, bytes]) -> str:
         tag("link", rel="icon", href="data:,"),
         tag("style", style),
     )
-    sections = [one for one in _sections(report, images) if one.content]
-    body = tag("body", _header(report), _contents(sections), tag("main", *(one.element for one in sections)))
+    sections = [section for section in _sections(report, images) if section.content]
+    body = tag("body", _header(report), _contents(sections), tag("main", *(section.element for section in sections)))
     return "<!doctype html>\n" + html(tag("html", head, body, lang="en")) + "\n"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with a heading; left out where it has nothing to say."""
+    """A part of the page with a heading; left out if it has no content."""
 
     id: str
     title: str
@@ -53,7 +53,7 @@ class Section:
 
     @property
     def element(self) -> Element:
-        """With its heading."""
+        """Return the section with its heading, as an element."""
         heading = tag("h2", self.title, id=f"{self.id}-title")
         return tag("section", heading, *self.content, id=self.id, aria_labelledby=f"{self.id}-title")
 
@@ -63,7 +63,11 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("failures", "What failed, and what to type next", _failures(report)),
         Section("notes", "What else to know", _notes(report)),
         Section("matrix", "Every target in every runtime", _matrix(report)),
-        Section("depth", "Where the numbers go wrong", [one for each in report.localisations for one in _depth(each)]),
+        Section(
+            "depth",
+            "Where the numbers go wrong",
+            [part for localisation in report.localisations for part in _depth(localisation)],
+        ),
         Section("costs", "Accuracy, size and latency", _costs(report)),
         Section("rows", "All rows, worst first", _rows(report)),
         Section("samples", "Worst samples", samples(report, images)),
@@ -72,7 +76,7 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("probes", "Probes: inputs unlike golden's", _probes(report)),
         Section("integers", "How the integers came about", _integers(report)),
         Section("phones", "What runs on the fast path of a phone", _phones(report)),
-        Section("details", "Each row", [detail(report, one) for one in sentences.ordered(report.results)]),
+        Section("details", "Each row", [detail(report, result) for result in sentences.ordered(report.results)]),
         Section("tolerances", "Tolerances, their reasons and sources", _tolerances(report)),
         Section("versions", "Versions, hashes, settings", _versions(report)),
     ]
@@ -97,47 +101,51 @@ def _header(report: Report) -> Element:
 
 
 def _contents(sections: Iterable[Section]) -> Element:
-    links = [tag("li", tag("a", one.id.capitalize(), href=f"#{one.id}")) for one in sections]
+    links = [tag("li", tag("a", section.id.capitalize(), href=f"#{section.id}")) for section in sections]
     return tag("nav", tag("ul", *links), aria_label="Contents")
 
 
 def _failures(report: Report) -> list[Inside]:
-    rows = [one for one in sentences.ordered(report.results) if one.blocking]
-    return [tag("ul", *(_said(report, sentences.failure(report, one), one) for one in rows))] if rows else []
+    results = [result for result in sentences.ordered(report.results) if result.blocking]
+    return (
+        [tag("ul", *(_said(report, sentences.failure(report, result), result) for result in results))]
+        if results
+        else []
+    )
 
 
-def _said(report: Report, one: sentences.Said, row: Result | None = None) -> Element:
-    """A sentence, what to type, and the script that reproduces it."""
-    subject: Inside = tag("a", one.subject, href=f"#{sentences.slug(row)}") if row else one.subject
-    steps = [tag("li", f"{word}: ", tag("code", command)) for word, command in one.steps]
-    script = row and sentences.script(report, row)
-    if row and script:
-        link = tag("a", tag("code", script), href=f"reproduce/{sentences.slug(row)}.py")
+def _said(report: Report, sentence: sentences.Said, result: Result | None = None) -> Element:
+    """Return a sentence as a list item, with what to type and the script that reproduces its row."""
+    subject: Inside = tag("a", sentence.subject, href=f"#{sentences.slug(result)}") if result else sentence.subject
+    steps = [tag("li", f"{word}: ", tag("code", command)) for word, command in sentence.steps]
+    script = result and sentences.script(report, result)
+    if result and script:
+        link = tag("a", tag("code", script), href=f"reproduce/{sentences.slug(result)}.py")
         steps.append(tag("li", "This alone: ", link))
-    return tag("li", tag("strong", subject), f": {one.text}", tag("ul", *steps) if steps else None)
+    return tag("li", tag("strong", subject), f": {sentence.text}", tag("ul", *steps) if steps else None)
 
 
 def _notes(report: Report) -> list[Inside]:
     tie = sentences.ties(report)
-    said = [
+    notes = [
         *sentences.warnings(report),
         *sentences.overrides(report),
         *([tie] if tie else []),
         *sentences.unproved(report),
     ]
-    rows = {one.name: one for one in report.results}
-    found = [_said(report, one, rows.get(one.subject)) for one in said]
+    results = {result.name: result for result in report.results}
+    items = [_said(report, note, results.get(note.subject)) for note in notes]
     if tie is None:
-        found.append(tag("li", "No golden input is a tie: PyTorch decides each by more than its noise floor."))
+        items.append(tag("li", "No golden input is a tie: PyTorch decides each by more than its noise floor."))
     if report.baseline:
-        one = report.baseline
-        text = f"{one.path}, of {one.created}, checkpoint {one.checkpoint_sha256[:12]}."
-        found.append(tag("li", tag("strong", "compared with"), f": {text}"))
-    return [tag("ul", *found)]
+        baseline = report.baseline
+        text = f"{baseline.path}, of {baseline.created}, checkpoint {baseline.checkpoint_sha256[:12]}."
+        items.append(tag("li", tag("strong", "compared with"), f": {text}"))
+    return [tag("ul", *items)]
 
 
 def _matrix(report: Report) -> list[Inside]:
-    """Runtimes down, in groups by target; precisions across, for each is judged alike in all runtimes."""
+    """Return the matrix: runtimes down, grouped by target; precisions across, for each is judged alike everywhere."""
     targets, precisions = pictures.kinds(report)
     groups = [_group(report, target, precisions) for target in targets]
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in ("runtime", *precisions))))
@@ -153,13 +161,13 @@ def _matrix(report: Report) -> list[Inside]:
 
 
 def _group(report: Report, target: str, precisions: Sequence[str]) -> Element:
-    """A target's runtimes."""
-    results = [one for one in report.results if one.target == target]
-    cells = {(one.where, one.precision): one for one in results}
+    """Return the rows of a target's runtimes."""
+    results = [result for result in report.results if result.target == target]
+    cells = {(result.where, result.precision): result for result in results}
     title = tag("tr", tag("th", target, scope="rowgroup", colspan=len(precisions) + 1), class_="group")
     rows = [
         tag("tr", tag("th", where, scope="row"), *(_cell(cells.get((where, precision))) for precision in precisions))
-        for where in dict.fromkeys(one.where for one in results)
+        for where in dict.fromkeys(result.where for result in results)
     ]
     return tag("tbody", title, *rows)
 
@@ -175,66 +183,73 @@ def _cell(result: Result | None) -> Element:
 
 
 def _depth(localisation: Localisation) -> list[Inside]:
-    said = sentences.culprit(localisation)
+    sentence = sentences.culprit(localisation)
     layers = [
         (
-            " + ".join(one.modules),
-            one.operator,
-            one.tensor,
-            sentences.number(one.sqnr_db, ".1f"),
-            sentences.number(one.damage, ".2g"),
-            "" if one.steps is None else f"{one.steps:.3g}",
+            " + ".join(layer.modules),
+            layer.operator,
+            layer.tensor,
+            sentences.number(layer.sqnr_db, ".1f"),
+            sentences.number(layer.damage, ".2g"),
+            "" if layer.steps is None else f"{layer.steps:.3g}",
         )
-        for one in localisation.layers
+        for layer in localisation.layers
     ]
     head = ("module", "operator", "tensor", "SQNR, dB", "damage", "steps")
-    listed = tag("details", tag("summary", f"{len(layers)} layers"), table(f"Layers of {said.subject}", head, layers))
+    listed = tag(
+        "details", tag("summary", f"{len(layers)} layers"), table(f"Layers of {sentence.subject}", head, layers)
+    )
     picture = pictures.depth(localisation)
-    framed = None if picture is None else scrolling(said.subject, picture)
-    return [tag("p", tag("strong", said.subject), f": {said.text}"), framed, listed if layers else None]
+    framed = None if picture is None else scrolling(sentence.subject, picture)
+    return [tag("p", tag("strong", sentence.subject), f": {sentence.text}"), framed, listed if layers else None]
 
 
 def _costs(report: Report) -> list[Inside]:
-    """What a row costs, as two pictures; the extremes in words."""
+    """Return what a row costs, as two pictures, and the extremes in words."""
     charts = pictures.costs(report)
     if not charts:
         return []
     targets, precisions = pictures.kinds(report)
-    legend = [tag("span", pictures.sign(number, "plain"), one) for number, one in enumerate(targets)]
+    legend = [tag("span", pictures.sign(number, "plain"), target) for number, target in enumerate(targets)]
     legend += [
-        tag("span", pictures.sign(0, f"c{number % pictures.COLOURS}"), one) for number, one in enumerate(precisions)
+        tag("span", pictures.sign(0, f"c{number % pictures.COLOURS}"), precision)
+        for number, precision in enumerate(precisions)
     ]
-    passed = [one for one in report.results if one.status == "pass" and one.latency_ms and one.size_bytes]
-    said = []
+    passed = [
+        result for result in report.results if result.status == "pass" and result.latency_ms and result.size_bytes
+    ]
+    items = []
     if passed:
-        fastest = min(passed, key=lambda one: one.latency_ms.median if one.latency_ms else 0)
-        least = min(passed, key=lambda one: (one.size_bytes or 0, one.latency_ms.median if one.latency_ms else 0))
-        for word, one in (("Fastest", fastest), ("Smallest", least)):
-            time = one.latency_ms.median if one.latency_ms else 0
-            text = f" at {time:.2f} ms, {(one.size_bytes or 0) / 1e6:.2f} MB"
-            said.append(
-                tag("li", f"{word} that passed: ", tag("a", one.name, href=f"#{sentences.slug(one)}"), f"{text}.")
+        fastest = min(passed, key=lambda result: result.latency_ms.median if result.latency_ms else 0)
+        least = min(
+            passed, key=lambda result: (result.size_bytes or 0, result.latency_ms.median if result.latency_ms else 0)
+        )
+        for word, result in (("Fastest", fastest), ("Smallest", least)):
+            time = result.latency_ms.median if result.latency_ms else 0
+            text = f" at {time:.2f} ms, {(result.size_bytes or 0) / 1e6:.2f} MB"
+            items.append(
+                tag("li", f"{word} that passed: ", tag("a", result.name, href=f"#{sentences.slug(result)}"), f"{text}.")
             )
-    said.append(tag("li", "Emulated processors and GPUs drawn in software are slower than what they stand for."))
-    return [tag("div", *charts, class_="charts"), tag("p", *legend, class_="legend"), tag("ul", *said)]
+    items.append(tag("li", "Emulated processors and GPUs drawn in software are slower than what they stand for."))
+    return [tag("div", *charts, class_="charts"), tag("p", *legend, class_="legend"), tag("ul", *items)]
 
 
 def _rows(report: Report) -> list[Inside]:
-    """What the terminal shows, and how the differences of each row are spread on one axis."""
+    """Return the table of the terminal and, for each row, how its differences are spread, on one axis for all."""
     ends = pictures.span(report.results)
     spread = f"differences, {ends[0]:.0e} to {ends[1]:.0e}" if ends else "differences"
     names = ["artifact", "runtime", "status", "SQNR, dB", "max |d|", "agree", sentences.metric_name(report)]
     head = [*names, "ms", "MB", "room", spread]
     body = []
-    for one in sentences.ordered(report.results):
-        figures = sentences.figures(one)
-        picture = pictures.strip(one.outputs[0], ends) if one.outputs and ends else None
+    for result in sentences.ordered(report.results):
+        figures = sentences.figures(result)
+        picture = pictures.strip(result.outputs[0], ends) if result.outputs and ends else None
         body.append(
             tag(
                 "tr",
-                tag("th", tag("a", figures.artifact, href=f"#{sentences.slug(one)}"), scope="row"),
+                tag("th", tag("a", figures.artifact, href=f"#{sentences.slug(result)}"), scope="row"),
                 tag("td", figures.where),
-                tag("td", f"{MARKS[kind(one)]} {figures.status}", class_=kind(one)),
+                tag("td", f"{MARKS[kind(result)]} {figures.status}", class_=kind(result)),
                 *(tag("td", text, class_="number") for text in _numbers(figures)),
                 tag("td", picture),
             )
@@ -253,24 +268,32 @@ def _rows(report: Report) -> list[Inside]:
                 tag("td"),
             )
         )
-    return [wide("All rows", [tag("th", one, scope="col") for one in head], body, "rows")]
+    return [wide("All rows", [tag("th", name, scope="col") for name in head], body, "rows")]
 
 
-def _numbers(one: sentences.Figures) -> list[str]:
-    return [one.sqnr, one.difference, one.agreement, one.metric, one.latency, one.size, one.headroom]
+def _numbers(figures: sentences.Figures) -> list[str]:
+    return [
+        figures.sqnr,
+        figures.difference,
+        figures.agreement,
+        figures.metric,
+        figures.latency,
+        figures.size,
+        figures.headroom,
+    ]
 
 
 def _prepared(report: Report) -> list[Inside]:
-    found = [(one, one.from_file) for one in sentences.ordered(report.results) if one.from_file]
-    rows = [(one.name, *_from_file(row)) for one, row in found]
+    prepared_results = [(result, result.from_file) for result in sentences.ordered(report.results) if result.from_file]
+    rows = [(result.name, *_from_file(files)) for result, files in prepared_results]
     head = ("row", "status", "language", "samples", "input, steps of 1/255", "SQNR, dB", "probe, dB")
     note = "Image files, prepared by an app's own means as the manifest says, against training's preparation."
     return [tag("p", note, class_="quiet"), table("Preparation", head, rows)] if rows else []
 
 
 def _probes(report: Report) -> list[Inside]:
-    names = list(dict.fromkeys(probe.name for one in report.results for probe in one.probes))
-    rows = [(one.name, *(cells.get(name, "") for name in names)) for one, cells in sentences.probed(report)]
+    names = list(dict.fromkeys(probe.name for result in report.results for probe in result.probes))
+    rows = [(result.name, *(cells.get(name, "") for name in names)) for result, cells in sentences.probed(report)]
     note = (
         "Floats may be as many noise floors off as on golden, the floor being the probe's own: what rounding alone "
         "leads to there. Integers, which leave the ranges of calibration, have to be finite and must not collapse."
@@ -282,25 +305,27 @@ def _integers(report: Report) -> list[Inside]:
     rows = [
         (
             name,
-            f"{one.calibration_samples}",
-            "" if one.halves_sqnr_db is None else f"{one.halves_sqnr_db:.1f}",
-            f"{len(one.keep_float)}",
-            "" if one.size_without is None else f"{one.size_without / 1e6:.2f} MB",
+            f"{integers.calibration_samples}",
+            "" if integers.halves_sqnr_db is None else f"{integers.halves_sqnr_db:.1f}",
+            f"{len(integers.keep_float)}",
+            "" if integers.size_without is None else f"{integers.size_without / 1e6:.2f} MB",
         )
-        for name, one in sentences.quantized(report)
+        for name, integers in sentences.quantized(report)
     ]
     head = ("artifact", "calibration samples", "two halves, dB apart", "layers in float32", "size without")
     note = (
         "Ranges were set by training images, none of which is golden. Models quantized with "
         "either half of them lie this far apart: little, if there are enough."
     )
-    kept = [(name, ", ".join(one.keep_float)) for name, one in sentences.quantized(report) if one.keep_float]
-    floats = table("Layers in float32", ("artifact", "layers in float32"), kept) if kept else None
+    float_layers = [
+        (name, ", ".join(integers.keep_float)) for name, integers in sentences.quantized(report) if integers.keep_float
+    ]
+    floats = table("Layers in float32", ("artifact", "layers in float32"), float_layers) if float_layers else None
     return [tag("p", note, class_="quiet"), table("Integers", head, rows), floats] if rows else []
 
 
 def _phones(report: Report) -> list[Inside]:
-    """What delegates take of the TFLite files, in figures and in words."""
+    """Return what delegates take of the TFLite files, in figures and in words."""
     rows = [
         (
             lint.artifact,
@@ -329,32 +354,32 @@ def _phones(report: Report) -> list[Inside]:
         "is by its published list. What a delegate leaves runs in LiteRT's plain kernels, and each change between them "
         "costs time."
     )
-    said = [
+    items = [
         tag("li", tag("strong", lint.artifact), tag("ul", *(tag("li", sentence) for sentence in lint.sentences)))
         for lint in report.lints
     ]
-    return [tag("p", note, class_="quiet"), table("Delegates", head, rows), tag("ul", *said)] if rows else []
+    return [tag("p", note, class_="quiet"), table("Delegates", head, rows), tag("ul", *items)] if rows else []
 
 
-def _from_file(one: FromFile) -> tuple[str, ...]:
-    within = all(judged.within for judged in one.judgements)
+def _from_file(files: FromFile) -> tuple[str, ...]:
+    within = all(judgement.within for judgement in files.judgements)
     return (
         f"{MARKS['pass']} pass" if within else f"{MARKS['fail']} fail",
-        one.language,
-        f"{one.samples}",
-        sentences.number(one.input_steps, ".3g"),
-        sentences.number(one.sqnr_db, ".1f"),
-        sentences.number(one.probe_db, ".1f"),
+        files.language,
+        f"{files.samples}",
+        sentences.number(files.input_steps, ".3g"),
+        sentences.number(files.sqnr_db, ".1f"),
+        sentences.number(files.probe_db, ".1f"),
     )
 
 
 def _tolerances(report: Report) -> list[Inside]:
-    """Each with its reason; a source that many share is written once, below."""
-    found: dict[tuple[str, str], list[Judgement]] = {}
+    """Return the tolerances, each with its reason; a source that several share is written once, below."""
+    groups: dict[tuple[str, str], list[Judgement]] = {}
     for result in report.results:
-        for one in sentences.judgements(result):
-            found.setdefault((result.precision, one.measure), []).append(one)
-    sources = list(dict.fromkeys(one.source for rows in found.values() for one in rows))
+        for judgement in sentences.judgements(result):
+            groups.setdefault((result.precision, judgement.measure), []).append(judgement)
+    sources = list(dict.fromkeys(row.source for rows in groups.values() for row in rows))
     body = [
         tag(
             "tr",
@@ -366,26 +391,28 @@ def _tolerances(report: Report) -> list[Inside]:
             tag("td", f"{sources.index(rows[0].source) + 1}", class_="number"),
             id=tolerance_id(precision, measure),
         )
-        for (precision, measure), rows in found.items()
+        for (precision, measure), rows in groups.items()
     ]
     names = ("precision", "measure", "allowed", "by default", "reason", "source")
-    head = [tag("th", one, scope="col") for one in names]
-    listed = tag("ol", *(tag("li", one) for one in sources), class_="quiet")
+    head = [tag("th", name, scope="col") for name in names]
+    listed = tag("ol", *(tag("li", source) for source in sources), class_="quiet")
     return [wide("Tolerances", head, body, "tolerances"), tag("h3", "Sources"), listed] if body else []
 
 
 def _range(rows: Sequence[Judgement]) -> str:
-    """What is allowed depends on the row where it is in noise floors, or one sample of few."""
-    word, limits = "at most" if rows[0].upper else "at least", sorted({f"{one.allowed:.4g}" for one in rows}, key=float)
+    """Return what is allowed: several limits where it depends on the row, in noise floors or as one sample of few."""
+    word, limits = "at most" if rows[0].upper else "at least", sorted({f"{row.allowed:.4g}" for row in rows}, key=float)
     return f"{word} {limits[0]}" if len(limits) == 1 else f"{word} {limits[0]} to {limits[-1]}"
 
 
 def _versions(report: Report) -> list[Inside]:
-    runtimes = dict.fromkeys((one.where, one.runtime_version) for one in report.results if one.runtime_version)
+    runtimes = dict.fromkeys(
+        (result.where, result.runtime_version) for result in report.results if result.runtime_version
+    )
     artifacts = {
-        sentences.artifact(one): (f"{(one.size_bytes or 0) / 1e6:.2f}", tag("code", one.artifact_sha256))
-        for one in report.results
-        if one.artifact_sha256
+        sentences.artifact(result): (f"{(result.size_bytes or 0) / 1e6:.2f}", tag("code", result.artifact_sha256))
+        for result in report.results
+        if result.artifact_sha256
     }
     machine: dict[str, Inside] = {key: str(value) for key, value in report.machine.items()}
     settings: dict[str, Inside] = {
@@ -401,7 +428,7 @@ def _versions(report: Report) -> list[Inside]:
     return [
         facts({**model, **machine}),
         table("Runtimes", ("runtime", "version"), list(runtimes)),
-        table("Artifacts", ("artifact", "MB", "sha256"), [(name, *rest) for name, rest in artifacts.items()]),
+        table("Artifacts", ("artifact", "MB", "sha256"), [(name, *cells) for name, cells in artifacts.items()]),
         tag("h3", "Settings"),
         facts(settings),
     ]

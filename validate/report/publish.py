@@ -1,4 +1,4 @@
-"""A report's files, all of one report: written beside their places, and renamed when all of them are there.
+"""Writes a report's files, all of one report: beside their places, and renamed when all of them are there.
 
     publish(report, run)                   # runs/digits/report/: report.json, .html, .md, junit.xml, reproduce/
     publish(read(run), run)                # anew, without measuring anything
@@ -21,20 +21,20 @@ from validate.runtimes import runner
 RECORD, SCRIPTS = "report.json", "reproduce"
 
 
-def publish(made: Report, run: Run) -> list[Path]:
-    """What was written, the scripts' folder last if there are any. Raises NoRoom."""
+def publish(report: Report, run: Run) -> list[Path]:
+    """Write the report's files and return their paths, the scripts' folder last if there are any. Raises NoRoom."""
     folder = run.folder / "report"
     new = folder / ".new"
     with room_for(folder):
         shutil.rmtree(new, ignore_errors=True)
         try:
             (new / SCRIPTS).mkdir(parents=True)
-            records.write(made, new / RECORD)
+            records.write(report, new / RECORD)
             texts = {
-                "report.html": page.render(made, images(run, page_decisions.chosen(made))),
-                "report.md": summary.markdown(made),
-                "junit.xml": summary.junit(made),
-                **{f"{SCRIPTS}/{name}": text for name, text in reproduce.scripts(made, run).items()},
+                "report.html": page.render(report, images(run, page_decisions.chosen(report))),
+                "report.md": summary.markdown(report),
+                "junit.xml": summary.junit(report),
+                **{f"{SCRIPTS}/{name}": text for name, text in reproduce.scripts(report, run).items()},
             }
             for name, text in texts.items():
                 (new / name).write_bytes(text.encode("utf-8", "replace"))
@@ -44,7 +44,7 @@ def publish(made: Report, run: Run) -> list[Path]:
 
 
 def _move(new: Path, folder: Path) -> list[Path]:
-    """Into their places; scripts of an earlier report go."""
+    """Move the files into their places and return their paths; scripts of an earlier report are removed."""
     shutil.rmtree(folder / SCRIPTS, ignore_errors=True)
     if not any((new / SCRIPTS).iterdir()):
         (new / SCRIPTS).rmdir()
@@ -52,8 +52,10 @@ def _move(new: Path, folder: Path) -> list[Path]:
 
 
 def images(run: Run, indices: Iterable[int]) -> dict[int, bytes]:
-    """Golden inputs as PNG; none, where the model takes no image."""
-    image = next((one for one in run.checkpoint.inputs if one.layout == "NCHW" and one.channels == "RGB"), None)
+    """Return golden inputs as PNG by index; none where the model takes no image."""
+    image = next(
+        (tensor for tensor in run.checkpoint.inputs if tensor.layout == "NCHW" and tensor.channels == "RGB"), None
+    )
     if image is None:
         return {}
     with safe_open(run.checkpoint.folder / "golden.safetensors", framework="numpy") as golden:
@@ -62,32 +64,32 @@ def images(run: Run, indices: Iterable[int]) -> dict[int, bytes]:
 
 
 def read(run: Run) -> Report:
-    """The run's report, if it is whole and of what the run holds. Raises BadInput."""
+    """Return the run's report, if it is whole and of what the run holds. Raises BadInput."""
     path = run.folder / "report" / RECORD
-    again = f"Validate again: anywhere validate {run.name}."
+    remedy = f"Validate again: anywhere validate {run.name}."
     if not path.is_file():
         raise BadInput(f"report {path}: there is none. Validate first: anywhere validate {run.name}.")
-    found = records.read(path)
-    if found.checkpoint_sha256 != run.checkpoint.sha256:
+    report = records.read(path)
+    if report.checkpoint_sha256 != run.checkpoint.sha256:
         raise BadInput(
-            f"report {path}: of another checkpoint ({found.checkpoint_sha256[:12]}) than {run.checkpoint.folder} holds "
-            f"({run.checkpoint.sha256[:12]}). {again}"
+            f"report {path}: of another checkpoint ({report.checkpoint_sha256[:12]}) than {run.checkpoint.folder} "
+            f"holds ({run.checkpoint.sha256[:12]}). {remedy}"
         )
-    known = {one.name for one in found.results}
-    missing = [row for row in _rows(run) if row not in known]
+    report_rows = {result.name for result in report.results}
+    missing = [row for row in _rows(run) if row not in report_rows]
     if missing:
-        others = f" nor {len(missing) - 1} others" if len(missing) > 1 else ""
-        raise BadInput(f'report {path}: has no row "{missing[0]}"{others} of what was exported. {again}')
-    return found
+        more = f" nor {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise BadInput(f'report {path}: has no row "{missing[0]}"{more} of what was exported. {remedy}')
+    return report
 
 
 def _rows(run: Run) -> list[str]:
-    """Every artifact that was asked for, in every runtime of its target."""
+    """Return the names of all rows: every artifact that was asked for, in every runtime of its target."""
     runners = runner.find()
     return [
-        f"{name} in {one.runtime} {backend}".rstrip()
+        f"{name} in {item.runtime} {backend}".rstrip()
         for name in run.expected()
-        for one in runners
-        if one.target == name.partition("/")[0]
-        for backend in one.backends
+        for item in runners
+        if item.target == name.partition("/")[0]
+        for backend in item.backends
     ]

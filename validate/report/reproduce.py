@@ -1,9 +1,9 @@
-"""Scripts that do one failed row again, alone: report/reproduce/<row>.py, to be read, changed and sent to others.
+"""Writes scripts that run one failed row again, alone: report/reproduce/<row>.py, to be read, changed and sent on.
 
     python runs/digits/report/reproduce/tflite-int8-litert-xnnpack.py
 
-A runtime in Python is called by the script itself, with the runner's own lines in it. What runs in Node, Chromium or
-another processor's emulator is started by the project, and so is a conversion that left no artifact.
+The script itself calls a runtime in Python, with the runner's own lines in it. What runs in Node, Chromium or another
+processor's emulator is started by the project, and so is a conversion that left no artifact.
 """
 
 import dataclasses
@@ -30,24 +30,24 @@ from workers import registry
 from workers.toolchain import Toolchain
 
 ARM = "packages.txt"
-"""A toolchain with this file is of another processor."""
+"""File that marks a toolchain of another processor."""
 
 
 def scripts(report: Report, run: Run) -> dict[str, str]:
-    """File name → script, for each row that can be done again."""
+    """Return file name → script, for each row that can be run again."""
     chains = registry.find()
-    runners = {(one.target, one.runtime): one for one in runner.find()}
-    found = {}
+    runners = {(item.target, item.runtime): item for item in runner.find()}
+    texts = {}
     for result in report.results:
         if not sentences.reproducible(result):
             continue
         text = _conversion(report, run, result) if result.artifact_sha256 is None else None
-        by = runners.get((result.target, result.runtime))
-        if result.artifact_sha256 and by and (artifact := _artifact(run, sentences.artifact(result))):
-            text = _run(report, result, artifact, by, chains[by.toolchain])
+        row_runner = runners.get((result.target, result.runtime))
+        if result.artifact_sha256 and row_runner and (artifact := _artifact(run, sentences.artifact(result))):
+            text = _run(report, result, artifact, row_runner, chains[row_runner.toolchain])
         if text:
-            found[f"{sentences.slug(result)}.py"] = text
-    return found
+            texts[f"{sentences.slug(result)}.py"] = text
+    return texts
 
 
 def _artifact(run: Run, name: str) -> Artifact | None:
@@ -57,50 +57,55 @@ def _artifact(run: Run, name: str) -> Artifact | None:
         return None
 
 
-def _run(report: Report, result: Result, artifact: Artifact, by: Runner, chain: Toolchain) -> str:
-    """The row run again: by the script itself where that can be."""
-    source = _own(by.file) if by.file.suffix == ".py" and not (chain.folder / ARM).exists() else None
+def _run(report: Report, result: Result, artifact: Artifact, row_runner: Runner, chain: Toolchain) -> str:
+    """Return the script that runs a row's artifact again: by itself where it can, else through the project."""
+    source = _own(row_runner.file) if row_runner.file.suffix == ".py" and not (chain.folder / ARM).exists() else None
     fixed = artifact.inputs[0].shape[0]
     values = {
         "artifact": str(Path("artifacts") / artifact.name / artifact.entry),
         "about": "the artifact on golden inputs, and how far its outputs lie from PyTorch's",
         "manifest": _manifest(artifact),
-        "samples": result.samples or by.samples[result.backend],
+        "samples": result.samples or row_runner.samples[result.backend],
         "threads": report.machine.get("threads") or 1,
         "backend": result.backend,
-        "runner": by.file.name,
-        "file": by.file.name,
+        "runner": row_runner.file.name,
+        "file": row_runner.file.name,
         "decide": inspect.getsource(tasks.load(artifact.task).decide),
         "task": artifact.task,
     }
     if source is None:
-        more = {"toolchain": by.toolchain, "harness": by.harness.name, "needs": by.needs, "limit": by.limit_s}
-        return _filled(HARNESS, report, result, values | _ours() | more)
-    own = {
+        harness = {
+            "toolchain": row_runner.toolchain,
+            "harness": row_runner.harness.name,
+            "needs": row_runner.needs,
+            "limit": row_runner.limit_s,
+        }
+        return _filled(HARNESS, report, result, values | _ours() | harness)
+    alone = {
         "batch": fixed if isinstance(fixed, int) else runner.BATCH,
         "source": source,
         "tensor": inspect.getsource(Tensor),
         "home": str(chain.home),
         "python": sys.executable if chain.own else str(chain.home / "bin" / "python"),
     }
-    return _filled(ALONE, report, result, values | own)
+    return _filled(ALONE, report, result, values | alone)
 
 
 def _ours() -> dict[str, str]:
-    """The project's own Python."""
+    """Return the Python that the project itself runs in."""
     return {"home": sys.prefix, "python": sys.executable}
 
 
 def _manifest(artifact: Artifact) -> str:
-    """What a runner is told of an artifact, a tensor on a line."""
+    """Return what a runner is told of an artifact, as Python, one tensor a line."""
     lines = ["{"]
     for key, tensors in (("inputs", artifact.inputs), ("outputs", artifact.outputs)):
-        lines += [f"    {key!r}: [", *(f"        {dataclasses.asdict(one)!r}," for one in tensors), "    ],"]
+        lines += [f"    {key!r}: [", *(f"        {dataclasses.asdict(tensor)!r}," for tensor in tensors), "    ],"]
     return "\n".join([*lines, f"    'min_runtime_version': {artifact.min_runtime_version!r},", "}"])
 
 
 def _own(file: Path) -> str | None:
-    """A runner's lines, without what it imports of the project; None: it needs the project."""
+    """Return a runner's code without what it imports of the project; None: it cannot do without."""
     refused = inspect.getsource(runner.Refused)
     text = file.read_text().replace("from validate.runtimes.runner import Refused\n", f"\n{refused}\n")
     text = re.sub(r"^from records\.tensor import .*\n", "", text, flags=re.MULTILINE)  # the script has them
@@ -113,7 +118,10 @@ def _own(file: Path) -> str | None:
 
 
 def _conversion(report: Report, run: Run, result: Result) -> str | None:
-    """The conversion that left nothing: the row's own, or the one that was to be its source."""
+    """Return the script for the conversion that failed: the row's own, or the one that should have made its source.
+
+    None: there is no such conversion any more.
+    """
     targets, name, source = target.find(), sentences.artifact(result), None
     while True:
         kind, _, precision = name.partition("/")
@@ -123,36 +131,36 @@ def _conversion(report: Report, run: Run, result: Result) -> str | None:
         if made_from == CHECKPOINT or (source := _artifact(run, made_from)):
             break
         name = made_from
-    given = "checkpoint" if source is None else str(Path("artifacts") / source.name / source.entry)
+    input_path = "checkpoint" if source is None else str(Path("artifacts") / source.name / source.entry)
     values = {
         "about": "the conversion once more, with its log",
         "conversion": name,
         "target": kind,
         "precision": precision,
-        "given": given,
+        "input": input_path,
     }
     return _filled(CONVERSION, report, result, values | _ours())
 
 
 CODE = ("manifest", "decide", "source", "tensor", "file", "task", "conversion", "about")
-"""What goes into a script as it is: lines and names of the project's own."""
+"""Values that go into a script as they are: lines and names of the project's own. All others are quoted."""
 
 
 def _filled(template: str, report: Report, result: Result, values: Mapping[str, object]) -> str:
-    """Names and reasons may hold whatever they like: it is quoted."""
-    told = f"{report.created}, {result.status.replace('_', ' ')}: {result.reason}"
+    """Return a template filled with values, which are quoted: names and reasons may hold any characters."""
+    summary = f"{report.created}, {result.status.replace('_', ' ')}: {result.reason}"
     words = {
         "name": _quiet(result.name),
         "self": _quiet(f"runs/{report.run}/report/reproduce/{sentences.slug(result)}.py"),
-        "told": textwrap.fill(_quiet(told), 116, break_long_words=False, break_on_hyphens=False),
+        "summary": textwrap.fill(_quiet(summary), 116, break_long_words=False, break_on_hyphens=False),
     }
     quoted = {key: value if key in CODE else repr(value) for key, value in values.items()}
     return Template(template).substitute(words | quoted)
 
 
 def _quiet(text: str) -> str:
-    """For a docstring: no quote ends it, no backslash means anything."""
-    printable = "".join(one if one.isprintable() else " " for one in text)
+    """Return text for a docstring: no quote ends it, and no backslash escapes anything."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(printable.split()).replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -160,7 +168,7 @@ HEAD = '''"""$name, alone: $about.
 
     python $self
 
-$told
+$summary
 """
 
 import os
@@ -205,8 +213,8 @@ for name, value in actual.items():
     noise, signal = np.square(difference).sum(), np.square(expected[name].astype(np.float64)).sum()
     sqnr = 10 * np.log10(signal / noise) if noise else 300.0
     print(f"{name}: SQNR {sqnr:.1f} dB, greatest difference {np.abs(difference).max():.3g}")
-same = decide(actual) == decide(expected)
-print(f"agreement {same.mean():.4f}: {same.sum()} of {len(same)} decisions")
+equal = decide(actual) == decide(expected)
+print(f"agreement {equal.mean():.4f}: {equal.sum()} of {len(equal)} decisions")
 """
 
 ALONE = (
@@ -223,15 +231,17 @@ $source
 $tensor
 
 golden = load_file(RUN / "checkpoint" / "golden.safetensors")
-tensors = [Tensor(**one) for one in MANIFEST["inputs"]]
-inputs = {one.name: one.stored(golden[f"input.{one.name}"][:SAMPLES]) for one in tensors}
+input_tensors = [Tensor(**record) for record in MANIFEST["inputs"]]
+output_tensors = [Tensor(**record) for record in MANIFEST["outputs"]]
+inputs = {tensor.name: tensor.stored(golden[f"input.{tensor.name}"][:SAMPLES]) for tensor in input_tensors}
 infer = activate(ARTIFACT, MANIFEST, THREADS, BACKEND)
 parts = [
     infer({name: value[start : start + $batch] for name, value in inputs.items()})
     for start in range(0, SAMPLES, $batch)
 ]
-given = [Tensor(**one) for one in MANIFEST["outputs"]]
-actual = {one.name: one.restored(np.concatenate([part[one.name] for part in parts])) for one in given}
+actual = {
+    tensor.name: tensor.restored(np.concatenate([part[tensor.name] for part in parts])) for tensor in output_tensors
+}
 """
     + COMPARISON
 )
@@ -296,7 +306,7 @@ with tempfile.TemporaryDirectory() as scratch:
     log, out = Path(scratch) / "log", Path(scratch) / "artifact"
     out.mkdir()
     job = {
-        "source": str(RUN / $given),
+        "source": str(RUN / $input),
         "checkpoint": str(RUN / "checkpoint"),
         "precision": $precision,
         "out": str(out),

@@ -1,4 +1,4 @@
-"""A report in words and figures, whatever shows them: screen, page or summary.
+"""A report in sentences and figures, for whatever shows them: terminal, page or summary.
 
     for said in failures(report): print(said.subject, said.text, said.steps)
 
@@ -24,11 +24,11 @@ from validate.report.records import (
 )
 
 EQUAL_DB = 300
-"""What stands for equal arrays."""
+"""SQNR in dB that stands for equal arrays."""
 BEYOND_WORDS = -9.995
-"""Headroom below which it is not told: ten times beyond what is allowed."""
+"""Headroom below which no number is shown: ten times beyond what is allowed."""
 HARMFUL = 3
-"""Layers of integers that a sentence names."""
+"""Number of layers that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Said:
     """A sentence about one row or many."""
 
     subject: str
-    """`tflite/int8 in litert xnnpack`."""
+    """What it is about: `tflite/int8 in litert xnnpack`."""
     text: str
     steps: tuple[tuple[str, str], ...] = ()
-    """What to type, each with the word before it: Next, then, or."""
+    """Commands to type, each after the word that introduces it: Next, then, or."""
 
     def __str__(self) -> str:
         steps = ", ".join(f"{word}: {command}" for word, command in self.steps)
@@ -48,7 +48,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Figures:
-    """One row of a table, as text; empty: there is none."""
+    """One row of a table, as text; an empty text: there is no such figure."""
 
     artifact: str
     where: str
@@ -64,13 +64,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All artifacts whose inputs one language prepared from image files: the worst of each figure."""
+    """The worst figures of all artifacts whose inputs one language prepared from image files."""
 
     language: str
     rows: int
     samples: int
     input_steps: float | None
-    """Of 1/255."""
+    """In steps of 1/255."""
     sqnr_db: float | None
     probe_db: float | None
     headroom: float | None
@@ -78,7 +78,7 @@ class Prepared:
 
     @property
     def figures(self) -> Figures:
-        """Beside those of the results."""
+        """Return it as a row in the table of results."""
         return Figures(
             "prepared from files",
             f"in {self.language}",
@@ -90,13 +90,15 @@ class Prepared:
 
 
 def ordered(results: Iterable[Result]) -> list[Result]:
-    """Worst first: what keeps the verdict from being a pass, then by headroom; what is excused, last."""
+    """Return results, the worst first: blocking ones, then by headroom; excused ones last."""
     order = {"blocking": 0, "tight": 1, "pass": 1, "excused": 2}
-    return sorted(results, key=lambda one: (order[one.outcome], one.headroom is not None, one.headroom or 0.0))
+    return sorted(
+        results, key=lambda result: (order[result.outcome], result.headroom is not None, result.headroom or 0.0)
+    )
 
 
 def figures(result: Result) -> Figures:
-    """Of a model with many outputs, those of the worst."""
+    """Return the figures of a result; of several outputs, those of the worst."""
     worst = min(result.outputs, key=lambda output: -1e9 if output.sqnr_db is None else output.sqnr_db, default=None)
     metric, latency = result.metric, result.latency_ms
     return Figures(
@@ -114,27 +116,29 @@ def figures(result: Result) -> Figures:
 
 
 def judged_db(output: Output) -> float | None:
-    """Return the SQNR that is judged: of integers that of most samples."""
-    return next((one.measured for one in output.judgements if one.measure == "sqnr_db"), output.sqnr_db)
+    """Return the SQNR that is judged: for integers, that of most samples."""
+    return next(
+        (judgement.measured for judgement in output.judgements if judgement.measure == "sqnr_db"), output.sqnr_db
+    )
 
 
 def number(value: float | None, form: str) -> str:
-    """None is NaN."""
+    """Return a number as text; None is NaN."""
     return "NaN" if value is None else format(value, form)
 
 
 def percent(share: float | None) -> str:
-    """None is nothing; far beyond what is allowed, a number says no more."""
+    """Return a share as text: empty for None, and a dash far beyond what is allowed, where a number says no more."""
     return "" if share is None else "—" if share < BEYOND_WORDS else f"{share:.0%}"
 
 
 def metric_name(report: Report) -> str:
-    """`accuracy`."""
+    """Return the name of the report's metric: `accuracy`."""
     return next((result.metric.name for result in report.results if result.metric), "metric")
 
 
 def verdict(report: Report) -> str:
-    """One sentence."""
+    """Return the verdict in one sentence."""
     results = report.results
     failed = sum(result.blocking for result in results)
     if report.verdict == "fail":
@@ -143,15 +147,15 @@ def verdict(report: Report) -> str:
         "refused and accepted": [result for result in results if result.status == "refused"],
         "not run": [result for result in results if result.status == "not_run"],
     }
-    others = ", ".join(
-        f"{len(rows)} {what}: {', '.join(dict.fromkeys(row.where for row in rows))}"
-        for what, rows in missing.items()
+    absent = ", ".join(
+        f"{len(rows)} {state}: {', '.join(dict.fromkeys(row.where for row in rows))}"
+        for state, rows in missing.items()
         if rows
     )
     threads = max(result.latency_ms.threads for result in results if result.latency_ms)
     return (
         f"pass: {sum(result.status == 'pass' for result in results)} of {len(results)} within tolerance"
-        f"{f' ({others})' if others else ''} on {_samples(results)}; latency of one image with up to {threads} threads."
+        f"{f' ({absent})' if absent else ''} on {_samples(results)}; latency of one image with up to {threads} threads."
     )
 
 
@@ -163,37 +167,39 @@ def _samples(results: Iterable[Result]) -> str:
 
 
 def failures(report: Report) -> list[Said]:
-    """Why the verdict is no pass, and what to type: a sentence for each row, or for all that have the same reason."""
-    alike: dict[str, list[Result]] = {}
-    for one in ordered(report.results):
-        if one.blocking:
-            alike.setdefault(one.reason, []).append(one)
-    return [_failure_of(report, rows) for rows in alike.values()]
+    """Return why the verdict is no pass, and what to type: a sentence for each row, or for all with one reason."""
+    by_reason: dict[str, list[Result]] = {}
+    for result in ordered(report.results):
+        if result.blocking:
+            by_reason.setdefault(result.reason, []).append(result)
+    return [_failure_of(report, rows) for rows in by_reason.values()]
 
 
 def _failure_of(report: Report, rows: list[Result]) -> Said:
-    """Of rows with one reason, the first one's sentence."""
-    said = failure(report, rows[0])
-    others = f" and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''}" if len(rows) > 1 else ""
-    return Said(f"{said.subject}{others}", said.text, said.steps)
+    """Return the first row's sentence, for all rows of one reason."""
+    sentence = failure(report, rows[0])
+    more = f" and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''}" if len(rows) > 1 else ""
+    return Said(f"{sentence.subject}{more}", sentence.text, sentence.steps)
 
 
 def failure(report: Report, result: Result) -> Said:
-    """Of one row that did not pass."""
+    """Return the sentence for one row that did not pass."""
     return Said(result.name, _sentence(result.reason) + _log(report, result), steps(report, result))
 
 
 def unproved(report: Report) -> list[Said]:
-    """What has no result and need not: accepted refusals, and what was not run, a sentence for each reason."""
-    found, absent = [], dict[str, list[Result]]()
-    for one in ordered(report.results):
-        if not one.blocking and one.status == "not_run":
-            absent.setdefault(one.reason, []).append(one)
-        elif not one.blocking and one.status != "pass":
-            found.append(Said(one.name, f"{_sentence(one.reason)} Accepted by the configuration.{_log(report, one)}"))
+    """Return what has no result and need not have one: accepted refusals, and absent runtimes, by reason."""
+    notes, absent = [], dict[str, list[Result]]()
+    for result in ordered(report.results):
+        if not result.blocking and result.status == "not_run":
+            absent.setdefault(result.reason, []).append(result)
+        elif not result.blocking and result.status != "pass":
+            notes.append(
+                Said(result.name, f"{_sentence(result.reason)} Accepted by the configuration.{_log(report, result)}")
+            )
     for reason, rows in absent.items():
-        found.append(Said(f"not run in {', '.join(dict.fromkeys(row.where for row in rows))}", _sentence(reason)))
-    return found
+        notes.append(Said(f"not run in {', '.join(dict.fromkeys(row.where for row in rows))}", _sentence(reason)))
+    return notes
 
 
 def _log(report: Report, result: Result) -> str:
@@ -201,12 +207,12 @@ def _log(report: Report, result: Result) -> str:
 
 
 def _sentence(text: str) -> str:
-    """With its full stop."""
+    """Return a text with its full stop."""
     return text if not text or text[-1] in ".!?" else f"{text}."
 
 
 def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
-    """What to type next about a row that did not pass. What was not run says so in its reason."""
+    """Return what to type next about a row that did not pass; for what was not run, its reason says so."""
     run = report.run
     if not result.blocking or result.status == "not_run":
         return ()
@@ -214,11 +220,11 @@ def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
         return (("Next", f'anywhere validate {run} --accept "{result.name}"'),)
     if result.status == "error" or not _numbers_are_wrong(result):
         return (("Next", result.command),)
-    mine = (one.culprit for one in report.localisations if one.artifact == artifact(result))
-    known = next((one for one in mine if one), None)
+    culprits = (item.culprit for item in report.localisations if item.artifact == artifact(result))
+    faulty = next((layer for layer in culprits if layer), None)
     integer = "int8" in result.precision
-    if known:
-        keep = f"anywhere export {run} --keep-float {known.module}"
+    if faulty:
+        keep = f"anywhere export {run} --keep-float {faulty.module}"
         return (("Next", keep), ("or", f"anywhere export {run} --auto")) if integer else (("Next", result.command),)
     find = ("Next", f"anywhere validate {run} --localise")
     keep = f"anywhere export {run} --keep-float LAYER"
@@ -226,34 +232,36 @@ def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
 
 
 def artifact(result: Result) -> str:
-    """`tflite/int8`."""
+    """Return the name of a result's artifact, `tflite/int8`."""
     return f"{result.target}/{result.precision}"
 
 
 def slug(result: Result) -> str:
-    """Names its script and its place on a page: `tflite-int8-litert-xnnpack`."""
+    """Return the name of a row's script, which is also its anchor on a page: `tflite-int8-litert-xnnpack`."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", f"{artifact(result)} {result.where}")
 
 
 def reproducible(result: Result) -> bool:
-    """Whether there is something to do again: it failed, and not for want of a runtime."""
+    """True if there is something to run again: it failed, and not because its runtime is absent."""
     return result.blocking and (result.status != "not_run" or result.artifact_sha256 is None) and bool(result.log)
 
 
 def script(report: Report, result: Result) -> str | None:
-    """Does a failed row again, alone."""
+    """Return the command that runs a failed row again, alone; None: there is none."""
     return f"python runs/{report.run}/report/reproduce/{slug(result)}.py" if reproducible(result) else None
 
 
 def _numbers_are_wrong(result: Result) -> bool:
-    """Outputs, decisions or flags: not the preparation, nor only worse than the baseline."""
-    judgements = [one for output in result.outputs for one in output.judgements]
-    judgements += [one.judgement for one in (result.agreement, result.metric, *result.probes) if one and one.judgement]
-    return bool(result.flags) or not judgements or not all(one.within for one in judgements)
+    """True if outputs, decisions or flags are wrong: not the preparation, nor only worse than the baseline."""
+    judgements = [judgement for output in result.outputs for judgement in output.judgements]
+    judgements += [
+        item.judgement for item in (result.agreement, result.metric, *result.probes) if item and item.judgement
+    ]
+    return bool(result.flags) or not judgements or not all(judgement.within for judgement in judgements)
 
 
 def warnings(report: Report) -> list[Said]:
-    """Of the whole; then each kind once, with its worst row and how many others it is about."""
+    """Return warnings of the whole report; then each kind once, with its worst row and how many rows it is about."""
     groups: dict[str, list[tuple[Result, str]]] = {}
     for result in ordered(report.results):
         for text in result.warnings:
@@ -265,49 +273,51 @@ def warnings(report: Report) -> list[Said]:
 
 
 def _of(rows: list[Result]) -> str:
-    """`, the worst of 7 rows (tflite/int8 4, onnx/int8 3)`."""
-    counts = Counter(artifact(one) for one in rows)
+    """Return how many rows a warning is about: `, the worst of 7 rows (tflite/int8 4, onnx/int8 3)`."""
+    counts = Counter(artifact(result) for result in rows)
     if counts.total() < 2:
         return ""
-    return f", the worst of {counts.total()} rows ({', '.join(f'{name} {n}' for name, n in counts.most_common())})"
+    return (
+        f", the worst of {counts.total()} rows ({', '.join(f'{name} {count}' for name, count in counts.most_common())})"
+    )
 
 
 def overrides(report: Report) -> list[Said]:
-    """Tolerances that the configuration sets instead of the table's, which every report has to show."""
-    found: dict[tuple[str, str], list[Judgement]] = {}
+    """Return the tolerances that the configuration sets instead of the table's, which every report has to show."""
+    groups: dict[tuple[str, str], list[Judgement]] = {}
     for result in report.results:
-        for one in {one.measure: one for one in judgements(result)}.values():
-            if one.by_default is not None:
-                found.setdefault((result.precision, one.measure), []).append(one)
-    wanted = report.settings.get("tolerance", {})
+        for judgement in {item.measure: item for item in judgements(result)}.values():
+            if judgement.by_default is not None:
+                groups.setdefault((result.precision, judgement.measure), []).append(judgement)
+    limits = report.settings.get("tolerance", {})
     return [
         Said(
             f"tolerance of {precision}",
-            f"{measure} {wanted.get(precision, {}).get(measure, rows[0].allowed):g} by the configuration instead of "
+            f"{measure} {limits.get(precision, {}).get(measure, rows[0].allowed):g} by the configuration instead of "
             f"{rows[0].by_default:g}, for {len(rows)} row{'s' if len(rows) > 1 else ''}.",
         )
-        for (precision, measure), rows in found.items()
+        for (precision, measure), rows in groups.items()
     ]
 
 
 def judgements(result: Result) -> list[Judgement]:
-    """All of a row, those of its outputs first."""
-    found = [one for output in result.outputs for one in output.judgements]
-    found += [one.judgement for one in (result.agreement, result.metric, *result.probes) if one and one.judgement]
-    return found + (result.from_file.judgements if result.from_file else [])
+    """Return all judgements of a row, those of its outputs first."""
+    rows = [judgement for output in result.outputs for judgement in output.judgements]
+    rows += [item.judgement for item in (result.agreement, result.metric, *result.probes) if item and item.judgement]
+    return rows + (result.from_file.judgements if result.from_file else [])
 
 
 def probed(report: Report) -> list[tuple[Result, dict[str, str]]]:
-    """Rows with what each probe left, as text by its name: SQNR, and of floats the noise floors it is off."""
+    """Return rows with the figures of each probe by its name: SQNR and, for floats, the distance in noise floors."""
     return [
-        (one, {probe.name: probe_figure(probe) for probe in one.probes})
-        for one in ordered(report.results)
-        if one.probes
+        (result, {probe.name: probe_figure(probe) for probe in result.probes})
+        for result in ordered(report.results)
+        if result.probes
     ]
 
 
 def probe_figure(probe: Probe) -> str:
-    """`124.3 dB, 1.7 floors`."""
+    """Return the figures of a probe: `124.3 dB, 1.7 floors`."""
     text = f"{number(probe.sqnr_db, '.1f')} dB"
     if probe.judgement is None or probe.max_absolute is None:
         return text
@@ -315,9 +325,9 @@ def probe_figure(probe: Probe) -> str:
 
 
 def ties(report: Report) -> Said | None:
-    """Samples whose decision says nothing; None: there are none."""
-    tied = [one for one in report.results if one.agreement and one.agreement.ties]
-    most = max(tied, key=lambda one: one.agreement.ties if one.agreement else 0, default=None)
+    """Return how many samples have a decision that says nothing; None: there are none."""
+    tied = [result for result in report.results if result.agreement and result.agreement.ties]
+    most = max(tied, key=lambda result: result.agreement.ties if result.agreement else 0, default=None)
     if not most or not most.agreement:
         return None
     count = most.agreement.ties
@@ -328,7 +338,7 @@ def ties(report: Report) -> Said | None:
 
 
 def prepared(report: Report) -> list[Prepared]:
-    """Preparation from image files, by language."""
+    """Return the figures of preparation from image files, by language."""
     languages: dict[str, list[FromFile]] = {}
     for result in report.results:
         if result.from_file:
@@ -337,7 +347,7 @@ def prepared(report: Report) -> list[Prepared]:
 
 
 def _worst(language: str, rows: list[FromFile]) -> Prepared:
-    judged = [one for row in rows for one in row.judgements]
+    judgements = [judgement for row in rows for judgement in row.judgements]
     return Prepared(
         language,
         len(rows),
@@ -345,70 +355,72 @@ def _worst(language: str, rows: list[FromFile]) -> Prepared:
         _greatest(row.input_steps for row in rows),
         _least(row.sqnr_db for row in rows),
         _least(row.probe_db for row in rows),
-        _least(one.headroom for one in judged),
-        all(one.within for one in judged),
+        _least(judgement.headroom for judgement in judgements),
+        all(judgement.within for judgement in judgements),
     )
 
 
 def _least(values: Iterable[float | None]) -> float | None:
-    """None, that is NaN, is less than all."""
-    found = list(values)
-    return None if None in found else min((one for one in found if one is not None), default=None)
+    """Return the least value; None, which is NaN, is less than any."""
+    numbers = list(values)
+    return None if None in numbers else min((value for value in numbers if value is not None), default=None)
 
 
 def _greatest(values: Iterable[float | None]) -> float | None:
-    """None, that is NaN, is more than all."""
-    found = list(values)
-    return None if None in found else max((one for one in found if one is not None), default=None)
+    """Return the greatest value; None, which is NaN, is more than any."""
+    numbers = list(values)
+    return None if None in numbers else max((value for value in numbers if value is not None), default=None)
 
 
 def culprit(localisation: Localisation) -> Said:
-    """Where an artifact's numbers go wrong, and of integers which layers do most harm."""
-    found = localisation.culprit
-    by = f"{len(localisation.layers)} layers, {localisation.samples} samples in {localisation.runtime}"
+    """Return where an artifact's numbers go wrong and, for integers, which layers do most harm."""
+    faulty = localisation.culprit
+    basis = f"{len(localisation.layers)} layers, {localisation.samples} samples in {localisation.runtime}"
     if localisation.problem:
         return Said(localisation.artifact, _sentence(localisation.problem))
-    worst = [one for one in ranked(localisation.layers)[:HARMFUL] if one.steps is not None]
-    most = "; ".join(f"{' + '.join(one.modules)} {number(one.sqnr_db, '.1f')} dB" for one in worst)
+    worst = [layer for layer in ranked(localisation.layers)[:HARMFUL] if layer.steps is not None]
+    most = "; ".join(f"{' + '.join(layer.modules)} {number(layer.sqnr_db, '.1f')} dB" for layer in worst)
     harm = f" Most noise comes in at {most}." if most else ""
-    if not found:
-        return Said(localisation.artifact, f"no layer's SQNR jumps ({by}).{harm}")
+    if not faulty:
+        return Said(localisation.artifact, f"no layer's SQNR jumps ({basis}).{harm}")
     before = (
-        f"{number(found.before_db, '.1f')} dB before it" if found.before_db != EQUAL_DB else "it is the first layer"
+        f"{number(faulty.before_db, '.1f')} dB before it" if faulty.before_db != EQUAL_DB else "it is the first layer"
     )
     return Said(
         localisation.artifact,
-        f"goes wrong at {' + '.join(found.modules)} ({found.operator}, tensor {found.tensor}): SQNR "
-        f"{number(found.after_db, '.1f')} dB, {before} ({by}).{harm}",
+        f"goes wrong at {' + '.join(faulty.modules)} ({faulty.operator}, tensor {faulty.tensor}): SQNR "
+        f"{number(faulty.after_db, '.1f')} dB, {before} ({basis}).{harm}",
     )
 
 
 def ranked(layers: Iterable[Layer]) -> list[Layer]:
-    """By the noise that comes in there, the most first; what is no number before all."""
-    return sorted(layers, key=lambda one: -one.damage if one.damage is not None else -math.inf)
+    """Return layers by the noise that comes in there, the most first; a layer that is no number is before all."""
+    return sorted(layers, key=lambda layer: -layer.damage if layer.damage is not None else -math.inf)
 
 
 def quantized(report: Report) -> list[tuple[str, Quantization]]:
-    """How the integers of each artifact came about, by artifact."""
-    return list({artifact(one): one.quantization for one in report.results if one.quantization}.items())
+    """Return how the integer ranges of each artifact were set, by artifact."""
+    return list({artifact(result): result.quantization for result in report.results if result.quantization}.items())
 
 
 def kept(report: Report) -> list[Said]:
-    """Layers that stay in float32, and what they cost in size."""
-    found = []
-    sizes = {artifact(one): one.size_bytes for one in report.results}
-    for name, one in quantized(report):
-        size, count = sizes[name], len(one.keep_float)
-        cost = f", size {one.size_without / 1e6:.2f} → {size / 1e6:.2f} MB" if one.size_without and size else ""
+    """Return the layers that stay in float32, and what they cost in size."""
+    notes = []
+    sizes = {artifact(result): result.size_bytes for result in report.results}
+    for name, integers in quantized(report):
+        size, count = sizes[name], len(integers.keep_float)
+        cost = (
+            f", size {integers.size_without / 1e6:.2f} → {size / 1e6:.2f} MB" if integers.size_without and size else ""
+        )
         if count:
             more = f" and {count - HARMFUL} more" if count > HARMFUL else ""
-            layers = ", ".join(one.keep_float[:HARMFUL])
-            found.append(Said(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
-    return found
+            layers = ", ".join(integers.keep_float[:HARMFUL])
+            notes.append(Said(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
+    return notes
 
 
 def delegated(report: Report) -> list[Said]:
-    """What XNNPACK takes of the TFLite files: a sentence for all of which it is the same."""
+    """Return what XNNPACK takes of the TFLite files: one sentence for all files of which it is the same."""
     groups: dict[str, list[str]] = {}
     for lint in report.lints:
         groups.setdefault(lint.sentences[0], []).append(lint.artifact)

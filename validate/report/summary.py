@@ -1,4 +1,4 @@
-"""report.md for a pull request's summary, and junit.xml for the list of tests that a build server shows.
+"""Writes report.md for a pull request's summary, and junit.xml for the list of tests that a build server shows.
 
 Path("report.md").write_text(markdown(report))
 Path("junit.xml").write_text(junit(report))
@@ -17,10 +17,10 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&]|^[#+-])")
 
 
 def markdown(report: Report) -> str:
-    """The verdict; what failed, with what to type; every row."""
+    """Return the report in Markdown: the verdict; what failed, with what to type; every row."""
     rows = sentences.ordered(report.results)
-    failed = [one for one in rows if one.blocking]
-    prepared = [one.figures for one in sentences.prepared(report)]
+    failed = [result for result in rows if result.blocking]
+    prepared = [item.figures for item in sentences.prepared(report)]
     tie = sentences.ties(report)
     notes = [
         *sentences.warnings(report),
@@ -33,7 +33,7 @@ def markdown(report: Report) -> str:
         f"## {'✅' if report.verdict == 'pass' else '❌'} {_plain(report.run)}: {_plain(sentences.verdict(report))}"
     ]
     if failed:
-        parts += [_table(report, map(sentences.figures, failed)), *(_failure(report, one) for one in failed)]
+        parts += [_table(report, map(sentences.figures, failed)), *(_failure(report, result) for result in failed)]
     if report.localisations:
         parts.append("\n".join(_item(sentences.culprit(one)) for one in report.localisations))
     if notes:
@@ -44,21 +44,21 @@ def markdown(report: Report) -> str:
 
 
 def _failure(report: Report, result: Result) -> str:
-    """Folded: the sentence, and a block to copy from."""
-    said, alone = sentences.failure(report, result), sentences.script(report, result)
-    lines = [command if word == "Next" else f"{command}  # {word}" for word, command in said.steps]
-    lines += [f"{alone}  # this alone"] if alone else []
+    """Return a failure, folded: its sentence, and a block of commands to copy."""
+    sentence, script = sentences.failure(report, result), sentences.script(report, result)
+    lines = [command if word == "Next" else f"{command}  # {word}" for word, command in sentence.steps]
+    lines += [f"{script}  # this alone"] if script else []
     commands = "\n\n```sh\n{}\n```".format("\n".join(lines)) if lines else ""
-    return _folded(said.subject, _plain(said.text) + commands)
+    return _folded(sentence.subject, _plain(sentence.text) + commands)
 
 
 def _folded(title: str, inside: str) -> str:
-    """Empty lines around what is Markdown: within HTML it is none without them."""
+    """Return text that is folded under a title. Within HTML, Markdown needs empty lines around it."""
     return f"<details><summary>{_html(title)}</summary>\n\n{inside}\n\n</details>"
 
 
-def _item(said: sentences.Said) -> str:
-    return f"- **{_plain(said.subject)}**: {_plain(said.text)}"
+def _item(sentence: sentences.Said) -> str:
+    return f"- **{_plain(sentence.subject)}**: {_plain(sentence.text)}"
 
 
 def _table(report: Report, rows: Iterable[sentences.Figures]) -> str:
@@ -74,15 +74,15 @@ def _table(report: Report, rows: Iterable[sentences.Figures]) -> str:
         "MB",
         "room",
     ]
-    lines = [head, ["---"] * 3 + ["---:"] * 7, *(list(dataclasses.astuple(one)) for one in rows)]
+    lines = [head, ["---"] * 3 + ["---:"] * 7, *(list(dataclasses.astuple(figures)) for figures in rows)]
     return "\n".join(
-        "| " + " | ".join(one if number == 1 else _plain(one) for one in line) + " |"
+        "| " + " | ".join(cell if number == 1 else _plain(cell) for cell in line) + " |"
         for number, line in enumerate(lines)
     )
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: in a cell, too, where a pipe or a new line would end it."""
+    """Return text that Markdown shows as it is: also in a cell, which a pipe or a new line would end."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -91,33 +91,33 @@ def _html(text: str) -> str:
 
 
 def junit(report: Report) -> str:
-    """A test for each row. Its time is the row's latency, so that a server's trend of durations is one of latency.
+    """Return JUnit XML with a test for each row, whose time is the row's latency, for a build server's trends.
 
     The elements that Jenkins and GitHub's actions read: https://github.com/testmoapp/junitxml.
     """
-    cases = [_case(report, one) for one in sentences.ordered(report.results)]
+    cases = [_case(report, result) for result in sentences.ordered(report.results)]
     counts: dict[str, float | str] = {
         "tests": len(cases),
-        "failures": sum(one.find("failure") is not None for one in cases),
-        "errors": sum(one.find("error") is not None for one in cases),
+        "failures": sum(case.find("failure") is not None for case in cases),
+        "errors": sum(case.find("error") is not None for case in cases),
         "time": f"{sum(map(_seconds, report.results)):.6f}",
     }
     stamp = report.created.partition("+")[0]
-    named = {"name_": f"anywhere {report.run}", "timestamp": stamp}
-    skipped = sum(one.find("skipped") is not None for one in cases)
-    suite = tag("testsuite", _properties(report), *cases, **named, **counts, skipped=skipped)
+    attributes = {"name_": f"anywhere {report.run}", "timestamp": stamp}
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    suite = tag("testsuite", _properties(report), *cases, **attributes, **counts, skipped=skipped)
     return xml(tag("testsuites", suite, name_="anywhere", **counts))
 
 
 def _properties(report: Report) -> Element:
-    known = {"verdict": report.verdict, "checkpoint_sha256": report.checkpoint_sha256, "model": report.model.name}
-    return tag("properties", *(tag("property", name_=key, value=value) for key, value in known.items()))
+    values = {"verdict": report.verdict, "checkpoint_sha256": report.checkpoint_sha256, "model": report.model.name}
+    return tag("properties", *(tag("property", name_=name, value=value) for name, value in values.items()))
 
 
 def _case(report: Report, result: Result) -> Element:
-    """No result is an error, a wrong one a failure, and what need not have one was skipped."""
-    alone = sentences.script(report, result)
-    lines = [*result.warnings, f"again: {result.command}", *([f"alone: {alone}"] if alone else [])]
+    """Return the test of a row: no result is an error, a wrong one a failure, an excused one was skipped."""
+    script = sentences.script(report, result)
+    lines = [*result.warnings, f"again: {result.command}", *([f"alone: {script}"] if script else [])]
     if result.log:
         lines.append(f"log: runs/{report.run}/{result.log}")
     outcome = None

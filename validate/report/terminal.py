@@ -1,4 +1,4 @@
-"""The report on a terminal: a table, worst first; a sentence for each failure; what a pass should not hide.
+"""Shows the report on a terminal: a table, worst first; a sentence for each failure; what a pass should not hide.
 
     Console().print(render(report), soft_wrap=True)
 
@@ -23,12 +23,12 @@ STYLES: dict[Status, str] = {
     "not_run": "red",
 }
 WIDTH, HEIGHT = 88, 4
-"""Of the picture of SQNR along depth, in characters."""
+"""Size of the picture of SQNR along depth, in characters."""
 BARS = " ▁▂▃▄▅▆▇█"
 
 
 def render(report: Report) -> RenderableType:
-    """All of it, the verdict last: where the eye is when it stops scrolling."""
+    """Return the whole report, the verdict last: where the eye is when it stops scrolling."""
     tie = sentences.ties(report)
     notes = [
         *sentences.warnings(report),
@@ -38,10 +38,10 @@ def render(report: Report) -> RenderableType:
     ]
     return Group(
         _table(report),
-        *(_said(one, "bold") for one in [*sentences.failures(report), *sentences.unproved(report)]),
-        *(line for one in report.localisations for line in _localised(report, one)),
-        *(_said(one, "bold") for one in sentences.delegated(report)),
-        *(_said(one, "bold yellow") for one in notes),
+        *(_said(sentence, "bold") for sentence in [*sentences.failures(report), *sentences.unproved(report)]),
+        *(line for localisation in report.localisations for line in _localised(report, localisation)),
+        *(_said(sentence, "bold") for sentence in sentences.delegated(report)),
+        *(_said(note, "bold yellow") for note in notes),
         Text(sentences.verdict(report), "green" if report.verdict == "pass" else "bold red"),
     )
 
@@ -56,8 +56,8 @@ def _table(report: Report) -> Table:
         if result.outcome == "excused":  # said once, below
             continue
         _add(rows, sentences.figures(result), _style(result))
-    for one in sentences.prepared(report):
-        _add(rows, one.figures, STYLES["pass" if one.within else "fail"])
+    for prepared in sentences.prepared(report):
+        _add(rows, prepared.figures, STYLES["pass" if prepared.within else "fail"])
     return rows
 
 
@@ -70,43 +70,49 @@ def _style(result: Result) -> str:
     return "yellow" if not result.blocking and result.status != "pass" else STYLES[result.status]
 
 
-def _said(one: sentences.Said, style: str) -> Text:
-    """The subject stands out, and so does what to type."""
-    text = Text.assemble((f"{one.subject}: ", style), one.text)
-    for number, (word, command) in enumerate(one.steps):
+def _said(sentence: sentences.Said, style: str) -> Text:
+    """Return a sentence in which the subject and the commands stand out."""
+    text = Text.assemble((f"{sentence.subject}: ", style), sentence.text)
+    for number, (word, command) in enumerate(sentence.steps):
         text.append(f"{',' if number else ''} {word}: ").append(command, "cyan")
     return text
 
 
-def _localised(report: Report, one: Localisation) -> list[Text]:
-    """The picture only of what went wrong."""
-    failed = any(row.blocking for row in report.results if sentences.artifact(row) == one.artifact)
-    lines = depth(one) if one.culprit or failed else []
-    return [_said(sentences.culprit(one), "bold"), *map(Text, lines)]
+def _localised(report: Report, localisation: Localisation) -> list[Text]:
+    """Return the sentence on an artifact's layers and, only if something went wrong, the picture."""
+    failed = any(row.blocking for row in report.results if sentences.artifact(row) == localisation.artifact)
+    lines = depth(localisation) if localisation.culprit or failed else []
+    return [_said(sentences.culprit(localisation), "bold"), *map(Text, lines)]
 
 
 def depth(localisation: Localisation) -> list[str]:
-    """SQNR along depth as bars, one a layer or, of deep networks, the least of a few; the culprit marked below."""
+    """Return SQNR along depth as bars, the culprit marked below.
+
+    A bar is a layer or, for deep networks, the least of a few.
+    """
     values = [layer.sqnr_db or 0.0 for layer in localisation.layers]
     if not values:
         return []
-    each = math.ceil(len(values) / WIDTH)
-    columns = [min(values[start : start + each]) for start in range(0, len(values), each)]
+    group = math.ceil(len(values) / WIDTH)
+    columns = [min(values[start : start + group]) for start in range(0, len(values), group)]
     top = max((value for value in columns if value < sentences.EQUAL_DB), default=sentences.EQUAL_DB) or 1.0
     eighths = [round(min(max(value / top, 0), 1) * 8 * HEIGHT) for value in columns]
     lines = []
     for row in reversed(range(HEIGHT)):
         label = f"{top:4.0f} dB" if row == HEIGHT - 1 else "   0 dB" if row == 0 else " " * 7
         lines.append(f"{label} " + "".join(BARS[min(max(height - 8 * row, 0), 8)] for height in eighths))
-    found = localisation.culprit
-    place = next((at for at, layer in enumerate(localisation.layers) if found and layer.module == found.module), None)
-    if found and place is not None:
-        lines.append(" " * 8 + _marked(place // each, found.module))
+    faulty = localisation.culprit
+    index = next(
+        (position for position, layer in enumerate(localisation.layers) if faulty and layer.module == faulty.module),
+        None,
+    )
+    if faulty and index is not None:
+        lines.append(" " * 8 + _marked(index // group, faulty.module))
     return lines
 
 
 def _marked(column: int, module: str) -> str:
-    """A mark at a column of the picture, and beside it, on the side that has room, the module."""
+    """Return a mark at a column of the picture and, on the side that has room, the module."""
     name = module if len(module) <= WIDTH // 2 else "…" + module[1 - WIDTH // 2 :]
     after = f"{'':{column}}▲ {name}"
     return after if len(after) <= WIDTH else f"{name:>{column - 1}} ▲"
