@@ -35,7 +35,7 @@ def markdown(report: Report) -> str:
     if failed:
         parts += [_table(report, map(sentences.figures, failed)), *(_failure(report, result) for result in failed)]
     if report.localisations:
-        parts.append("\n".join(_item(sentences.culprit(one)) for one in report.localisations))
+        parts.append("\n".join(_item(sentences.culprit(layers)) for layers in report.localisations))
     if notes:
         parts.append("\n".join(map(_item, notes)))
     every = _table(report, [*map(sentences.figures, rows), *prepared])

@@ -93,8 +93,8 @@ def depth(localisation: Localisation) -> list[str]:
     values = [layer.sqnr_db or 0.0 for layer in localisation.layers]
     if not values:
         return []
-    group = math.ceil(len(values) / WIDTH)
-    columns = [min(values[start : start + group]) for start in range(0, len(values), group)]
+    group_size = math.ceil(len(values) / WIDTH)
+    columns = [min(values[start : start + group_size]) for start in range(0, len(values), group_size)]
     top = max((value for value in columns if value < sentences.EQUAL_DB), default=sentences.EQUAL_DB) or 1.0
     eighths = [round(min(max(value / top, 0), 1) * 8 * HEIGHT) for value in columns]
     lines = []
@@ -107,7 +107,7 @@ def depth(localisation: Localisation) -> list[str]:
         None,
     )
     if faulty and index is not None:
-        lines.append(" " * 8 + _marked(index // group, faulty.module))
+        lines.append(" " * 8 + _marked(index // group_size, faulty.module))
     return lines
 
 
