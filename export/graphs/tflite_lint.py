@@ -161,7 +161,7 @@ def _listed(operators: Sequence[Left]) -> str:
 
 def _places(operators: Iterable[Left]) -> str:
     names = list(dict.fromkeys(left.module for left in operators if left.module))
-    modules = [place for place in names if place != ENDS]
+    modules = [name for name in names if name != ENDS]
     if not modules:
         return f" (at {ENDS})" if names else ""
     count = len(modules) - 1

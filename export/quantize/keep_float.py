@@ -25,7 +25,7 @@ SAMPLES = 64
 RANKED = 8
 """… and a single layer: its noise is a mean over all values."""
 LAYER_BYTES = 1024
-"""Bytes that a layer in float32 is taken to cost beside its weights: conversions at its edges. Some have no weights."""
+"""Bytes a layer in float32 is taken to cost beside its weights, for conversions at its edges, so that none is free."""
 AUTO = "auto"
 """Word that asks for a repair, in place of the names of layers."""
 
