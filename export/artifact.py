@@ -21,7 +21,8 @@ from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Tensor, tensor_from, tensors_to
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+"""Since 2, a preparation belongs to its input."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,6 @@ class Artifact:
     labels: tuple[str, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    preparation: Mapping[str, Any]
     normalisation: Mapping[str, Any]
     findings: tuple[str, ...]
     """Sentences of the conversion that a user should read."""
@@ -143,9 +143,13 @@ class Artifact:
             raise BadInput(
                 f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {remedy(folder)}"
             ) from error
-        if not is_sealed(record) or record["format"] != FORMAT:
+        if not is_sealed(record):
             raise BadInput(
                 f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {remedy(folder)}"
+            )
+        if record["format"] != FORMAT:
+            raise BadInput(
+                f"artifact {folder}: format {record['format']}, this version reads {FORMAT}. {remedy(folder)}"
             )
         for name, expected in record["files"].items():
             file = folder / name

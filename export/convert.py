@@ -262,7 +262,6 @@ def _record(
         "labels": checkpoint.labels,
         "inputs": converted.inputs or checkpoint.inputs,
         "outputs": converted.outputs or checkpoint.outputs,
-        "preparation": checkpoint.preparation,
         "normalisation": checkpoint.normalisation,
         "findings": list(converted.findings),
         "details": dict(converted.details),

@@ -14,6 +14,7 @@ from export.artifact import Artifact, remedy
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput, room_for
 from records.folder import latest_run, run_folder
+from records.tensor import preparations
 
 EXPECTED = "expected.json"
 """File in `artifacts/`: every conversion that was ever asked for, so that a failed one is noticed as missing."""
@@ -102,8 +103,12 @@ class Run:
                 f"than {self.checkpoint.folder} "
                 f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
             )
-        for field in ("task", "labels", "preparation", "normalisation"):
-            if getattr(artifact, field) != getattr(self.checkpoint, field):
+        for field in ("task", "labels", "normalisation", "preparation"):
+            ours, theirs = (
+                preparations(source.inputs) if field == "preparation" else getattr(source, field)
+                for source in (artifact, self.checkpoint)
+            )
+            if ours != theirs:
                 raise BadInput(
                     f"artifact {artifact.folder}: its manifest has other {field} than {self.checkpoint.folder}. "
                     f"{remedy(artifact.folder)}"

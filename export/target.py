@@ -87,7 +87,14 @@ def _imported(file: Path) -> list[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     paths = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if path.is_file()] + [file for name in names for file in _registry(name)]
+
+
+def _registry(name: str) -> list[Path]:
+    """Return the files of a package that loads its modules by their names; none: it is no such package."""
+    folder = ROOT / name.replace(".", "/")
+    registry = folder / "__init__.py"
+    return sorted(folder.glob("*.py")) if registry.is_file() and "import pkgutil" in registry.read_text() else []
 
 
 def constants(file: Path) -> dict[str, Any]:

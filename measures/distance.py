@@ -122,7 +122,7 @@ def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
 
 
 def agreement(actual: Array, golden: Array) -> float:
-    """Return the share of samples whose decision (N,) equals golden's."""
+    """Return the share of decisions (N, …) that are golden's."""
     return float((actual == golden).mean())
 
 

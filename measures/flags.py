@@ -1,9 +1,9 @@
 """Red flags: signs of a broken artifact that one number over all values may hide. Pure numpy.
 
-for flag in values("logits", actual, golden) + decisions(actual, golden, tied, labels): ...
+for flag in values("logits", actual, golden) + decisions(actual, golden, tied, names): ...
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -54,14 +54,14 @@ def _constant_columns(values: Array) -> Array:
     return np.asarray((values == values[:1]).all(axis=0)) if len(values) > 1 else np.zeros(values.shape[1:], bool)
 
 
-def decisions(actual: Array, golden: Array, tied: Array, labels: Sequence[str]) -> list[str]:
-    """Return the flags of decisions (N,) and ties (N,) bool: classes golden decides for, and the artifact never."""
+def decisions(actual: Array, golden: Array, tied: Array, names: Mapping[int, str]) -> list[str]:
+    """Return a flag for each decision (N, …) that golden takes and the artifact never; ties (N, …) bool apart."""
     flags = []
     sure = golden[~tied]
     for index in np.unique(sure):
         count = int((sure == index).sum())
         if count >= SEEN and not (actual == index).any():
-            flags.append(f"class {labels[int(index)]} is never decided for; golden decides for it {count} times")
+            flags.append(f"class {names[int(index)]} is never decided for; golden decides for it {count} times")
     return flags
 
 

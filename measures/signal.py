@@ -1,6 +1,6 @@
 """Judges whether held-out samples can prove anything: parity on constants, or on three images, means nothing.
 
-why = weakness(checkpoint.golden(), checkpoint.labels, "run digits")       # "": they can
+why = weakness(checkpoint.golden(), tasks.load("classification"), checkpoint.labels, "run digits")
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from measures.distance import floor_of, varies
+from measures.tasks import Task
 from records.golden import Golden
 from records.tensor import Array
 
@@ -19,36 +20,22 @@ SIGNAL = 1e4
 """Noise floors that outputs vary by from input to input, at least: less is noise. On thirteen networks 10⁵ to 10⁷."""
 
 
-def weakness(golden: Golden, labels: Sequence[str], where: str) -> str:
-    """Return why parity on these samples would prove nothing, and what to do; empty: it would prove something.
+def weakness(golden: Golden, task: Task, labels: Sequence[str], where: str) -> str:
+    """Say why parity on these samples would prove nothing, and what to do; empty: it would prove something.
 
     where: whose samples they are, for the sentence.
     """
-    why = _of_labels(golden.truth["labels"], labels)
-    if why:
+    count = min(len(values) for values in golden.outputs.values())
+    if count < SAMPLES:
+        return (
+            f"golden of {where}: {count} samples; parity needs {SAMPLES}. Hold out more images, or a greater "
+            "data.golden, and train again."
+        )
+    if why := task.weakness(golden, labels):
         return f"golden of {where}: {why}"
     for name, values in golden.outputs.items():
         if why := _of_output(values, golden.oracle[name]):
             return f"golden {name} of {where}: {why}"
-    return ""
-
-
-def _of_labels(truth: Array, labels: Sequence[str]) -> str:
-    if len(truth) < SAMPLES:
-        return (
-            f"{len(truth)} samples; parity needs {SAMPLES}. Hold out more images, or a greater data.golden, and train "
-            "again."
-        )
-    if len(np.unique(truth)) < 2:
-        return (
-            f"all {len(truth)} labels are one class, so a broken artifact could be right on all. Hold out images of "
-            "every class and train again."
-        )
-    if truth.min() < 0 or truth.max() >= len(labels):
-        return (
-            f"label {int(truth.max())}, but there are {len(labels)} classes ({', '.join(labels[:5])}…). Train again: "
-            "anywhere train --force."
-        )
     return ""
 
 

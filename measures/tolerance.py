@@ -1,12 +1,12 @@
 """The differences that are allowed: one table by precision, each row with its reason and its source.
 
-    for tolerance in allowed("int8", {"int8": {"sqnr_db": 20.0}}): ...
+    for tolerance in allowed("int8", task.tolerances("int8"), {"int8": {"sqnr_db": 20.0}}): ...
 
 Loosening a row must be earned in its reason: by a measurement, with what was measured on.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 INTEGER_DB = 25.0
@@ -90,7 +90,7 @@ NETWORKS = (
     "convnext_tiny in TensorFlow 2.21, LiteRT 2.3, tflite-runtime 2.14 and TensorFlow.js 4.22, too"
 )
 
-_SAME_DECISIONS = (
+DECISIONS = (
     Tolerance(
         "agreement",
         AGREEMENT,
@@ -108,17 +108,12 @@ _SAME_DECISIONS = (
         source="a choice, not a measurement: what a release may lose",
     ),
 )
+"""Of decisions and metric, whatever the precision: for a task that has no reason to allow anything else."""
 
 
 def _rounded(sqnr_db: float, reason: str) -> tuple[Tolerance, ...]:
-    """Return the rows of a precision with less than float32's: noise, decisions and metric.
-
-    Greatest differences say little about such a precision.
-    """
-    return (
-        Tolerance("sqnr_db", sqnr_db, upper=False, unit=OF_MOST_SAMPLES, reason=reason, source=NETWORKS),
-        *_SAME_DECISIONS,
-    )
+    """Return the row of a precision with less than float32: noise alone, for greatest differences say little there."""
+    return (Tolerance("sqnr_db", sqnr_db, upper=False, unit=OF_MOST_SAMPLES, reason=reason, source=NETWORKS),)
 
 
 PROBED = (
@@ -140,7 +135,7 @@ def _on_probes(golden: int, measured: str) -> Tolerance:
     )
 
 
-TABLE: Mapping[str, tuple[Tolerance, ...]] = {
+TABLE: Mapping[str, tuple[Tolerance, ...]] = {  # of outputs, by precision
     "float32": (
         Tolerance(
             "max_absolute",
@@ -160,7 +155,6 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             source=NETWORKS,
         ),
         _on_probes(16, "0 to 18"),
-        *_SAME_DECISIONS,
     ),
     "float16": (
         Tolerance(
@@ -182,7 +176,6 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
             source=NETWORKS,
         ),
         _on_probes(2**13, "0 to 6,600"),
-        *_SAME_DECISIONS,
     ),
     "int8": _rounded(
         INTEGER_DB,
@@ -207,10 +200,16 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {
 }
 
 
-def allowed(precision: str, overrides: Mapping[str, Mapping[str, float]]) -> tuple[Tolerance, ...]:
-    """Return the table's rows for a precision, with the configuration's numbers: precision → measure → allowed (dB)."""
+def allowed(
+    precision: str, decisions: Sequence[Tolerance], overrides: Mapping[str, Mapping[str, float]]
+) -> tuple[Tolerance, ...]:
+    """Return the table's rows for a precision and a task's for its decisions, with the configuration's numbers.
+
+    overrides: precision → measure → allowed; SQNR in dB.
+    """
     numbers = overrides.get(precision, {})
-    return tuple(_overridden(row, numbers[row.measure]) if row.measure in numbers else row for row in TABLE[precision])
+    rows = (*TABLE[precision], *decisions)
+    return tuple(_overridden(row, numbers[row.measure]) if row.measure in numbers else row for row in rows)
 
 
 def _overridden(row: Tolerance, value: float) -> Tolerance:

@@ -36,8 +36,10 @@ PROBES = "probes.safetensors"
 TRAINING = "training.safetensors"
 """File of optimizer, average and random state, which `--resume` needs: only while a training is unfinished."""
 
-FORMAT = 1
-"""Version of the format, increased when an older version of the project could not read a checkpoint correctly."""
+FORMAT = 2
+"""Raised when an older version could not read a checkpoint rightly."""
+READABLE = (1, FORMAT)
+"""Of format 1, the preparation stands beside its only input."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,6 @@ class Checkpoint:
     labels: tuple[str, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    preparation: Mapping[str, Any]
-    """How an image file becomes the input, as `pipeline.data.Preparation` documents it."""
     normalisation: Mapping[str, Any]
     """Mean and deviation that the model applies itself: for information, an app must not repeat them."""
     metrics: Mapping[str, float]
@@ -96,9 +96,8 @@ class Checkpoint:
             sha256=record["sha256"],
             task=record["task"],
             labels=tuple(record["labels"]),
-            inputs=tensors_from(record["inputs"]),
+            inputs=_inputs(record),
             outputs=tensors_from(record["outputs"]),
-            preparation=record["preparation"],
             normalisation=record["normalisation"],
             metrics=record["metrics"],
             environment=record["environment"],
@@ -178,11 +177,17 @@ class Checkpoint:
         """Return the model in float32, eval mode, on the CPU; it takes the inputs in order and returns the outputs."""
         from safetensors.torch import load_file
 
-        from pipeline import config, models
+        from pipeline import config, models, tasks
 
-        model = models.build(config.read(self.folder / CONFIG), len(self.labels), weights=False)
+        model = tasks.load(self.task).build(config.read(self.folder / CONFIG), self.labels, weights=False)
         models.fill(model, load_file(self.folder / WEIGHTS))
         return model.eval()
+
+
+def _inputs(record: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Return the inputs that a record describes."""
+    beside = {"preparation": record["preparation"]} if "preparation" in record else {}
+    return tensors_from({**item, **beside} for item in record["inputs"])
 
 
 _REMEDY = "Restore it from a copy, or train again: anywhere train --force."
@@ -198,7 +203,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise BadInput(f"checkpoint {folder}: {RECORD} was truncated or altered ({error}). {_REMEDY}") from error
     if not is_sealed(record):
         raise BadInput(f"checkpoint {folder}: {RECORD} was altered (its sha256 is not the recorded one). {_REMEDY}")
-    if record["format"] != FORMAT:
+    if record["format"] not in READABLE:
         raise BadInput(
             f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}. Train again: anywhere "
             "train --force."

@@ -35,7 +35,9 @@ def train(
         str | None, typer.Option(help="digits, mnist, fashion_mnist, cifar10, imagenette or folder.")
     ] = None,
     folder: Annotated[str | None, typer.Option(help="Your images: one folder per class.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Height and width of the input in pixels: 64, or 96x64.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="A torchvision classification model, simple_cnn or module:function.")
     ] = None,
@@ -59,6 +61,8 @@ def train(
     from records.folder import latest_run, run_folder
 
     named = {key: given[name] for name, key in OPTIONS.items() if given[name] is not None}
+    if image_size is not None:
+        named["data.image_size"] = configs.parse_size(image_size)
     if folder is not None and dataset is None:
         named["data.dataset"] = "folder"
     overrides = named | dict(configs.parse_setting(text) for text in set_ or [])
@@ -126,14 +130,14 @@ def _resume(place: Path) -> None:
 
 
 def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "Console") -> None:
+    from measures import tasks
     from measures.signal import weakness
     from pipeline.train import Interrupted, train
     from records.folder import exclusive
 
     start = f"epoch {resume.progress['epoch'] + 1}" if resume else "the start"
     console.print(
-        f"{config.model.name} on {config.data.dataset}, {config.data.image_size}×{config.data.image_size}, from "
-        f"{start} → {place}",
+        f"{config.model.name} on {config.data.dataset}, {'×'.join(map(str, config.data.size))}, from {start} → {place}",
         highlight=False,
         soft_wrap=True,
     )
@@ -146,7 +150,8 @@ def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "C
         )
         raise typer.Exit(Exit.INTERRUPTED) from stopped
     console.print(f"{checkpoint.folder}: {_summary(checkpoint)}", highlight=False, soft_wrap=True)
-    if why := weakness(checkpoint.golden(), checkpoint.labels, f"run {place.name}"):
+    task = tasks.load(checkpoint.task)
+    if why := weakness(checkpoint.golden(), task, checkpoint.labels, f"run {place.name}"):
         console.print(f"nothing can be proved of it: {why}", style="yellow", markup=False, soft_wrap=True)
 
 

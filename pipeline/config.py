@@ -42,8 +42,9 @@ class DataConfig:
     """For dataset = "folder": one folder of images per class, or `train/` and `val/` that hold such folders."""
     cache: str = "data"
     """Where torchvision's datasets are downloaded to."""
-    image_size: Annotated[int, Field(ge=0)] = 0
-    """Height and width of the model's input in pixels. 0: what the model or else the dataset is used with."""
+    image_size: Annotated[int, Field(ge=0)] | tuple[Count, Count] = 0
+    """Height and width of the model's input in pixels: 64, or [96, 64]. 0: what the model or else the dataset is used
+    with."""
     augmentation: str = ""
     """affine, crop_flip, resized_crop or none. Empty: what suits the dataset."""
     golden: Count = 256
@@ -52,6 +53,11 @@ class DataConfig:
     """Training samples that go into the checkpoint to set integer ranges."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load images. 0: load in the training process, enough for small images."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return height and width in pixels, of a settled config."""
+        return self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,15 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
+
+
+def parse_size(text: str) -> int | list[int]:
+    """Read `64` as 64, `96x64` (height × width) as [96, 64]. Raises BadInput."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+        raise BadInput(f"--image-size {text}: no size in pixels. Write 64, or height and width as 96x64.")
+    numbers = [int(side) for side in sides]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def check(values: Mapping[str, Any], where: str) -> Config:

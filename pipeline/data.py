@@ -1,32 +1,34 @@
-"""Datasets, splits and batches: real images in, `image` (3, H, W) float32 RGB in [0, 1] out.
+"""Splits and batches: real images in, `image` (3, H, W) float32 RGB in [0, 1] out.
 
     data = load(config)
-    image, label = data.test[0]
+    data.test.batch([0, 1]).inputs["image"]    # (2, 3, H, W)
 
-One function per dataset gives its raw images; everything after that is the same for all.
-The split of a dataset that comes without one is fixed: it does not depend on the seed.
+A file in `datasets/` gives the pictures; everything after that is the same for all. The split of a data set that comes
+without one is fixed: it does not depend on the seed.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
-import torchvision
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from pipeline.config import Config, DataConfig
-from records.errors import BadInput, unknown
+from pipeline import datasets, tasks
+from pipeline.config import Config
+from pipeline.datasets import Pictures, Sample
+from pipeline.tasks import Batch
+from records.errors import BadInput
 
-Raw = tuple[Any, int]
-"""A PIL image or a (C, H, W) uint8 tensor, and its class."""
+IMAGE = "image"
+"""The input that a picture becomes."""
+CROPPED = 0.875
+"""Share of a resized picture's side that is cropped from it."""
+HELD_OUT = 0.2
+"""Share of a data set without a test split that becomes it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Preparation:
     """How an image file becomes the model's input. An app does the same: it is in every manifest."""
 
     resize: tuple[int, int]
-    """Height and width. With a crop, the shorter side is resized to the smaller of them instead."""
+    """Height and width. With a crop, the picture keeps its shape and becomes just large enough to cover them."""
     crop: tuple[int, int] | None
     """Height and width cut from the centre, or None."""
     interpolation: str = "bilinear"
@@ -45,47 +47,64 @@ class Preparation:
     """Multiplies the uint8 values that resizing gives."""
 
     def transform(self) -> v2.Transform:
-        """An image as it is stored → (3, H, W) uint8."""
-        size = [min(self.resize)] if self.crop else list(self.resize)
-        steps: list[Any] = [v2.Resize(size, v2.InterpolationMode(self.interpolation), antialias=self.antialias)]
-        if self.crop:
-            steps.append(v2.CenterCrop(list(self.crop)))
-        return v2.Compose([v2.Lambda(opaque), *steps, v2.RGB()])
+        """Return what makes (3, H, W) uint8 of an image that is `opaque`, and turns its truth along."""
+        kind, antialias = v2.InterpolationMode(self.interpolation), self.antialias
+        if self.crop is None:
+            return v2.Compose([v2.Resize(list(self.resize), kind, antialias=antialias), v2.RGB()])
+        return v2.Compose([Cover(self.resize, kind, antialias), v2.CenterCrop(list(self.crop)), v2.RGB()])
 
     def record(self) -> dict[str, Any]:
-        """As the checkpoint keeps it."""
+        """Return it as the checkpoint keeps it."""
         return asdict(self)
 
 
+class Cover(v2.Transform):  # type: ignore[misc]  # torchvision has no annotations
+    """Resize a picture of any shape, which it keeps, until it just covers a height and width."""
+
+    def __init__(self, size: tuple[int, int], interpolation: v2.InterpolationMode, antialias: bool):
+        super().__init__()
+        self.size, self.interpolation, self.antialias = size, interpolation, antialias
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Return the picture's new size."""
+        return {"size": list(covering(v2.functional.get_size(flat_inputs[0]), self.size))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize one part of a sample; numbers stay."""
+        return self._call_kernel(
+            v2.functional.resize, inpt, params["size"], interpolation=self.interpolation, antialias=self.antialias
+        )
+
+
+def covering(picture: Sequence[int], least: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width in a picture's own ratio that are nowhere below `least`; rounded down, as apps do."""
+    height, width = picture
+    if least[0] * width >= least[1] * height:  # the height decides
+        return least[0], least[0] * width // height
+    return least[1] * height // width, least[1]
+
+
 def opaque(picture: Any) -> tv_tensors.Image:
-    """A PIL image of any mode or a (C, H, W) uint8 tensor → gray (1, H, W) or RGB (3, H, W) uint8."""
+    """Return a PIL image of any mode or a (C, H, W) uint8 tensor as gray (1, H, W) or RGB (3, H, W) uint8."""
     if isinstance(picture, Image.Image) and picture.mode not in {"L", "RGB"}:
         picture = picture.convert("L" if picture.mode in {"1", "LA"} else "RGB")
     image = v2.functional.to_image(picture)
     return tv_tensors.Image(image[: 1 if len(image) < 3 else 3])
 
 
-def _affine(size: int) -> list[Any]:
-    turned = v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR)
-    return [v2.Resize([size, size], antialias=True), turned]
+class Collate:
+    """Make a Batch of prepared samples; by its task's name, for a process that loads images has to be sent it."""
+
+    def __init__(self, task: str):
+        self.task = task
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Return samples of (image (3, H, W), truth) as one batch."""
+        truth = tasks.load(self.task).collate([truth for _, truth in samples])
+        return Batch({IMAGE: torch.stack([image for image, _ in samples])}, truth)
 
 
-def _crop_flip(size: int) -> list[Any]:
-    return [v2.Resize([size, size], antialias=True), v2.RandomCrop(size, padding=size // 8), v2.RandomHorizontalFlip()]
-
-
-def _resized_crop(size: int) -> list[Any]:
-    return [v2.RandomResizedCrop(size, scale=(0.35, 1.0), antialias=True), v2.RandomHorizontalFlip()]
-
-
-AUGMENTATIONS: dict[str, Callable[[int], list[Any]]] = {
-    "affine": _affine,
-    "crop_flip": _crop_flip,
-    "resized_crop": _resized_crop,
-}
-
-
-class Split(Dataset[tuple[torch.Tensor, int]]):
+class Split(Dataset[Sample]):
     """One split, prepared or augmented.
 
     An index is a number, or (epoch, number) where augmentation is wanted: the randomness of a sample then depends on
@@ -94,45 +113,48 @@ class Split(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(
         self,
-        raw: Sequence[Raw],
+        raw: Sequence[Sample],
         numbers: Sequence[int],
         prepare: v2.Transform,
+        collate: Collate,
         augment: v2.Transform | None = None,
         seed: int = 0,
     ):
-        self.raw, self.numbers, self.prepare, self.augment, self.seed = raw, numbers, prepare, augment, seed
+        self.raw, self.numbers, self.prepare, self.collate = raw, numbers, prepare, collate
+        self.augment, self.seed = augment, seed
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def plain(self) -> "Split":
+        """Return the same without augmentation."""
+        return Split(self.raw, self.numbers, self.prepare, self.collate)
+
     def picture(self, place: int) -> Any:
-        """A sample's image as it is stored: a PIL image or a (C, H, W) uint8 tensor."""
+        """Return a sample's picture as it is stored: a PIL image or a (C, H, W) uint8 tensor."""
         return self.raw[self.numbers[place]][0]
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
-        """→ image (3, H, W) float32 in [0, 1], label."""
-        if isinstance(index, int) or self.augment is None:
-            place = index if isinstance(index, int) else index[1]
-            picture, label = self.raw[self.numbers[place]]
-            image = self.prepare(picture)
+    def __getitem__(self, index: int | tuple[int, int]) -> Sample:
+        """Return image (3, H, W) float32 in [0, 1], and truth."""
+        epoch, place = (None, index) if isinstance(index, int) else index
+        picture, truth = self.raw[self.numbers[place]]
+        if epoch is None or self.augment is None:
+            image, truth = self.prepare(opaque(picture), truth)
         else:
-            epoch, place = index
-            picture, label = self.raw[self.numbers[place]]
             state = torch.get_rng_state()
             torch.default_generator.manual_seed((self.seed * 1_000_003 + epoch) * 1_000_000_007 + place)
-            image = self.augment(picture)
+            image, truth = self.augment(opaque(picture), truth)
             torch.set_rng_state(state)
-        return image.as_subclass(torch.Tensor).float() / 255, int(label)
+        return image.as_subclass(torch.Tensor).float() / 255, truth
 
-    def stack(self, numbers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prepared images (N, 3, H, W) float32 in [0, 1] and labels (N,) int64."""
-        pairs = [self[int(number)] for number in numbers]
-        return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """Return samples as training prepares them, without augmentation."""
+        return self.collate([self[int(number)] for number in numbers])
 
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset, ready to train on. Train and test are disjoint; calibration samples are taken from train."""
+    """A data set, ready to train on. Train and test are disjoint; calibration samples are taken from train."""
 
     train: Split
     test: Split
@@ -161,11 +183,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, number) for number in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
 
 
-def loader(split: Split, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[tuple[torch.Tensor, int]]:
-    """Batches of image (N, 3, H, W) float32 in [0, 1] and label (N,) int64."""
+def loader(split: Split, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Batch]:
+    """Return what loads batches of image (N, 3, H, W) float32 in [0, 1] and their truth."""
     return DataLoader(
-        split,
+        split,  # type: ignore[arg-type]  # of samples, which `collate_fn` makes batches of
         batch_sampler=batches,
+        collate_fn=split.collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
@@ -174,195 +197,55 @@ def loader(split: Split, batches: EpochBatches, workers: int, pin: bool) -> Data
     )
 
 
-class _Arrays(Sequence[Raw]):
-    """Images in memory: (N, C, H, W) uint8 and their classes."""
-
-    def __init__(self, images: torch.Tensor, targets: torch.Tensor):
-        self.images, self.targets = images, targets
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, number: Any) -> Any:
-        return tv_tensors.Image(self.images[number]), int(self.targets[number])
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a dataset function gives: raw training images, raw test images (None: cut them from the first), labels."""
-
-    train: Sequence[Raw]
-    test: Sequence[Raw] | None
-    labels: tuple[str, ...]
-
-
-def _digits(config: DataConfig) -> _Found:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8)[:, None]
-    return _Found(_Arrays(images, torch.from_numpy(digits.target)), None, tuple("0123456789"))
-
-
-def _torchvision(config: DataConfig, name: str, **splits: dict[str, Any]) -> _Found:
-    kind = getattr(torchvision.datasets, name)
-    root = Path(config.cache)
-    try:
-        sets = [_present_or_download(kind, root, options) for options in splits.values()]
-    except (URLError, OSError, RuntimeError) as error:
-        reason = str(getattr(error, "reason", None) or error).splitlines()[0]
-        raise BadInput(
-            f"dataset {config.dataset}: could not be downloaded to {root}/ ({reason}). Connect to a network and "
-            "try again, "
-            f"or put torchvision's {name} files there."
-        ) from error
-    classes = [one[0] if isinstance(one, tuple) else str(one) for one in sets[0].classes]
-    return _Found(sets[0], sets[1], tuple(classes))
-
-
-def _present_or_download(kind: Any, root: Path, options: dict[str, Any]) -> Any:
-    # Imagenette raises when asked to download what is there, the others do not: look first.
-    try:
-        return kind(root, **options)
-    except RuntimeError:
-        root.mkdir(parents=True, exist_ok=True)
-        return kind(root, download=True, **options)
-
-
-def _two_halves(name: str) -> Callable[[DataConfig], _Found]:
-    return lambda config: _torchvision(config, name, train={"train": True}, test={"train": False})
-
-
-def _imagenette(config: DataConfig) -> _Found:
-    return _torchvision(
-        config, "Imagenette", train={"split": "train", "size": "320px"}, test={"split": "val", "size": "320px"}
-    )
-
-
-def _folder(config: DataConfig) -> _Found:
-    if not config.folder:
-        raise BadInput(
-            "data.folder is empty, but data.dataset is folder. Give --folder PATH with one folder of images per class."
-        )
-    root = Path(config.folder)
-    if not root.is_dir():
-        raise BadInput(
-            f"dataset folder {root}: no such folder. Give --folder PATH with one folder of images per class."
-        )
-    held_out = next((root / name for name in ("val", "test", "validation") if (root / name).is_dir()), None)
-    if (root / "train").is_dir() and held_out:
-        train, test = _images(root / "train"), _images(held_out)
-        if train.classes != test.classes:
-            odd = sorted(set(train.classes) ^ set(test.classes))
-            raise BadInput(
-                f"dataset folder {root}: train and {held_out.name} differ in the classes {', '.join(odd)}. Give "
-                "both the same folders."
-            )
-        return _Found(train, test, tuple(train.classes))
-    train = _images(root)
-    return _Found(train, None, tuple(train.classes))
-
-
-def _images(root: Path) -> Any:
-    """An ImageFolder of which every image was decoded once, so that none fails in the middle of a training."""
-    try:
-        found = torchvision.datasets.ImageFolder(root)
-    except FileNotFoundError as error:
-        raise BadInput(
-            f"dataset folder {root}: {_first_sentence(error)} Put images into one folder per class."
-        ) from error
-    if len(found.classes) < 2:
-        raise BadInput(
-            f"dataset folder {root}: one class ({found.classes[0]}), at least two are needed. Put images into one "
-            "folder per class."
-        )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bad = [problem for problem in pool.map(_unreadable, (path for path, _ in found.samples)) if problem]
-    if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise BadInput(
-            f"dataset folder {root}: {len(bad)} of {len(found)} images cannot be read: "
-            f"{', '.join(bad[:3])}{more}. Mend or remove them."
-        )
-    return found
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).split(". ")[0].rstrip(".") + "."
-
-
-def _unreadable(path: str) -> str | None:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        return f"{path} ({reason})"
-    return None
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    find: Callable[[DataConfig], _Found]
-    image_size: int
-    augmentation: str
-    crop: bool = False
-
-
-DATASETS = {
-    "digits": _Dataset(_digits, 64, "affine"),
-    "mnist": _Dataset(_two_halves("MNIST"), 64, "affine"),
-    "fashion_mnist": _Dataset(_two_halves("FashionMNIST"), 64, "crop_flip"),
-    "cifar10": _Dataset(_two_halves("CIFAR10"), 64, "crop_flip"),
-    "imagenette": _Dataset(_imagenette, 224, "resized_crop", crop=True),
-    "folder": _Dataset(_folder, 224, "resized_crop", crop=True),
-}
-
-HELD_OUT = 0.2
-"""Share of a dataset without a test split that becomes it."""
-
-
 def settle(config: Config, model_size: int | None) -> Config:
-    """Replace what was left to the dataset: image size (the model's own, where it has one) and augmentation."""
-    if config.data.dataset not in DATASETS:
-        raise unknown("dataset", config.data.dataset, DATASETS)
-    dataset = DATASETS[config.data.dataset]
-    augmentation = config.data.augmentation or dataset.augmentation
-    if augmentation not in {*AUGMENTATIONS, "none"}:
-        raise unknown("augmentation", augmentation, [*AUGMENTATIONS, "none"])
-    size = config.data.image_size or model_size or dataset.image_size
-    return config.with_values("data", image_size=size, augmentation=augmentation)
+    """Replace what was left to the data set: image size (the model's own, where it has one) and augmentation.
+
+    Raises BadInput.
+    """
+    dataset = datasets.load(config.data.dataset)
+    if config.task != dataset.TASK:
+        fitting = [name for name in datasets.names() if config.task == datasets.load(name).TASK]
+        raise BadInput(
+            f"dataset {config.data.dataset}: is for {dataset.TASK}, and the task is {config.task}. For that there "
+            f"{'are ' + ', '.join(fitting) if fitting else 'is none'}. Set task or data.dataset."
+        )
+    augmentation = config.data.augmentation or dataset.AUGMENTATION
+    size = config.data.image_size or model_size or dataset.IMAGE_SIZE
+    settled = config.with_values("data", image_size=size, augmentation=augmentation)
+    tasks.load(config.task).transforms(augmentation, settled.data.size)
+    return settled
 
 
 def load(config: Config) -> Data:
-    """The dataset of a settled config. Raises BadInput."""
-    dataset, size = DATASETS[config.data.dataset], config.data.image_size
-    found = dataset.find(config.data)
-    larger = round(size / 0.875)
-    preparation = Preparation((larger, larger), (size, size)) if dataset.crop else Preparation((size, size), None)
-    steps = AUGMENTATIONS[config.data.augmentation](size) if config.data.augmentation != "none" else []
-    augment = v2.Compose([v2.Lambda(opaque), *steps, v2.RGB()]) if steps else None
-    train_numbers, test_raw, test_numbers = _divide(found)
-    prepare = preparation.transform()
+    """Read the data set of a settled config. Raises BadInput."""
+    dataset, size = datasets.load(config.data.dataset), config.data.size
+    pictures = dataset.read(config.data)
+    larger = (round(size[0] / CROPPED), round(size[1] / CROPPED))
+    preparation = Preparation(larger, size) if dataset.CROP else Preparation(size, None)
+    steps = tasks.load(config.task).transforms(config.data.augmentation, size)
+    augment = v2.Compose([*steps, v2.RGB()]) if steps else None
+    train_numbers, test_raw, test_numbers = _divide(pictures)
+    prepare, collate = preparation.transform(), Collate(config.task)
     return Data(
-        train=Split(found.train, train_numbers, prepare, augment, config.train.seed),
-        test=Split(test_raw, test_numbers, prepare),
-        labels=found.labels,
+        train=Split(pictures.train, train_numbers, prepare, collate, augment, config.train.seed),
+        test=Split(test_raw, test_numbers, prepare, collate),
+        labels=pictures.labels,
         preparation=preparation,
     )
 
 
-def _divide(found: _Found) -> tuple[Sequence[int], Sequence[Raw], Sequence[int]]:
-    if found.test is not None:
-        return range(len(found.train)), found.test, range(len(found.test))
+def _divide(pictures: Pictures) -> tuple[Sequence[int], Sequence[Sample], Sequence[int]]:
+    """Return the numbers of the training samples, the test samples, and their numbers."""
+    if pictures.test is not None:
+        return range(len(pictures.train)), pictures.test, range(len(pictures.test))
     from sklearn.model_selection import train_test_split
 
-    targets = found.train.targets  # type: ignore[attr-defined]  # both kinds without a test split have them
+    numbers, strata = range(len(pictures.train)), pictures.strata or None
     try:
-        train, test = train_test_split(range(len(found.train)), test_size=HELD_OUT, stratify=targets, random_state=0)
+        train, test = train_test_split(numbers, test_size=HELD_OUT, stratify=strata, random_state=0)
     except ValueError as error:
         raise BadInput(
-            f"dataset of {len(found.train)} images: too few to hold out {HELD_OUT:.0%} of every class ({error}). "
+            f"dataset of {len(pictures.train)} images: too few to hold out {HELD_OUT:.0%} of every class ({error}). "
             "Add images."
         ) from error
-    return train, found.train, test
+    return train, pictures.train, test

@@ -8,7 +8,7 @@ Normalisation is part of the model, so that no app can forget or repeat it.
 import copy
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import URLError
@@ -23,9 +23,6 @@ from records.errors import BadInput, unknown
 
 OWN_SIZE = {"simple_cnn": 28, "inception_v3": 299}
 """Input sizes of models that are made for one, in pixels."""
-
-SIZE_OPTION = {"vit_": "image_size", "maxvit_": "input_size"}
-"""Models whose weights depend on the input size are told it by this option of their constructor."""
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models with further classifiers for training, which no target needs."""
@@ -57,15 +54,17 @@ class SimpleCNN(nn.Module):
 
     luma: torch.Tensor
 
-    def __init__(self, num_classes: int, image_size: int = 28, convolutions: int = 2, hidden: int = 128):
+    def __init__(
+        self, num_classes: int, image_size: tuple[int, int] = (28, 28), convolutions: int = 2, hidden: int = 128
+    ):
         super().__init__()
         if convolutions not in (1, 2):
             raise BadInput(f"model.options: convolutions = {convolutions}; 1 or 2 are allowed. Change it.")
         self.register_buffer("luma", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1))
         self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1) if convolutions == 2 else None
-        channels, side = (64, image_size // 4) if self.conv2 else (32, image_size // 2)
-        self.flat = channels * side * side
+        channels, reduced = (64, 4) if self.conv2 else (32, 2)
+        self.flat = channels * (image_size[0] // reduced) * (image_size[1] // reduced)
         self.fc1 = nn.Linear(self.flat, hidden)
         self.fc2 = nn.Linear(hidden, num_classes)
 
@@ -78,6 +77,27 @@ class SimpleCNN(nn.Module):
         x = x.view(-1, self.flat)
         logits: torch.Tensor = self.fc2(functional.relu(self.fc1(x)))
         return logits
+
+
+def named(outputs: Any, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Return what a model returned by the names its task gives to its outputs. Raises BadInput."""
+    names = tuple(names)
+    values = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    if len(values) != len(names) or not all(isinstance(value, torch.Tensor) for value in values):
+        wanted = f"one tensor, {names[0]}" if len(names) == 1 else f"{len(names)} tensors, {', '.join(names)}"
+        raise BadInput(f"forward returns {_described(outputs)}, the task wants {wanted}. Return that alone.")
+    return dict(zip(names, values, strict=True))
+
+
+def _described(outputs: Any) -> str:
+    """Return `a dict of logits, aux`, `a tuple of 3 (…)` or `nothing`."""
+    if outputs is None:
+        return "nothing"
+    if isinstance(outputs, dict):
+        return f"a {type(outputs).__name__} of {', '.join(map(str, outputs))}"
+    if isinstance(outputs, (tuple, list)):
+        return f"a {type(outputs).__name__} of {len(outputs)} ({', '.join(type(value).__name__ for value in outputs)})"
+    return f"a {type(outputs).__name__}"
 
 
 def names() -> list[str]:
@@ -114,11 +134,16 @@ def build(config: Config, classes: int, weights: bool = True) -> Normalised:
 
 
 def _construct(config: Config, classes: int) -> nn.Module:
-    name, size = config.model.name, config.data.image_size
+    name, size = config.model.name, config.data.size
     options: dict[str, Any] = {"num_classes": classes, **config.model.options}
-    for prefix, option in SIZE_OPTION.items():
-        if name.startswith(prefix):
-            options.setdefault(option, (size, size) if option == "input_size" else size)
+    if name.startswith("maxvit_"):
+        options.setdefault("input_size", size)
+    if name.startswith("vit_"):
+        if size[0] != size[1]:
+            raise BadInput(
+                f"model {name}: takes square images only, not {size[0]}×{size[1]}. Set another data.image_size."
+            )
+        options.setdefault("image_size", size[0])
     if name in AUXILIARY:
         options |= {"aux_logits": False, "init_weights": True, "transform_input": config.model.pretrained}
     try:
@@ -132,7 +157,7 @@ def _construct(config: Config, classes: int) -> nn.Module:
             raise
         reason = " ".join(str(error).split())
         raise BadInput(
-            f"model {name}: {reason} (num_classes {classes}, image size {size}). "
+            f"model {name}: {reason} (num_classes {classes}, image size {size[0]}×{size[1]}). "
             "Change model.options or data.image_size."
         ) from error
 
@@ -177,12 +202,12 @@ def fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
 
 def allows_channels_last(model: nn.Module, config: Config) -> bool:
     """Whether the model takes tensors that are NHWC in memory; `view` on one raises, and so do weights of five axes."""
-    size = config.data.image_size
+    height, width = config.data.size
     device = next(model.parameters()).device
     try:
         local = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
         with torch.no_grad():
-            local(torch.zeros(2, 3, size, size, device=device).contiguous(memory_format=torch.channels_last))
+            local(torch.zeros(2, 3, height, width, device=device).contiguous(memory_format=torch.channels_last))
     except RuntimeError:
         return False
     return True

@@ -43,7 +43,9 @@ class ImageFiles:
         pictures = [asymmetric(held_out[0], data.preparation), *held_out]
         prepare = data.preparation.transform()
         self.files = [np.frombuffer(as_png(picture), np.uint8) for picture in pictures]
-        self.image = torch.stack([prepare(picture).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
+        self.image = (
+            torch.stack([prepare(opaque(picture)).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
+        )
 
 
 def patterns(picture: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,17 @@
 """Writes a training to TensorBoard: scalars, a batch of images, the confusion matrix. `tensorboard --logdir runs`"""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.transforms.v2 import functional
 from torchvision.utils import make_grid
+
+from records.tensor import Array
 
 CELL = 28
 """Width and height of a cell of the confusion matrix, in pixels."""
@@ -30,21 +34,27 @@ class Board:
         """Write the first 32 of (N, 3, H, W) in [0, 1], as the model is trained on them."""
         self._writer.add_image("train/batch", make_grid(batch[:32].cpu(), nrow=8), step)
 
-    def confusion(self, step: int, actual: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> None:
-        """Write decisions (N,) and labels (N,) as a picture: a row per label, a column per decision."""
-        classes = len(names)
-        counts = torch.bincount(labels * classes + actual, minlength=classes**2).reshape(classes, classes)
-        self._writer.add_image("test/confusion", confusion_picture(counts, names), step)
+    def confusion(self, step: int, actual: Array, labelled: Array, names: Mapping[int, str]) -> None:
+        """Write decisions (N, …) as a picture: a row for each that is right, a column for each that was made.
+
+        names: by decision.
+        """
+        place = {decision: row for row, decision in enumerate(sorted(names, key=lambda value: value % len(names)))}
+        counts = np.zeros((len(place), len(place)), np.int64)
+        pairs, times = np.unique(np.stack([labelled.ravel(), actual.ravel()]), axis=1, return_counts=True)
+        for (right, made), count in zip(pairs.T, times, strict=True):
+            counts[place[int(right)], place[int(made)]] += count
+        self._writer.add_image("test/confusion", confusion_picture(counts, [names[value] for value in place]), step)
 
     def close(self) -> None:
         """Write what is still buffered."""
         self._writer.close()
 
 
-def confusion_picture(counts: torch.Tensor, names: tuple[str, ...]) -> torch.Tensor:
-    """Return counts (K, K) as a picture (3, H, W) uint8: darker is a greater share of the row."""
+def confusion_picture(counts: Array, names: Sequence[str]) -> torch.Tensor:
+    """Return counts (K, K) as (3, H, W) uint8: darker is a greater share of the row."""
     classes = len(counts)
-    share = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     cell = CELL if classes <= WRITTEN else 4
     margin = 12 + max(6 * len(name[:16]) for name in names) if classes <= WRITTEN else 0
     picture = Image.new("RGB", (margin + classes * cell, 16 + classes * cell if margin else classes * cell), "white")

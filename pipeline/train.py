@@ -13,30 +13,35 @@ import platform
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+import measures.tasks
 from pipeline import checkpoint, data, models, tasks
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
-from pipeline.golden import HeldOut, named, to_numpy
+from pipeline.golden import HeldOut, to_numpy
 from pipeline.progress import Display
+from pipeline.rehearsal import SAMPLES as REHEARSED
 from pipeline.rehearsal import rehearse
 from pipeline.tensorboard_log import Board
 from records.errors import BadInput
-from records.tensor import tensors_to
+from records.tensor import Array, tensors_to
 
 EVERY = 10
 """Steps between two scalars in TensorBoard."""
+EVALUATED = 128
+"""Test samples in a batch."""
 
 
 class Interrupted(Exception):
@@ -57,10 +62,10 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     c = config.train
     device = choose_device(c.device)
     make_repeatable(c.seed)
-    task = tasks.load(config.task)
+    task, measured = tasks.load(config.task), measures.tasks.load(config.task)
     images = data.load(config)
-    model = models.build(config, len(images.labels), weights=resume is None).to(device)
-    rehearse(model, config, images.labels)
+    model = task.build(config, images.labels, weights=resume is None).to(device)
+    rehearse(model, config, images.train.batch(range(min(REHEARSED, len(images.train)))), images.labels)
     golden = HeldOut(images, config, task)
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)
@@ -94,7 +99,6 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
             "labels": images.labels,
             "inputs": tensors_to(inputs),
             "outputs": tensors_to(outputs),
-            "preparation": images.preparation.record(),
             "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
             "metrics": metrics,
             "environment": environment(device, c.seed),
@@ -103,22 +107,19 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
         return Checkpoint.write(run / "checkpoint", record, to_toml(config), arrays)
 
     metrics: dict[str, float] = dict(resume.metrics) if resume else {}
-    with stop_on_signal() as stop, Display(console, c.epochs, batches_per_epoch, done, task.METRIC) as display:
+    with stop_on_signal() as stop, Display(console, c.epochs, batches_per_epoch, done, measured.METRIC) as display:
         for epoch in range(first_epoch, c.epochs):
             batches.epoch, batches.start = epoch, first_step
             losses = scores = 0.0
             model.train()
-            for step, (image, label) in enumerate(loader, start=first_step):
-                image = image.to(device, non_blocking=True)  # (N, 3, H, W)
-                label = label.to(device, non_blocking=True)  # (N,)
-                if channels_last:
-                    image = image.contiguous(memory_format=torch.channels_last)
+            for step, batch in enumerate(loader, start=first_step):
+                batch = batch.to(device, channels_last)
+                image = batch.inputs[data.IMAGE]  # (N, 3, H, W)
                 now = epoch * batches_per_epoch + step
                 for group in optimizer.param_groups:
                     group["lr"] = rate = learning_rate(now, total, c.warmup, c.learning_rate)
                 with torch.autocast(device.type, torch.bfloat16, enabled=c.amp and device.type == "cuda"):
-                    outputs = named(forward(image), task.OUTPUTS)
-                loss = task.loss(outputs, label, c.label_smoothing)
+                    loss, outputs = task.step(forward, batch, c)
                 value = loss.item()
                 if not math.isfinite(value):
                     raise diverged(value, epoch, step, run, c.learning_rate)
@@ -128,7 +129,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                 optimizer.step()
                 average.update_parameters(model)
 
-                score = task.score({name: output.detach() for name, output in outputs.items()}, label)
+                score = measured.score(to_numpy(outputs), to_numpy(batch.truth))
                 count = step - first_step + 1
                 losses, scores = losses + value, scores + score
                 display.step(epoch, step, len(image), value, scores / count)
@@ -147,15 +148,17 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                     save(epoch, step + 1, False, metrics)
                     raise Interrupted(epoch, step + 1)
 
-            test, actual, labels = evaluate(average.module, images.test, task, device)
+            tested, truth = evaluate(average.module, images.test, task, device)
+            test = measured.score(tested, truth)
             metrics = {
-                f"test_{task.METRIC}": test,
+                f"test_{measured.METRIC}": test,
                 "train_loss": losses / count,
                 "seconds": round(time.monotonic() - started, 1),
             }
             display.epoch(epoch, losses / count, scores / count, test)
             board.scalars((epoch + 1) * batches_per_epoch, test_score=test)
-            board.confusion((epoch + 1) * batches_per_epoch, actual, labels, images.labels)
+            names = measured.names(images.labels)
+            board.confusion((epoch + 1) * batches_per_epoch, measured.decide(tested), measured.labelled(truth), names)
             first_step = 0
             saved = save(epoch + 1, 0, epoch + 1 == c.epochs, metrics)
             if stop.requested and not saved.finished:
@@ -228,17 +231,21 @@ def diverged(loss: float, epoch: int, step: int, run: Path, rate: float) -> BadI
 
 def evaluate(
     model: nn.Module, split: data.Split, task: tasks.Task, device: torch.device
-) -> tuple[float, torch.Tensor, torch.Tensor]:
-    """The metric on a split, the decisions (N,) and the labels (N,)."""
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return outputs (N, …) and truth (N, …) of a split by name."""
     model.eval()
-    parts, labels = [], []
+    outputs, truths = [], []
     with torch.no_grad():
-        for image, label in DataLoader(split, batch_size=128):
-            parts.append({name: value.cpu() for name, value in named(model(image.to(device)), task.OUTPUTS).items()})
-            labels.append(label)
-    outputs = {name: torch.cat([part[name] for part in parts]) for name in task.OUTPUTS}
-    truth = torch.cat(labels)
-    return task.score(outputs, truth), task.decode(outputs), truth
+        for batch in DataLoader(split, batch_size=EVALUATED, collate_fn=split.collate):
+            values = model(*batch.to(device).inputs.values())
+            outputs.append(to_numpy(models.named(values, task.OUTPUTS)))
+            truths.append(to_numpy(batch.truth))
+    return joined(outputs), joined(truths)
+
+
+def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Return all parts (n, …) of each name as one array (N, …)."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

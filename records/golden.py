@@ -57,8 +57,8 @@ class Golden:
 class Probes:
     """Image files, the first an asymmetric drawing, with the inputs training makes of them and PyTorch's outputs."""
 
-    files: tuple[Array, ...]
-    """K times (bytes,) uint8."""
+    files: Mapping[str, tuple[Array, ...]]
+    """By each input that is made of files: K times (bytes,) uint8."""
     inputs: Arrays
     """(K, …) float32, as training prepares them."""
     outputs: Arrays
@@ -67,13 +67,18 @@ class Probes:
     @classmethod
     def of(cls, arrays: Arrays) -> "Probes":
         """Return the record of arrays by flat names: the inverse of `arrays`."""
-        files = part(arrays, FILE)
-        in_order = tuple(files[str(number)] for number in range(len(files)))
-        return cls(in_order, part(arrays, INPUT), part(arrays, OUTPUT), part(arrays, ORACLE))
+        inputs, files = part(arrays, INPUT), part(arrays, FILE)
+        if all(name.isdecimal() for name in files):  # of a checkpoint from before there were several inputs
+            files = {f"{name}.{number}": file for name in inputs for number, file in files.items()}
+        counts = {name: len(part(files, name)) for name in inputs}
+        in_order = {
+            name: tuple(files[f"{name}.{number}"] for number in range(count)) for name, count in counts.items() if count
+        }
+        return cls(in_order, inputs, part(arrays, OUTPUT), part(arrays, ORACLE))
 
     def arrays(self) -> dict[str, Array]:
         """Return all arrays by their flat names, as they are in a file."""
-        files = {str(number): file for number, file in enumerate(self.files)}
+        files = {f"{name}.{number}": file for name, each in self.files.items() for number, file in enumerate(each)}
         return flat({FILE: files, INPUT: self.inputs, OUTPUT: self.outputs, ORACLE: self.oracle})
 
 

@@ -34,6 +34,8 @@ class Tensor:
     scale: float | None = None
     """Of an integer tensor: (value − zero_point) · scale is the number it stands for. None: the value itself."""
     zero_point: int = 0
+    preparation: Mapping[str, Any] | None = None
+    """How an image file becomes this input, as `pipeline.data.Preparation` records it; None: it is no picture."""
 
     def stored(self, array: Array) -> Array:
         """Return a checkpoint's array, channels on axis 1, in this tensor's layout and, with a scale, as its integers.
@@ -77,6 +79,11 @@ def tensor_from(item: Mapping[str, Any]) -> Tensor:
 def tensors_from(items: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:
     """Return the Tensors of JSON objects. Raises ValueError if one is malformed."""
     return tuple(tensor_from(item) for item in items)
+
+
+def preparations(tensors: Iterable[Tensor]) -> dict[str, Mapping[str, Any]]:
+    """Return how an image file becomes each of these tensors, by name, but for those that are no pictures."""
+    return {tensor.name: tensor.preparation for tensor in tensors if tensor.preparation is not None}
 
 
 def tensors_to(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:

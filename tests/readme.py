@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from export.target import find
+from measures import tasks
 from measures.tolerance import PREPARATION, TABLE, Tolerance
 from pipeline import config
 from validate import settings
@@ -84,7 +85,8 @@ def fields() -> str:
 def tolerances() -> str:
     """Return every tolerance with its reason, precisions that share one together; those of image files last."""
     alike: dict[Tolerance, list[str]] = {}
-    for allowed in (TABLE, PREPARATION):
+    decisions = {precision: tasks.load("classification").tolerances(precision) for precision in TABLE}
+    for allowed in (TABLE, decisions, PREPARATION):
         for precision, limits in allowed.items():
             for limit in limits:
                 alike.setdefault(limit, []).append(precision)

@@ -17,6 +17,7 @@ from export.artifact import Artifact
 from export.run import Run
 from records.errors import BadInput
 from records.golden import PREPARED, Actual, Proof, flat
+from records.tensor import Array, preparations
 from validate.plan import Row, Runtime
 from validate.preparation.probes import prepared
 from validate.report.records import Status
@@ -134,18 +135,19 @@ def _failed(error: Exception) -> Measurement:
 
 
 def _write_probes(proof: Proof, artifact: Artifact, place: Path) -> Path | None:
-    """Write the probes for a runner and return their file; None: there are none.
-
-    Raises BadInput for a wrong manifest.
-    """
-    if proof.probes is None:
+    """Write the probes for a runner; None: there are none. Raises BadInput for a manifest that is wrong."""
+    arrays: dict[str, Array] = {}
+    if proof.probes and preparations(artifact.inputs):
+        try:
+            files = prepared(proof.probes, artifact.inputs)
+        except ValueError as error:
+            raise BadInput(f"its manifest's preparation cannot be followed: {error}") from error
+        arrays |= {**proof.probes.arrays(), **flat({PREPARED: files})}
+    if proof.patterns:
+        arrays |= proof.patterns.arrays()
+    if not arrays:
         return None
-    try:
-        files = prepared(proof.probes, artifact.preparation, artifact.inputs[0].name)
-    except ValueError as error:
-        raise BadInput(f"its manifest's preparation cannot be followed: {error}") from error
-    patterns = proof.patterns.arrays() if proof.patterns else {}
-    save_file({**proof.probes.arrays(), **flat({PREPARED: files}), **patterns}, place)
+    save_file(arrays, place)
     return place
 
 
@@ -157,7 +159,6 @@ def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Option
         manifest={
             "inputs": [dataclasses.asdict(tensor) for tensor in artifact.inputs],
             "outputs": [dataclasses.asdict(tensor) for tensor in artifact.outputs],
-            "preparation": dict(artifact.preparation),
             "min_runtime_version": artifact.min_runtime_version,
         },
         golden=run.checkpoint.folder / "golden.safetensors",

@@ -15,6 +15,7 @@ import numpy as np
 from export.run import Run
 from records.errors import BadInput
 from records.golden import PATTERNS, Proof
+from records.tensor import Tensor, preparations
 from validate.judge import admission, baseline
 from validate.judge.judge import judge
 from validate.judge.lint import lints
@@ -38,9 +39,9 @@ UNPATTERNED = (
 )
 
 
-def unproved(proof: Proof) -> list[str]:
+def unproved(proof: Proof, inputs: Sequence[Tensor]) -> list[str]:
     """Return what this proof cannot show, in sentences: from an older checkpoint, or where PyTorch gives no numbers."""
-    sentences = [UNPREPARED] if proof.probes is None else []
+    sentences = [UNPREPARED] if proof.probes is None and preparations(inputs) else []
     if proof.patterns is None:
         return [*sentences, UNPATTERNED]
     floors = proof.patterns.floors.values()
@@ -73,7 +74,7 @@ def check(
     if not expected:
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     proof = run.checkpoint.proof()
-    warnings = admission.check(run, proof.golden) + unproved(proof)
+    warnings = admission.check(run, proof.golden) + unproved(proof, run.checkpoint.inputs)
     conversions = asked(expected, runners, toolchains, settings)
     artifacts = {name: run.artifact(name) if run.holds(name) else None for name in conversions}
     for artifact in artifacts.values():

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from measures import tasks
 from measures.tolerance import TABLE
 from records.errors import BadInput, unknown
 from records.settings import adapter, load_settings, read_toml
@@ -83,9 +84,9 @@ def _check_tolerance(tolerance: Mapping[str, Mapping[str, float]], where: str) -
         if precision not in TABLE:
             raise unknown("precision", precision, TABLE, f"{where}: validate.tolerance")
         for measure, value in measures.items():
-            measure_names = [row.measure for row in TABLE[precision]]
-            if measure not in measure_names:
-                raise unknown("measure", measure, measure_names, f"{where}: validate.tolerance.{precision}")
+            names = [row.measure for row in TABLE[precision]] + tasks.measures(precision)
+            if measure not in names:
+                raise unknown("measure", measure, names, f"{where}: validate.tolerance.{precision}")
             if not math.isfinite(value) or value <= 0:
                 raise BadInput(f"{where}: validate.tolerance.{precision}.{measure} is {value}. Give a positive number.")
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from benchmarks.zoo.modules import SIZE
 from benchmarks.zoo.networks import Network, named
-from pipeline import checkpoint, data, models, tasks, train
+from pipeline import checkpoint, data, tasks, train
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig, to_toml
 from pipeline.golden import HeldOut, to_numpy
@@ -49,8 +49,9 @@ def make(network: Network, run: Path) -> Checkpoint:
     config = configuration(network)
     train.make_repeatable(config.train.seed)
     task, images = tasks.load(config.task), data.load(config)
-    model = models.build(config, len(images.labels))
-    bear_signal(model, images.train.stack(range(BATCHES * config.data.golden))[0], len(images.labels))
+    model = task.build(config, images.labels, weights=True)
+    batch = images.train.batch(range(BATCHES * config.data.golden))
+    bear_signal(model, batch.inputs[data.IMAGE], len(images.labels))
     golden = HeldOut(images, config, task)
     inputs, outputs = golden.tensors(model)
     record = {
@@ -58,7 +59,6 @@ def make(network: Network, run: Path) -> Checkpoint:
         "labels": images.labels,
         "inputs": tensors_to(inputs),
         "outputs": tensors_to(outputs),
-        "preparation": images.preparation.record(),
         "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
         "metrics": {},
         "environment": train.environment(torch.device("cpu"), config.train.seed),

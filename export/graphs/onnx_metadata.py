@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 
 from pipeline.checkpoint import Checkpoint
+from records.tensor import preparations
 
 
 def finish(path: Path, opened: Checkpoint, precision: str) -> None:
@@ -26,7 +27,7 @@ def finish(path: Path, opened: Checkpoint, precision: str) -> None:
             "task": opened.task,
             "labels": json.dumps(opened.labels),
             "normalisation": json.dumps(dict(opened.normalisation)),
-            "preparation": json.dumps(dict(opened.preparation)),
+            "preparation": json.dumps(preparations(opened.inputs)),
             "checkpoint_sha256": opened.sha256,
             "precision": precision,
         },

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from export.self_check import least
+from measures.distance import agreement
+from measures.tasks import Task
 from measures.tolerance import AGREEMENT, INTEGER_DB
 from records.tensor import Arrays
 
@@ -36,7 +36,7 @@ class Score:
 
     sqnr_db: float
     agreement: float
-    """Share of samples whose greatest value is the same."""
+    """Share of decisions that are the same."""
     samples: int
     size_bytes: int
 
@@ -112,14 +112,10 @@ def divided(calibration: Arrays) -> tuple[Arrays, Arrays]:
     )
 
 
-def score(actual: Arrays, reference: Arrays, size_bytes: int) -> Score:
-    """Return the score of named arrays (N, …) against the float32 model's."""
-    equal_decisions = [
-        (np.nan_to_num(actual[name]).reshape(len(value), -1).argmax(1) == value.reshape(len(value), -1).argmax(1))
-        for name, value in reference.items()
-    ]
-    agreed = np.all(equal_decisions, axis=0)
-    return Score(least(actual, reference), float(agreed.mean()), len(agreed), size_bytes)
+def score(actual: Arrays, reference: Arrays, task: Task, size_bytes: int) -> Score:
+    """Return what outputs (N, …) by name are worth against the float32 model's; size_bytes: of the model."""
+    decided = task.decide(reference)
+    return Score(least(actual, reference), agreement(task.decide(actual), decided), len(decided), size_bytes)
 
 
 def details(layers: Iterable[str], repaired: Repaired | None) -> dict[str, Any]:

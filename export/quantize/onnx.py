@@ -15,6 +15,7 @@ from export.graphs import layers
 from export.graphs.onnx_exporter import run
 from export.quantize import keep_float
 from export.quantize.calibration import calibration, provenance
+from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays
 
@@ -38,7 +39,8 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
         if list(keep) == [keep_float.AUTO]:
             first, second = keep_float.divided(samples)
             halved = Ranges(source, first, Path(folder) / "halved", unseen=second)
-            repaired = keep_float.repair(halved.weights, halved.alone, halved.attempt)
+            task = tasks.load(opened.task)
+            repaired = keep_float.repair(halved.weights, halved.alone, lambda modules: halved.attempt(modules, task))
             float_layers = list(repaired.kept)
             findings = [repaired.sentence]
         else:
@@ -108,12 +110,12 @@ class Ranges:
         inputs = self.some(keep_float.RANKED)
         return self_check.least(run(path, inputs), run(self.source, inputs))
 
-    def attempt(self, float_layers: Collection[str]) -> keep_float.Score:
+    def attempt(self, float_layers: Collection[str], task: tasks.Task) -> keep_float.Score:
         """Return the score with these modules in float32."""
         path = self.folder / "attempt.onnx"
         self.quantize(path, float_layers)
         inputs = self.some(keep_float.SAMPLES)
-        return keep_float.score(run(path, inputs), run(self.source, inputs), path.stat().st_size)
+        return keep_float.score(run(path, inputs), run(self.source, inputs), task, path.stat().st_size)
 
 
 def halves(source: Path, samples: Arrays, float_layers: Collection[str], folder: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ai_edge_quantizer.utils.qsv_utils import min_max_update
 from export import self_check
 from export.graphs import layers
 from export.quantize import keep_float
+from measures.tasks import Task
 from records.sealed import fingerprints
 from records.tensor import Arrays
 from workers import memory
@@ -220,10 +221,10 @@ class Ranges:
         inputs = self.some(keep_float.RANKED)
         return self_check.least(run(self.quantize(only=module), inputs), run(self.model, inputs))
 
-    def attempt(self, float_layers: Collection[str]) -> keep_float.Score:
+    def attempt(self, float_layers: Collection[str], task: Task) -> keep_float.Score:
         """Return the score with these modules in float32."""
         model, inputs = self.quantize(float_layers), self.some(keep_float.SAMPLES)
-        return keep_float.score(run(model, inputs), run(self.model, inputs), len(model))
+        return keep_float.score(run(model, inputs), run(self.model, inputs), task, len(model))
 
 
 def _remember(key: Any, ranges: dict[str, Any]) -> None:
@@ -233,7 +234,7 @@ def _remember(key: Any, ranges: dict[str, Any]) -> None:
 
 
 def partly(
-    source: Path, calibration: Arrays, precision: str, keep: Sequence[str]
+    source: Path, calibration: Arrays, precision: str, keep: Sequence[str], task: Task
 ) -> tuple[bytes, dict[str, Any], list[str]]:
     """Return the model in integers but for some layers, its details and its findings.
 
@@ -246,7 +247,7 @@ def partly(
     if list(keep) == [keep_float.AUTO]:
         first, second = keep_float.divided(calibration)
         halved = Ranges(source, first, precision, unseen=second)
-        repaired = keep_float.repair(halved.weights, halved.alone, halved.attempt)
+        repaired = keep_float.repair(halved.weights, halved.alone, lambda modules: halved.attempt(modules, task))
         float_layers, findings = list(repaired.kept), [repaired.sentence]
     else:
         float_layers = layers.chosen(ranges.places.values(), keep)

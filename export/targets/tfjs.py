@@ -23,7 +23,7 @@ from tensorflow.python.grappler import tf_optimizer
 from export.graphs.operators import inexpressible, modules
 from export.graphs.tfjs import mend
 from pipeline.checkpoint import Checkpoint
-from records.tensor import Array, Tensor
+from records.tensor import Array, Tensor, preparations
 from workers import memory
 
 TOOLCHAIN = "tensorflow"
@@ -80,7 +80,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
         "userDefinedMetadata": {
             "task": opened.task,
             "labels": list(opened.labels),
-            "preparation": dict(opened.preparation),
+            "preparation": preparations(opened.inputs),
             "normalisation": dict(opened.normalisation),
             "checkpoint_sha256": opened.sha256,
         },

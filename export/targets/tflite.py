@@ -25,6 +25,7 @@ from export.graphs.tflite_metadata import Description, Image, with_metadata
 from export.graphs.tflite_metadata import Tensor as Described
 from export.quantize.calibration import calibration, provenance
 from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
+from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays, Tensor
 
@@ -54,7 +55,7 @@ def convert(
     if precision in WHOLE_INTEGER:
         details = provenance(calibration(opened))
     if precision in WHOLE_INTEGER and keep_float:
-        model, said, findings = partly(Path(source), samples(opened), precision, keep_float)
+        model, said, findings = partly(Path(source), samples(opened), precision, keep_float, tasks.load(opened.task))
     elif precision in WHOLE_INTEGER:
         model, said = best(Path(source), samples(opened), precision)
     else:

@@ -1,25 +1,77 @@
-"""One label per image: the greatest logit decides."""
+"""One label per image: the greatest logit decides, and accuracy says what that is worth."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from measures.tolerance import DECISIONS, Tolerance
+from records.golden import Golden
+from records.tensor import Array, Arrays
 
 METRIC = "accuracy"
 
 
-def decide(outputs: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Logits (N, K) → class (N,) int64; -1 where a logit is no number, which agrees with no class."""
+def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
+    """Return logits (N, K) as they are: each has its place, so none (N,) is without a partner."""
+    return actual, np.zeros(len(golden["logits"]), np.int64)
+
+
+def decide(outputs: Arrays) -> Array:
+    """Return the class (N,) int64 of logits (N, K); -1 where one is no number, which agrees with no class."""
     logits = outputs["logits"]
     return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
 
 
-def margin(outputs: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Logits (N, K) → the greatest less the second greatest (N,)."""
+def margin(outputs: Arrays) -> Array:
+    """Return the greatest of logits (N, K) less the second greatest (N,)."""
     two = np.sort(outputs["logits"], axis=1)[:, -2:]
     return np.asarray(two[:, -1] - two[:, 0])
 
 
-def score(decisions: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
-    """Classes (N,), labels (N,) → share that is right."""
-    return float((decisions == labels).mean())
+def settle(actual: Arrays, golden: Arrays, tied: Array) -> Arrays:
+    """Return actual logits (N, K) with golden's rows where `tied` (N,)."""
+    return {"logits": np.where(tied[:, None], golden["logits"], actual["logits"])}
+
+
+def score(outputs: Arrays, truth: Arrays) -> float:
+    """Return the share of logits (N, K) that decide for their label (N,)."""
+    return float((decide(outputs) == truth["labels"]).mean())
+
+
+def labelled(truth: Arrays) -> Array:
+    """Return the labels (N,) int64."""
+    return truth["labels"]
+
+
+def names(labels: Sequence[str]) -> Mapping[int, str]:
+    """Return each class's label."""
+    return {**dict(enumerate(labels)), -1: "no number"}
+
+
+def tolerances(precision: str) -> tuple[Tolerance, ...]:
+    """Return what is allowed of decisions and accuracy: the same in every precision."""
+    return DECISIONS
+
+
+def weakness(golden: Golden, labels: Sequence[str]) -> str:
+    """Say what is wrong with the labels, so that an artifact that always gives one class could pass."""
+    truth = golden.truth["labels"]
+    if len(np.unique(truth)) < 2:
+        return (
+            f"all {len(truth)} labels are one class, so a broken artifact could be right on all. Hold out images of "
+            "every class and train again."
+        )
+    if truth.min() < 0 or truth.max() >= len(labels):
+        return (
+            f"label {int(truth.max())}, but there are {len(labels)} classes ({', '.join(labels[:5])}…). Train again: "
+            "anywhere train --force."
+        )
+    count = golden.outputs["logits"].shape[1]
+    if count != len(labels):
+        return f"{count} values, but {len(labels)} labels. Train again: anywhere train --force."
+    return ""
+
+
+def draw(picture: Array, decision: Array) -> Array:
+    """Return the picture (H, W, 3) uint8 as it is: a class is said, not drawn."""
+    return picture

@@ -1,41 +1,90 @@
 """What a model is trained for: one task, one file. The folder is the registry.
 
-A task file has: `INPUTS` and `OUTPUTS` (names), `METRIC` (name), and the functions
-`loss(outputs, labels, smoothing)`, `decode(outputs)` and `score(outputs, labels)`.
-Outputs are always a mapping from name to tensor, however many there are.
+    task = load("classification")
+    loss, outputs = task.step(model, batch, config.train)
+
+This half needs torch: how samples are augmented, which model is built, what a step computes. The other half, of the
+same name in `measures/tasks/`, is about arrays: what outputs decide and what that is worth.
 """
 
 import importlib
-from pathlib import Path
-from typing import Protocol, cast
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import torch
+from torch import nn
 
+from pipeline.config import Config, TrainConfig
 from records.errors import unknown
 
 Tensors = dict[str, torch.Tensor]
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as a model is given them, and what is right for them."""
+
+    inputs: Tensors
+    """(N, …) float32 by the names of the model's inputs."""
+    truth: Tensors
+    """(N, …) by names of the task's own, as golden keeps them."""
+
+    def to(self, device: torch.device, channels_last: bool = False) -> "Batch":
+        """Return it on a device; channels_last: images (N, C, H, W) lie there as NHWC."""
+
+        def moved(tensors: Tensors) -> Tensors:
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        inputs = moved(self.inputs)
+        if channels_last:
+            turn = torch.channels_last
+            inputs = {
+                name: value.contiguous(memory_format=turn) if value.ndim == 4 else value
+                for name, value in inputs.items()
+            }
+        return Batch(inputs, moved(self.truth))
+
+    def pin_memory(self) -> "Batch":
+        """Return it in page-locked memory, from where a GPU takes it while the CPU goes on."""
+
+        def pinned(tensors: Tensors) -> Tensors:
+            return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+
+        return Batch(pinned(self.inputs), pinned(self.truth))
 
 
 class Task(Protocol):
     """The interface of a task file."""
 
-    INPUTS: tuple[str, ...]
-    OUTPUTS: tuple[str, ...]
-    METRIC: str
+    OUTPUTS: Mapping[str, str]
+    """Name of each output → a letter for each of its axes: N for samples, C for channels, K for classes."""
 
-    def loss(self, outputs: Tensors, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-        """Scalar."""
+    def transforms(self, augmentation: str, size: tuple[int, int]) -> list[Any]:
+        """Return the random transforms (torchvision v2) that give a (picture, truth) of `size`. Raises BadInput."""
 
-    def decode(self, outputs: Tensors) -> torch.Tensor:
-        """The model's decision per sample."""
+    def collate(self, truths: Sequence[Any]) -> Tensors:
+        """Return what a data set says of N samples as tensors (N, …) by name."""
 
-    def score(self, outputs: Tensors, labels: torch.Tensor) -> float:
-        """The metric over all samples, in [0, 1], higher is better."""
+    def build(self, config: Config, labels: Sequence[str], weights: bool) -> nn.Module:
+        """Return the model of a settled config; without `weights`, a structure to load them into. Raises BadInput."""
+
+    def check(self, outputs: Tensors, labels: Sequence[str]) -> str:
+        """Say what of a new model's outputs (N, …) does not fit the labels, and what to do; empty: they fit."""
+
+    def step(self, model: Callable[..., Any], batch: Batch, config: TrainConfig) -> tuple[torch.Tensor, Tensors]:
+        """Return the loss of a batch (a scalar) and the model's outputs (N, …) by name."""
+
+
+def names() -> list[str]:
+    """Return every task."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> Task:
-    """The task of that name. Raises BadInput."""
-    names = [path.stem for path in Path(__file__).parent.glob("[a-z]*.py")]
-    if name not in names:
-        raise unknown("task", name, names)
+    """Return the task of that name. Raises BadInput."""
+    if name not in names():
+        raise unknown("task", name, names())
     return cast(Task, importlib.import_module(f"pipeline.tasks.{name}"))

@@ -104,8 +104,11 @@ def test_a_manifest_that_tells_an_app_something_else_than_the_checkpoint_is_refu
     """Sealed and all: class names in another order turn every right decision into a wrong name."""
     file = do(run, targets)["copy/float32"].artifact.folder / "manifest.json"
     record = json.loads(file.read_text())
-    other = list(reversed(record[field])) if field == "labels" else "detection" if field == "task" else {}
-    file.write_text(json.dumps(seal(record | {field: other})))
+    if field == "preparation":
+        record["inputs"][0]["preparation"]["resize"] = [64, 64]
+    else:
+        record[field] = {"labels": record["labels"][::-1], "task": "detection", "normalisation": {}}[field]
+    file.write_text(json.dumps(seal(record)))
     with pytest.raises(BadInput, match=f"its manifest has other {field} than"):
         run.artifact("copy/float32")
 
@@ -184,7 +187,7 @@ def test_a_manifest_documents_interface_and_preparation(run: Run, targets: Path)
     do(run, targets)
     record = json.loads((run.place("copy/float32") / "manifest.json").read_text())
     assert record["inputs"][0]["name"] == "image"
-    assert record["preparation"]["resize"] == [28, 28]
+    assert record["inputs"][0]["preparation"]["resize"] == [28, 28]
     assert record["normalisation"]["inside_model"] is True
     assert len(record["labels"]) == 10
     assert record["peak_memory"] > 0

@@ -4,11 +4,14 @@ import math
 
 import pytest
 
+from measures import tasks
 from measures.tolerance import FLOOR_MULTIPLE, TABLE, Tolerance, allowed
 
 UPPER = Tolerance("max_absolute", 0.01, True, "", "for the test", "a choice")
 DECIBEL = Tolerance("sqnr_db", 40, False, "dB", "for the test", "a choice")
 SHARE = Tolerance("agreement", 0.99, False, "", "for the test", "a choice")
+
+CLASSES = tasks.load("classification")
 
 
 @pytest.mark.parametrize(
@@ -41,13 +44,13 @@ def test_nan_is_within_nothing(tolerance: Tolerance) -> None:
 
 @pytest.mark.parametrize("precision", list(TABLE))
 def test_every_precision_limits_values_decisions_and_the_metric_and_says_why(precision: str) -> None:
-    rows = TABLE[precision]
+    rows = allowed(precision, CLASSES.tolerances(precision), {})
     assert {"sqnr_db", "agreement", "metric_fall"} <= {row.measure for row in rows}
     assert all(len(row.reason) > 20 and len(row.source) > 20 for row in rows)
 
 
 def test_a_share_allows_one_sample_however_few_there_are() -> None:
-    rows = {row.measure: row for row in TABLE["float32"]}
+    rows = {row.measure: row for row in CLASSES.tolerances("float32")}
     assert rows["agreement"].of(4).allowed == 0.75
     assert rows["agreement"].of(256).allowed == 0.99
     assert rows["metric_fall"].of(16).allowed == 1 / 16
@@ -68,13 +71,14 @@ def test_floats_are_allowed_less_where_golden_itself_is_exact() -> None:
 
 
 def test_the_configurations_number_stands_beside_the_tables() -> None:
-    rows = {row.measure: row for row in allowed("int8", {"int8": {"sqnr_db": 20.0}, "float16": {"sqnr_db": 40.0}})}
+    lower = {"int8": {"sqnr_db": 20.0}, "float16": {"sqnr_db": 40.0}}
+    rows = {row.measure: row for row in allowed("int8", CLASSES.tolerances("int8"), lower)}
     assert rows["sqnr_db"].allowed == 20.0
     assert rows["sqnr_db"].instead_of
     assert rows["sqnr_db"].instead_of.allowed == 25.0
     assert "configuration" in rows["sqnr_db"].source
     assert rows["agreement"].instead_of is None
-    half = next(row for row in allowed("float16", {"float16": {"sqnr_db": 40.0}}) if row.measure == "sqnr_db")
+    half = next(row for row in allowed("float16", (), lower) if row.measure == "sqnr_db")
     scaled = half.of(256, oracle_db=135)
     assert scaled.instead_of
     assert (scaled.allowed, scaled.instead_of.allowed) == (40.0, 57.0)

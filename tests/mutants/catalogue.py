@@ -284,8 +284,7 @@ def files_and_manifests() -> Iterable[Mutant]:
         yield of("made from another checkpoint", artifact, manifest(checkpoint_sha256="0" * 64), stale)
     yield of("another artifact's manifest", "tflite/int8_dynamic", manifest(precision="int8"), "its manifest says")
     yield of("labels in another order", "onnx/float32", reversed_labels, "its manifest has other labels than")
-    crop = {"resize": [256, 256], "crop": [224, 224]}
-    yield of("another preparation", "tfjs/float32", manifest(preparation=crop), "has other preparation than")
+    yield of("another preparation", "tfjs/float32", cropped, "has other preparation than")
     for artifact in ("onnx/int8", "torchscript/float32", "tflite/int8", "tfjs/uint8_weights"):
         yield of("a truncated file, sealed", artifact, truncated, TRUNCATED[artifact.partition("/")[0]])
 
@@ -300,6 +299,11 @@ def manifest(**changes: Any) -> Change:
 
 def reversed_labels(opened: Opened) -> None:
     opened.manifest["labels"] = list(opened.artifact.labels[::-1])
+
+
+def cropped(opened: Opened) -> None:
+    (image,) = opened.manifest["inputs"]
+    image["preparation"] = image["preparation"] | {"resize": [256, 256], "crop": [224, 224]}
 
 
 def _file(opened: Opened) -> Path:

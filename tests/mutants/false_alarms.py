@@ -23,7 +23,7 @@ from export.convert import convert
 from export.run import Run
 from export.target import find, plan
 from pipeline import config as configs
-from pipeline import data
+from pipeline import data, tasks
 from pipeline.checkpoint import Checkpoint
 from pipeline.train import settle, train
 from records.golden import Actual
@@ -110,9 +110,8 @@ def held_out(run: Run, file: Path) -> tuple[Array, Array]:
     """All of the test split and its copies, written as a runner takes its inputs; → PyTorch's scores, labels."""
     config = configs.read(run.checkpoint.folder / "config.toml")
     split = data.load(config).test
-    split.augment = data.v2.Compose(
-        [data.v2.ToImage(), *data.AUGMENTATIONS["affine"](config.data.image_size), data.v2.RGB()]
-    )
+    turned = tasks.load(config.task).transforms("affine", config.data.size)
+    split.augment = data.v2.Compose([*turned, data.v2.RGB()])
     indices = [*range(len(split)), *((copy, number) for copy in range(COPIES) for number in range(len(split)))]
     pairs = [split[index] for index in indices]
     images, labels = torch.stack([image for image, _ in pairs]), np.array([label for _, label in pairs])

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput, NoRoom
 from records.folder import exclusive, latest_run, new_folder, run_folder
+from records.sealed import seal, sha256_of_file
 
 NAMES = ["weights.safetensors", "golden.safetensors", "probes.safetensors", "config.toml", "checkpoint.json"]
 
@@ -153,3 +155,20 @@ def test_a_run_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path / "run"):
         pass
+
+
+def test_a_checkpoint_of_format_1_is_read(opened: Checkpoint) -> None:
+    """Its preparation stands beside its only input, and its files have no name of an input."""
+    folder, probes, current = opened.folder, opened.probes(), opened
+    arrays = {name.replace("file.image.", "file."): value for name, value in current.arrays(checkpoint.PROBES).items()}
+    save_file(arrays, folder / checkpoint.PROBES)
+    record = json.loads((folder / checkpoint.RECORD).read_text())
+    record["format"], record["preparation"] = 1, record["inputs"][0].pop("preparation")
+    record["files"][checkpoint.PROBES] = sha256_of_file(folder / checkpoint.PROBES)
+    (folder / checkpoint.RECORD).write_text(json.dumps(seal(record)))
+    older = Checkpoint.open(folder)
+    assert older.inputs == current.inputs
+    again = older.probes()
+    assert probes
+    assert again
+    assert [file.tobytes() for file in again.files["image"]] == [file.tobytes() for file in probes.files["image"]]

@@ -1,5 +1,6 @@
 """Defaults, a file, options; and a sentence for what is wrong."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,16 @@ def test_a_setting_is_toml_or_else_a_string(text: str, value: object) -> None:
 def test_a_setting_needs_a_value() -> None:
     with pytest.raises(BadInput, match="key=value"):
         configs.parse_setting("train.epochs")
+
+
+@pytest.mark.parametrize(("text", "size"), [("64", (64, 64)), ("96x64", (96, 64)), ("96×64", (96, 64)), ("0", (0, 0))])
+def test_a_size_is_a_number_or_height_and_width(text: str, size: tuple[int, int]) -> None:
+    config = configs.read(None, {"data.image_size": configs.parse_size(text)})
+    assert config.data.size == size
+    assert configs.check(tomllib.loads(configs.to_toml(config)), "again") == config
+
+
+@pytest.mark.parametrize("text", ["", "x", "64x", "1x2x3", "-3", "wide"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=r"no size in pixels\. Write 64, or height and width as 96x64"):
+        configs.parse_size(text)

@@ -17,6 +17,7 @@ from PIL import Image
 from pipeline import config as configs
 from pipeline import data
 from pipeline.config import Config
+from pipeline.datasets import Sample
 from pipeline.golden import calibration
 from pipeline.train import settle
 from records.errors import BadInput
@@ -58,8 +59,8 @@ def test_augmentation_depends_on_seed_epoch_and_number_alone() -> None:
 def test_workers_change_no_sample(images: Path) -> None:
     split = loaded(data__dataset="folder", data__folder=str(images), data__image_size=16).train
     batches = data.EpochBatches(len(split), 8, seed=0)
-    alone = [image for image, _ in data.loader(split, batches, workers=0, pin=False)]
-    helped = [image for image, _ in data.loader(split, batches, workers=2, pin=False)]
+    alone = [batch.inputs["image"] for batch in data.loader(split, batches, workers=0, pin=False)]
+    helped = [batch.inputs["image"] for batch in data.loader(split, batches, workers=2, pin=False)]
     assert all(torch.equal(one, other) for one, other in zip(alone, helped, strict=True))
 
 
@@ -78,10 +79,38 @@ def test_a_photo_is_resized_by_its_shorter_side_and_cropped() -> None:
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 90:110] = (255, 0, 0)
     preparation = data.Preparation((64, 64), (56, 56))
-    image = preparation.transform()(Image.fromarray(picture))
+    image, truth = preparation.transform()(data.opaque(Image.fromarray(picture)), 7)
+    assert truth == 7
     assert image.shape == (3, 56, 56)
     assert image[:, 28, 28].tolist() == [255, 0, 0]
     assert image[:, 28, 2].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("picture", [(100, 200), (200, 100), (96, 64), (50, 50)])
+@pytest.mark.parametrize("wanted", [(56, 40), (40, 56), (48, 48)])
+def test_a_photo_of_any_shape_covers_what_is_cropped_from_it(picture: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """torchvision pads with black where a picture is smaller than the crop: white stays white."""
+    larger = (round(wanted[0] / data.CROPPED), round(wanted[1] / data.CROPPED))
+    white = Image.fromarray(np.full((*picture, 3), 255, np.uint8))
+    image, _ = data.Preparation(larger, wanted).transform()(data.opaque(white), 0)
+    assert image.shape == (3, *wanted)
+    assert (image == 255).all()
+    height, width = data.covering(picture, larger)
+    assert min(height - larger[0], width - larger[1]) == 0
+    assert height / width == pytest.approx(picture[0] / picture[1], rel=0.03)
+
+
+def test_a_split_may_be_of_rectangular_images() -> None:
+    split = loaded(data__image_size=[48, 80]).train
+    assert split[0][0].shape == split[1, 0][0].shape == (3, 48, 80)
+
+
+def test_a_data_set_of_another_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.datasets import digits
+
+    monkeypatch.setattr(digits, "TASK", "counting")
+    with pytest.raises(BadInput, match=r"dataset digits: is for counting, and the task is classification. .*folder"):
+        loaded()
 
 
 def write_mnist(root: Path, name: str) -> None:
@@ -200,22 +229,23 @@ def test_golden_and_calibration_prepare_what_they_keep_and_calibration_leaves_go
 ) -> None:
     """A training split that begins with golden's own images, as data sets with duplicates do."""
     images = data.load(small)
-    golden, _ = images.test.stack(range(8))
+    golden = images.test.batch(range(8)).inputs["image"]
     doubled = data.Split(
         [images.test.raw[number] for number in images.test.numbers[:8]]
         + [images.train.raw[number] for number in images.train.numbers],
         range(8 + len(images.train)),
         images.test.prepare,
+        images.test.collate,
     )
     prepared: list[data.Split] = []
     prepare = data.Split.__getitem__
 
-    def noted(self: data.Split, index: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
+    def noted(self: data.Split, index: int | tuple[int, int]) -> Sample:
         prepared.append(self)
         return prepare(self, index)
 
     monkeypatch.setattr(data.Split, "__getitem__", noted)
-    chosen = calibration(dataclasses.replace(images, train=doubled), 8, golden)
+    chosen = calibration(dataclasses.replace(images, train=doubled), 8, golden)["image"]
     assert not {image.numpy().tobytes() for image in chosen} & {image.numpy().tobytes() for image in golden}
     assert images.test not in prepared
     assert len(prepared) <= 8 + 8  # what is kept, and at most all that is golden, too

@@ -12,6 +12,7 @@ from pipeline import config as configs
 from pipeline import models
 from pipeline.config import Config
 from pipeline.rehearsal import rehearse
+from pipeline.tasks import Batch
 from pipeline.train import settle
 from records.errors import BadInput
 
@@ -120,8 +121,22 @@ def test_pretrained_weights_that_cannot_be_had_are_a_clear_error(
 
 def test_a_model_that_cannot_take_the_size_is_refused() -> None:
     settled = config("inception_v3", data__image_size=40)
+    batch = Batch({"image": torch.rand(2, 3, 40, 40)}, {"labels": torch.tensor([0, 2])})
     with pytest.raises(BadInput, match="cannot take images of 40×40"):
-        rehearse(models.build(settled, classes=3), settled, ("a", "b", "c"))
+        rehearse(models.build(settled, classes=3), settled, batch, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("name", ["simple_cnn", "mobilenet_v3_small", "swin_t", "maxvit_t"])
+def test_images_may_be_rectangular(name: str) -> None:
+    size = (112, 224) if name == "maxvit_t" else (64, 96)
+    settled = config(name, data__image_size=list(size))
+    with torch.no_grad():
+        assert models.build(settled, classes=3, weights=False).eval()(torch.rand(1, 3, *size)).shape == (1, 3)
+
+
+def test_a_model_for_square_images_says_so() -> None:
+    with pytest.raises(BadInput, match=r"vit_b_16: takes square images only, not 64×96. Set another data.image_size"):
+        models.build(config("vit_b_16", data__image_size=[64, 96]), classes=3, weights=False)
 
 
 def test_unknown_names_and_options_are_refused() -> None:

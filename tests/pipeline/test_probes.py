@@ -33,11 +33,11 @@ def decoded(file: bytes) -> Image.Image:
 def test_a_checkpoint_has_files_and_what_training_and_pytorch_make_of_them(opened: Checkpoint) -> None:
     probes, model = opened.probes(), opened.model()
     assert probes
-    files = [file.tobytes() for file in probes.files]
+    files = [file.tobytes() for file in probes.files["image"]]
     assert len(files) == PICTURES + 1
     images = data.load(configs.read(opened.folder / "config.toml"))
     prepare = images.preparation.transform()
-    prepared = torch.stack([prepare(decoded(file)).as_subclass(torch.Tensor) for file in files]).float() / 255
+    prepared = torch.stack([prepare(opaque(decoded(file))).as_subclass(torch.Tensor) for file in files]).float() / 255
     assert np.array_equal(probes.inputs["image"], prepared.numpy())
     for file, number in zip(files[1:], choose(images.test, 64), strict=False):
         assert np.array_equal(np.asarray(decoded(file)), images.test.picture(number)[0].numpy())
@@ -124,8 +124,8 @@ def test_a_picture_of_any_mode_is_a_file_of_what_training_sees(mode: str) -> Non
     picture: Any = Image.fromarray(colours, "RGBA" if mode == "RGBA" else None)
     picture = picture if mode == "RGBA" else picture.convert("RGB").convert(mode)
     prepare = Preparation((16, 16), None).transform()
-    assert torch.equal(prepare(decoded(as_png(picture))), prepare(picture))
-    assert torch.equal(prepare(picture), prepare(picture.convert("RGB")))
+    assert torch.equal(prepare(opaque(decoded(as_png(picture)))), prepare(opaque(picture)))
+    assert torch.equal(prepare(opaque(picture)), prepare(opaque(picture.convert("RGB"))))
     assert decoded(as_png(picture)).mode == ("L" if mode in {"1", "L", "LA"} else "RGB")
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from pipeline.config import Config
 from pipeline.models import Normalised
 from pipeline.rehearsal import rehearse
+from pipeline.tasks import Batch
 from records.errors import BadInput
 
 LABELS = ("a", "b", "c")
@@ -82,6 +83,10 @@ def normalised(model: nn.Module) -> Normalised:
     return Normalised(model, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+def batch() -> Batch:
+    return Batch({"image": torch.rand(2, 3, 32, 32)}, {"labels": torch.tensor([0, 2])})
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -101,15 +106,15 @@ def normalised(model: nn.Module) -> Normalised:
 )
 def test_what_cannot_be_trained_says_why_and_what_to_do(config: Config, model: nn.Module, said: str) -> None:
     with pytest.raises(BadInput, match=said) as raised:
-        rehearse(normalised(model), config, LABELS)
+        rehearse(normalised(model), config, batch(), LABELS)
     assert str(raised.value).startswith("model own:Model: ")
 
 
 def test_a_good_model_and_the_random_numbers_are_left_as_they_were(config: Config) -> None:
     model = normalised(Ordinary()).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    rehearse(model, config, LABELS)
+    given, state = batch(), torch.get_rng_state()
+    rehearse(model, config, given, LABELS)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

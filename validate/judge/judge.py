@@ -7,7 +7,6 @@ Numbers in, a Result out. Everything is computed before anything is judged.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from measures.tolerance import (
     allowed_from_file,
 )
 from records.golden import PATTERNS, Actual, Golden, Patterns, Probes, Proof
-from records.tensor import Array, Arrays
+from records.tensor import Array, Arrays, preparations
 from validate.measure import Measurement
 from validate.plan import Row, quantization
 from validate.report.records import (
@@ -46,6 +45,8 @@ from validate.runtimes.runner import LEAST, LEAST_PATTERNS
 
 WORST = 6
 """Samples that a result names."""
+TOLD = 4
+"""Different decisions of one sample that are said, the most frequent ones."""
 
 
 def judge(row: Row, measurement: Measurement, proof: Proof) -> Result:
@@ -67,7 +68,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     artifact, golden = row.artifact, proof.golden
     assert artifact
     count, task = measured.samples, tasks.load(artifact.task)
-    table = allowed(artifact.precision, row.overrides)
+    table = allowed(artifact.precision, task.tolerances(artifact.precision), row.overrides)
     expected = {tensor.name: golden.outputs[tensor.name][:count] for tensor in artifact.outputs}
     oracle = {tensor.name: golden.oracle[tensor.name][:count] for tensor in artifact.outputs}
     problems: list[str] = []
@@ -76,6 +77,11 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     for name in sorted(set(actual.golden) - set(expected)):
         problems.append(f"{name}: an output that golden does not have")
     outputs: list[Output] = []
+    if all(name in actual.golden and actual.golden[name].shape == expected[name].shape for name in expected):
+        aligned, alone = task.pair(actual.golden, expected)
+        actual = dataclasses.replace(actual, golden={**actual.golden, **aligned})
+        if alone.any():
+            problems.append(f"{int(alone.sum())} parts of {int((alone > 0).sum())} samples have no partner in golden")
     for name, reference in expected.items():
         if name not in actual.golden:
             problems.append(f"{name}: missing among the outputs ({', '.join(actual.golden)})")
@@ -88,15 +94,17 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     found: dict[str, Any] = {}
     red: list[str] = []
     if whole:
-        decided = _Decisions.of(task, actual.golden, expected, golden.truth["labels"][:count], oracle)
+        truth = {name: values[:count] for name, values in golden.truth.items()}
+        decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth)
         found = {
             "agreement": decided.agreed(table),
-            "metric": decided.scored(task, table),
+            "metric": decided.scored(table),
             "decisions": decided.pairs(),
-            "worst": decided.worst(actual.golden, expected),
+            "worst": decided.worst(),
         }
         red = _flags(artifact, outputs, decided, actual, golden, table)
-    from_file, unfed = _from_file(row, actual, proof.probes, measured) if proof.probes else (None, [])
+    files = proof.probes if preparations(artifact.inputs) else None
+    from_file, unfed = _from_file(row, actual, files, measured) if files else (None, [])
     probed, strange = _of_patterns(outputs, actual, proof.patterns, table) if proof.patterns else ([], [])
     problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + strange + unfed
     close = _close([*(one for output in outputs for one in output.judgements), *_known(found, from_file)], probed)
@@ -134,7 +142,7 @@ def _flags(
     found += [
         flag for output in finite for flag in flags.precision(output.name, artifact.precision, output.sqnr_db or 0)
     ]
-    found += flags.decisions(decided.actual, decided.golden, decided.tied, artifact.labels)
+    found += flags.decisions(decided.actual, decided.golden, decided.tied, decided.names)
     return found + _steady(outputs, actual, golden, table)
 
 
@@ -184,65 +192,81 @@ def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Seque
     )
 
 
-@dataclass(frozen=True)
 class _Decisions:
     """What golden and the artifact decide, sample by sample."""
 
-    actual: Array
-    golden: Array
-    labels: Array
-    tied: Array
-    """(N,) bool: decided by golden by less than its noise floor."""
-
-    @classmethod
-    def of(cls, task: tasks.Task, actual: Arrays, golden: Arrays, labels: Array, oracle: Arrays) -> "_Decisions":
+    def __init__(
+        self, task: tasks.Task, labels: Sequence[str], actual: Arrays, golden: Arrays, oracle: Arrays, truth: Arrays
+    ):
+        self._task, self._truth = task, truth
+        self._actual_outputs, self._golden_outputs = actual, golden
+        self.actual, self.golden = task.decide(actual), task.decide(golden)
+        """(N, …) integers."""
         floor = max(floor_of(golden[name], oracle[name]) for name in golden)
-        return cls(task.decide(actual), task.decide(golden), labels, task.margin(golden) < floor)
+        self.tied = task.margin(golden) < floor
+        """(N, …) bool: decided by golden by less than its noise floor."""
+        self.names = task.names(labels)
 
     @property
     def count(self) -> int:
-        """How many samples there are."""
+        """Return how many samples there are."""
         return len(self.golden)
 
-    @property
-    def fair(self) -> Array:
-        """The artifact's decisions; golden's where golden itself might have decided otherwise."""
-        return np.where(self.tied, self.golden, self.actual)
-
     def agreed(self, table: Sequence[Tolerance]) -> Agreement:
-        share = agreement(self.fair, self.golden)
+        """Judge the share of decisions that are golden's, or might have been."""
+        share = agreement(np.where(self.tied, self.golden, self.actual), self.golden)
         return Agreement(share, int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
 
-    def scored(self, task: tasks.Task, table: Sequence[Tolerance]) -> Metric:
-        before, after = task.score(self.golden, self.labels), task.score(self.actual, self.labels)
-        fall = max(0.0, before - task.score(self.fair, self.labels))
+    def scored(self, table: Sequence[Tolerance]) -> Metric:
+        """Judge how far the metric falls, ties apart."""
+        task, truth = self._task, self._truth
+        before, after = task.score(self._golden_outputs, truth), task.score(self._actual_outputs, truth)
+        settled = task.settle(self._actual_outputs, self._golden_outputs, self.tied)
+        fall = max(0.0, before - task.score(settled, truth))
         return Metric(task.METRIC, before, after, after - before, judgement(self._limit(table, "metric_fall"), fall))
 
     def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
-        return next(one for one in table if one.measure == measure).of(len(self.golden))
+        return next(row for row in table if row.measure == measure).of(len(self.golden))
 
     def pairs(self) -> list[Decided]:
-        """How often each pair of decisions occurs."""
-        both, counts = np.unique(np.stack([self.golden, self.actual]), axis=1, return_counts=True)
+        """Return how often each pair of decisions occurs."""
+        both = np.stack([self.golden.ravel(), self.actual.ravel()])
+        each, counts = np.unique(both, axis=1, return_counts=True)
+        names = self.names
         return [
-            Decided(int(theirs), int(ours), int(count)) for (theirs, ours), count in zip(both.T, counts, strict=True)
+            Decided(names[int(before)], names[int(after)], int(count))
+            for (before, after), count in zip(each.T, counts, strict=True)
         ]
 
-    def worst(self, actual: Arrays, golden: Arrays) -> list[Sample]:
-        """The samples decided otherwise, then those whose outputs lie farthest apart."""
-        gaps = [np.abs(actual[name].astype(np.float64) - golden[name]).reshape(len(self.golden), -1) for name in golden]
+    def worst(self) -> list[Sample]:
+        """Return the samples decided otherwise, then those whose outputs lie farthest apart."""
+        gaps = [
+            np.abs(self._actual_outputs[name].astype(np.float64) - values).reshape(self.count, -1)
+            for name, values in self._golden_outputs.items()
+        ]
         distance = np.max([np.where(np.isnan(gap), np.inf, gap).max(axis=1) for gap in gaps], axis=0)
-        order = np.lexsort((-distance, self.actual == self.golden))[:WORST]
+        same = (self.actual == self.golden).reshape(self.count, -1).mean(axis=1)
+        labelled = self._task.labelled(self._truth)
         return [
             Sample(
                 int(index),
                 float(distance[index]) if np.isfinite(distance[index]) else float("nan"),
-                int(self.labels[index]),
-                int(self.golden[index]),
-                int(self.actual[index]),
+                told(labelled[index], self.names),
+                told(self.golden[index], self.names),
+                told(self.actual[index], self.names),
+                float(same[index]),
             )
-            for index in order
+            for index in np.lexsort((-distance, same))[:WORST]
         ]
+
+
+def told(decision: Array, names: Mapping[int, str]) -> str:
+    """Return a sample's decision (…) in words: `cat`; of more than one, each with its share: `cat 61 %, dog 39 %`."""
+    values, counts = np.unique(decision, return_counts=True)
+    if decision.size == 1:
+        return names[int(values[0])]
+    most = np.argsort(-counts, kind="stable")[:TOLD]
+    return ", ".join(f"{names[int(values[place])]} {counts[place] / decision.size:.0%}" for place in most)
 
 
 def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Sequence[Tolerance]) -> list[str]:
@@ -335,7 +359,8 @@ def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> 
     file_db = least_db([(actual.file[name], actual.training[name]) for name in names])
     probe_db = least_db([(actual.file[name][:1], probes.outputs[name][:1]) for name in names])
     values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
-    table = allowed_from_file(row.artifact.precision, row.artifact.inputs[0].scale, row.overrides)
+    scales = [tensor.scale for tensor in row.artifact.inputs if tensor.preparation and tensor.scale]
+    table = allowed_from_file(row.artifact.precision, max(scales, default=None), row.overrides)
     judgements = [judgement(one, values[one.measure]) for one in table]
     beyond = ", ".join(_wording(one) for one in judgements if not one.within)
     return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (

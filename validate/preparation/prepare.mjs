@@ -1,7 +1,7 @@
-// How an image file becomes the model's input: what the manifest's `preparation` says, in Node and in a browser.
+// How an image file becomes a model's input: what the manifest says of that input, in Node and in a browser.
 //
-//     const { preparation, inputs: [tensor] } = manifest;
-//     const image = prepare(await decode(bytes), preparation, tensor);          // {data: a typed array, shape}
+//     const [tensor] = manifest.inputs;
+//     const image = prepare(await decode(bytes), tensor);          // {data: a typed array, shape}
 //
 // This is for your app: copy it. preparation.py is the same in Python. In Node it needs the package fast-png; a browser
 // decodes JPEG and WebP as well. A picture is {data: 8 bits a value, width, height, channels: 1 to 4, interleaved}.
@@ -29,19 +29,22 @@ async function decodeInNode(bytes) {
 }
 
 /** A picture → what a tensor of the manifest takes: its size, layout and type. */
-export function prepare(picture, { resize, crop, interpolation, antialias, channels, scale }, tensor) {
+export function prepare(picture, tensor) {
+  const { resize, crop, interpolation, antialias, channels, scale } = tensor.preparation;
   if (interpolation !== "bilinear" || !antialias || channels !== "RGB") {
     throw new TypeError(`preparation ${interpolation}, antialias ${antialias}, ${channels}: not known here`);
   }
-  const resized = resizeTo(picture, ...(crop ? shorterSide(picture, Math.min(...resize)) : resize));
+  const resized = resizeTo(picture, ...(crop ? covering(picture, resize) : resize));
   const whole = { top: 0, left: 0, height: resized.height, width: resized.width };
   const window = crop ? central(resized, ...crop) : whole;
   return quantized(laidOut(resized, window, scale, tensor.layout), tensor);
 }
 
-/** Height and width of a picture whose shorter side becomes so long. */
-const shorterSide = ({ height, width }, length) =>
-  [height, width].map((side) => Math.floor((length * side) / Math.min(height, width)));
+/** Height and width in a picture's own ratio that just cover those asked for. */
+const covering = (picture, [height, width]) =>
+  height * picture.width >= width * picture.height
+    ? [height, Math.floor((height * picture.width) / picture.height)]
+    : [Math.floor((width * picture.height) / picture.width), width];
 
 /** What is left when as much is cut off left as right, and above as below. */
 const central = (picture, height, width) => ({

@@ -1,7 +1,8 @@
-"""Prepares an image file as the model's input: as the manifest's `preparation` says, with Pillow and numpy alone.
+"""How an image file becomes a model's input: what the manifest says of that input, with Pillow and numpy alone.
 
-    image = prepare(Path("photo.png").read_bytes(), manifest["preparation"])        # (1, 3, H, W) float32 in [0, 1]
-    image = tensor_from(manifest["inputs"][0]).stored(image)                        # its type and layout: tensor.py
+    tensor = tensor_from(manifest["inputs"][0])
+    image = prepare(Path("photo.png").read_bytes(), tensor.preparation)        # (1, 3, H, W) float32 in [0, 1]
+    image = tensor.stored(image)                                               # its type and layout: tensor.py
 
 This is for your app: copy it. prepare.mjs is the same in JavaScript.
 """
@@ -28,12 +29,13 @@ def prepare(file: bytes, preparation: Mapping[str, Any]) -> np.ndarray[Any, Any]
 
 
 def size_of(picture: Image.Image, preparation: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the width and height to resize to: both as given or, with a crop, by the shorter side."""
+    """Return the width and height it is resized to: as given, or with a crop in its own ratio, to cover them."""
     height, width = preparation["resize"]
     if not preparation["crop"]:
         return width, height
-    shorter, short = min(height, width), min(picture.size)
-    return shorter * picture.width // short, shorter * picture.height // short
+    if height * picture.width >= width * picture.height:  # the height decides
+        return height * picture.width // picture.height, height
+    return width, width * picture.height // picture.width
 
 
 def central(picture: Image.Image, height: int, width: int) -> Image.Image:

@@ -3,21 +3,27 @@
 prepared(checkpoint.probes(), artifact.preparation, "image")
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from records.golden import Probes
-from records.tensor import Array
+from records.tensor import Array, Tensor
 from validate.preparation.prepare import prepare
 
 
-def prepared(probes: Probes, preparation: Mapping[str, Any], name: str) -> dict[str, Array]:
-    """Return the probes' image files as the input `name`, (K, 3, H, W) float32. Raises ValueError."""
-    expected = probes.inputs[name]
-    images = [prepare(file.tobytes(), preparation) for file in probes.files]
-    for image in images:
-        if image.shape[1:] != expected.shape[1:]:
-            raise ValueError(f"it gives {image.shape[1:]}, training {expected.shape[1:]}.")
-    return {name: np.concatenate(images)}
+def prepared(probes: Probes, tensors: Iterable[Tensor]) -> dict[str, Array]:
+    """Return the probes' image files as each input that has a preparation, (K, 3, H, W) float32. Raises ValueError."""
+    inputs = {}
+    for tensor in tensors:
+        if tensor.preparation is None:
+            continue
+        expected = probes.inputs[tensor.name]
+        if tensor.name not in probes.files:
+            raise ValueError(f"the checkpoint has no image files for {tensor.name}.")
+        images = [prepare(file.tobytes(), tensor.preparation) for file in probes.files[tensor.name]]
+        for image in images:
+            if image.shape[1:] != expected.shape[1:]:
+                raise ValueError(f"it gives {image.shape[1:]}, training {expected.shape[1:]}.")
+        inputs[tensor.name] = np.concatenate(images)
+    return inputs

@@ -18,59 +18,51 @@ SAMPLES = 24
 
 
 def chosen(report: Report) -> list[int]:
-    """Golden inputs worth an image: those most rows decide otherwise, then those most rows are farthest off on."""
+    """Return golden inputs worth an image: first those that most rows decide otherwise, then those farthest off."""
     changed, named = Counter[int](), Counter[int]()
     for result in report.results:
         for sample in result.worst:
             named[sample.index] += 1
-            changed[sample.index] += sample.golden != sample.actual
+            changed[sample.index] += sample.agreement < 1
     return sorted(named, key=lambda index: (-changed[index], -named[index], index))[:SAMPLES]
 
 
 def samples(report: Report, images: Mapping[int, bytes]) -> list[Inside]:
-    """The chosen ones, as pictures. images: golden inputs as PNG, by their index."""
-    found = [_sample(report, index, images.get(index)) for index in chosen(report)]
+    """Return the chosen golden inputs as pictures. images: PNG files by index."""
+    figures = [_sample(report, index, images.get(index)) for index in chosen(report)]
     note = "Golden inputs that rows decide otherwise, then those on which they lie farthest from PyTorch."
-    return [tag("p", note, class_="quiet"), tag("div", *found, class_="samples")] if found else []
+    return [tag("p", note, class_="quiet"), tag("div", *figures, class_="samples")] if figures else []
 
 
 def _sample(report: Report, index: int, image: bytes | None) -> Element:
-    rows = [(one, sample) for one in sentences.ordered(report.results) for sample in one.worst if sample.index == index]
+    rows = [(row, sample) for row in sentences.ordered(report.results) for sample in row.worst if sample.index == index]
     sample = rows[0][1]
-    label, golden = decision(report, sample.label), decision(report, sample.golden)
-    others = [f"{decision(report, one.actual)} by {row.name}" for row, one in rows if one.actual != one.golden]
-    said = f"label {label}, PyTorch {golden}"
-    caption: list[Inside] = [tag("strong", f"#{index}"), f" {said}"]
+    others = [f"{sample.actual} by {row.name}" for row, sample in rows if sample.agreement < 1]
+    text = f"label {sample.label}, PyTorch {sample.golden}"
+    caption: list[Inside] = [tag("strong", f"#{index}"), f" {text}"]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         caption.append(tag("span", f"{', '.join(others[:3])}{more}", class_="changed"))
     else:
         caption.append(tag("span", f"decided alike; among the farthest off in {len(rows)} rows", class_="quiet"))
     source = f"data:image/png;base64,{base64.b64encode(image).decode()}" if image else None
-    picture = tag("img", src=source, alt=f"golden input {index}: {said}", width=96, height=96) if source else None
+    picture = tag("img", src=source, alt=f"golden input {index}: {text}") if source else None
     return tag("figure", picture, tag("figcaption", *caption), id=f"sample-{index}")
 
 
-def decision(report: Report, index: int) -> str:
-    """A label; what has none says so."""
-    labels = report.model.labels
-    return labels[index] if 0 <= index < len(labels) else "none" if index < 0 else str(index)
-
-
 def changes(report: Report) -> list[Inside]:
-    """Over all rows: which class became which, most often first."""
-    counts, rows = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+    """Return, over all rows, which decision became which, most often first."""
+    counts, rows = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for result in report.results:
-        for one in _changed(result):
-            counts[one.golden, one.actual] += one.count
-            rows[one.golden, one.actual] += 1
+        for pair in _changed(result):
+            counts[pair.golden, pair.actual] += pair.count
+            rows[pair.golden, pair.actual] += 1
     if not any(result.decisions for result in report.results):
         return []
     if not counts:
         return [tag("p", "None: every row decides every golden input as PyTorch does.")]
     listed = [
-        (decision(report, before), decision(report, after), f"{count}", f"{rows[before, after]}")
-        for (before, after), count in counts.most_common(PAIRS)
+        (before, after, f"{count}", f"{rows[before, after]}") for (before, after), count in counts.most_common(PAIRS)
     ]
     more = f"{len(counts) - PAIRS} more pairs are in report.json." if len(counts) > PAIRS else None
     head = ("PyTorch", "became", "times", "rows")
@@ -79,32 +71,32 @@ def changes(report: Report) -> list[Inside]:
 
 
 def _changed(result: Result) -> list[Decided]:
-    return [one for one in result.decisions if one.golden != one.actual]
+    return [pair for pair in result.decisions if pair.golden != pair.actual]
 
 
 def confusion(report: Report, result: Result) -> Inside:
-    """Golden down, actual across; of many classes the changes alone."""
+    """Return golden's decisions down, the row's across; of many names the changes alone."""
     if not result.decisions:
         return None
-    if len(report.model.labels) > CLASSES:
-        pairs = sorted(_changed(result), key=lambda one: -one.count)[:PAIRS]
-        rows = [(decision(report, one.golden), decision(report, one.actual), f"{one.count}") for one in pairs]
+    counts = {(pair.golden, pair.actual): pair.count for pair in result.decisions}
+    down = list(dict.fromkeys([*report.model.labels, *(before for before, _ in counts)]))
+    if len(down) > CLASSES:
+        pairs = sorted(_changed(result), key=lambda pair: -pair.count)[:PAIRS]
+        rows = [(pair.golden, pair.actual, f"{pair.count}") for pair in pairs]
         if not rows:
             return tag("p", f"All {result.samples} decisions are PyTorch's.")
         return table("Decisions that changed", ("PyTorch", "became", "times"), rows, "counts")
-    counts = {(one.golden, one.actual): one.count for one in result.decisions}
-    down = range(len(report.model.labels))
-    across = [*down, *([-1] if any(actual == -1 for _, actual in counts) else [])]
+    across = list(dict.fromkeys([*down, *(after for _, after in counts)]))
     body = [
         tag(
             "tr",
-            tag("th", decision(report, before), scope="row"),
+            tag("th", before, scope="row"),
             *(_count(counts.get((before, after)), before == after) for after in across),
         )
         for before in down
     ]
     corner = tag("th", "PyTorch ↓ here →", scope="col")
-    head = [corner, *(tag("th", decision(report, after), scope="col") for after in across)]
+    head = [corner, *(tag("th", after, scope="col") for after in across)]
     return wide("Confusion", head, body, "confusion")
 
 

@@ -107,10 +107,7 @@ def _worst(report: Report, samples: Sequence[Sample]) -> Inside:
     rows = []
     for one in samples:
         name: Inside = tag("a", f"#{one.index}", href=f"#sample-{one.index}") if one.index in shown else f"#{one.index}"
-        label, golden, actual = (
-            page_decisions.decision(report, index) for index in (one.label, one.golden, one.actual)
-        )
-        rows.append((name, label, golden, actual, sentences.number(one.difference, ".2e")))
+        rows.append((name, one.label, one.golden, one.actual, sentences.number(one.difference, ".2e")))
     head = ("worst samples", "label", "PyTorch", "here", "difference")
     return table("Worst samples", head, rows) if rows else None
 

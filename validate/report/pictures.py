@@ -254,11 +254,15 @@ def sign(which: int, colour: str) -> Element:
     return tag("svg", shape(which, colour, 7, 7), viewBox="0 0 14 14", aria_hidden="true", class_="sign")
 
 
-def png(image: Array) -> bytes:
-    """(3, H, W) float32 RGB in [0, 1] → a PNG file, `THUMBNAIL` pixels at most."""
-    pixels = np.round(np.clip(np.moveaxis(image, 0, 2), 0, 1) * 255).astype(np.uint8)
-    found = Image.fromarray(pixels)
-    found.thumbnail((THUMBNAIL, THUMBNAIL))
+def pixels(image: Array) -> Array:
+    """Return an image (3, H, W) float32 RGB in [0, 1] as (H, W, 3) uint8."""
+    return np.round(np.clip(np.moveaxis(image, 0, 2), 0, 1) * 255).astype(np.uint8)
+
+
+def png(pixels: Array) -> bytes:
+    """Return a picture (H, W, 3) uint8 as a PNG file, reduced to `THUMBNAIL` pixels on its longer side."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()
-    found.save(file, "PNG", optimize=True)
+    picture.save(file, "PNG", optimize=True)
     return file.getvalue()

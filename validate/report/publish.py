@@ -10,9 +10,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from safetensors import safe_open
-
 from export.run import Run
+from measures import tasks
 from records.errors import BadInput, room_for
 from validate.report import page, page_decisions, pictures, records, reproduce, summary
 from validate.report.records import Report
@@ -52,15 +51,19 @@ def _move(new: Path, folder: Path) -> list[Path]:
 
 
 def images(run: Run, indices: Iterable[int]) -> dict[int, bytes]:
-    """Return golden inputs as PNG by index; none where the model takes no image."""
-    image = next(
-        (tensor for tensor in run.checkpoint.inputs if tensor.layout == "NCHW" and tensor.channels == "RGB"), None
-    )
-    if image is None:
+    """Return golden inputs as PNG files, golden's decision drawn on each; none, where the model takes no image."""
+    checkpoint = run.checkpoint
+    image = next((tensor for tensor in checkpoint.inputs if tensor.layout == "NCHW" and tensor.channels == "RGB"), None)
+    chosen = sorted(indices)
+    if image is None or not chosen:
         return {}
-    with safe_open(run.checkpoint.folder / "golden.safetensors", framework="numpy") as golden:
-        samples = golden.get_slice(f"input.{image.name}")
-        return {index: pictures.png(samples[index : index + 1][0]) for index in indices}
+    task, golden = tasks.load(checkpoint.task), checkpoint.golden()
+    decisions = task.decide({name: values[chosen] for name, values in golden.outputs.items()})
+    inputs = golden.inputs[image.name]
+    return {
+        index: pictures.png(task.draw(pictures.pixels(inputs[index]), decision))
+        for index, decision in zip(chosen, decisions, strict=True)
+    }
 
 
 def read(run: Run) -> Report:

@@ -19,7 +19,7 @@ from validate.runtimes.job import Latency
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
 SCHEMA = Path(__file__).with_name("report.schema.json")
-SCHEMA_VERSION: Literal[5] = 5
+SCHEMA_VERSION: Literal[6] = 6
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
 Outcome = Literal["pass", "tight", "blocking", "excused"]
@@ -115,14 +115,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Decided:
-    """How many samples golden decided so and the artifact so."""
+    """How often golden decided so and the artifact so."""
 
     __pydantic_config__ = _STRICT
 
-    golden: int
-    """Index of the label."""
-    actual: int
-    """Index of the label; -1: none, for a value is no number."""
+    golden: str
+    """In the task's words: a label."""
+    actual: str
+    """Likewise; `none`, where a value is no number."""
     count: int
 
 
@@ -136,10 +136,13 @@ class Sample:
     """Among the golden samples."""
     difference: Number
     """The greatest absolute one of all its outputs."""
-    label: int
-    golden: int
-    """What golden decides: the index of a label."""
-    actual: int
+    label: str
+    """What is right, in the task's words; of more than one decision the shares: `cat 61 %, dog 39 %`."""
+    golden: str
+    """What golden decides."""
+    actual: str
+    agreement: float
+    """Share of its decisions that are golden's."""
 
 
 @dataclass(frozen=True)
@@ -379,7 +382,7 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[5]
+    schema_version: Literal[6]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str

@@ -44,7 +44,7 @@ class Job:
     path: Path
     """The file or folder that the runtime loads."""
     manifest: Mapping[str, Any]
-    """What a runner reads of the artifact's manifest: inputs, outputs, preparation, min_runtime_version."""
+    """What a runner reads of the artifact's manifest: inputs, outputs, min_runtime_version."""
     golden: Path
     out: Path
     """The safetensors file that outputs are written to, as `Actual`'s arrays."""

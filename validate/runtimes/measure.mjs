@@ -74,17 +74,21 @@ export async function run(job, read, write) {
  → {outputs: `file.` and `training.` before their names, measured: {samples, input_steps: greatest difference of the
  inputs in 1/255}}. */
 async function fromFiles(infer, probes, manifest, budget) {
-  const [tensor] = manifest.inputs;
-  const count = probes.names.filter((name) => name.startsWith("file.")).length;
+  const pictures = manifest.inputs.filter((tensor) => tensor.preparation);
+  const count = probes.names.filter((name) => name.startsWith(`file.${pictures[0]?.name}.`)).length;
+  if (!count) return {};
   const trained = await inputsOf(probes, manifest, count);
   const parts = { file: [], training: [] };
   const end = performance.now() + 1e3 * budget.files_s;
   let steps = 0;
   for (let n = 0; n < count && (n === 0 || performance.now() < end); n++) {
-    const image = prepare(await decode(await probes.bytes(`file.${n}`)), manifest.preparation, tensor);
     const theirs = slice(trained, n, n + 1);
-    steps = Math.max(steps, distance(image, theirs[tensor.name], tensor));
-    parts.file.push(asGolden(await infer({ ...theirs, [tensor.name]: image }), manifest));
+    const ours = { ...theirs };
+    for (const tensor of pictures) {
+      ours[tensor.name] = prepare(await decode(await probes.bytes(`file.${tensor.name}.${n}`)), tensor);
+      steps = Math.max(steps, distance(ours[tensor.name], theirs[tensor.name], tensor));
+    }
+    parts.file.push(asGolden(await infer(ours), manifest));
     parts.training.push(asGolden(await infer(theirs), manifest));
   }
   const outputs = {};

@@ -223,7 +223,8 @@ def _beside(probes: Path | None, tensors: Sequence[Tensor]) -> tuple[Arrays, Arr
     if probes is None:
         return {}, {}, {}
     prepared, training = _rows(probes, tensors, PREPARED), _rows(probes, tensors, INPUT)
-    return prepared, training, _rows(probes, tensors, f"{PATTERN}.{INPUT}")
+    as_an_app = {**training, **prepared} if prepared else {}  # what is no picture is the same for both
+    return as_an_app, training, _rows(probes, tensors, f"{PATTERN}.{INPUT}")
 
 
 def _count(arrays: Arrays) -> int:

@@ -1,7 +1,7 @@
 // The safetensors file format, as far as golden inputs, probes and outputs need it: https://github.com/huggingface/safetensors
 //
 //     const golden = await open(read);   await golden.rows("input.image", 8);   encode({logits: {data, shape}})
-//     const probes = await open(read);   await probes.bytes("file.0");
+//     const probes = await open(read);   await probes.bytes("file.image.0");
 //
 // `read(start, end)` gives these bytes of a file, so that nothing else of it comes into memory. An array is
 // {data, shape}.

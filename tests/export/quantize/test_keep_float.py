@@ -7,7 +7,9 @@ import pytest
 
 from export.quantize import keep_float
 from export.quantize.keep_float import Score
+from measures import tasks
 
+CLASSES = tasks.load("classification")
 WEIGHTS = {"a": 100, "b": 100_000, "c": 0, "d": 5_000}
 NOISE_DB = {"a": 40.0, "b": 8.0, "c": 10.0, "d": 12.0}
 
@@ -52,8 +54,8 @@ def test_decisions_count_as_much_as_noise() -> None:
 def test_a_score_counts_decisions_and_survives_what_is_no_number() -> None:
     reference = {"logits": np.eye(4, dtype=np.float32)}
     turned = {"logits": np.eye(4, dtype=np.float32)[[0, 1, 3, 2]]}
-    assert keep_float.score(turned, reference, 7) == Score(pytest.approx(0.0), 0.5, 4, 7)
-    assert not keep_float.score({"logits": np.full((4, 4), np.nan, np.float32)}, reference, 7).meets
+    assert keep_float.score(turned, reference, CLASSES, 7) == Score(pytest.approx(0.0), 0.5, 4, 7)
+    assert not keep_float.score({"logits": np.full((4, 4), np.nan, np.float32)}, reference, CLASSES, 7).meets
 
 
 def test_halves_share_no_sample() -> None:

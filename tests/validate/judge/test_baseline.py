@@ -115,7 +115,7 @@ def without_a_field(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (of_version_2, "schema version 2, this version reads 5"),
+        (of_version_2, f"schema version 2, this version reads {records.SCHEMA_VERSION}"),
         (of_another_model, "of another model (name resnet18, here simple_cnn)"),
         (with_other_labels, "of another model (labels ['a', 'b']"),
         (without_a_row, 'has no row "onnx/float32 in ort_web wasm" nor'),

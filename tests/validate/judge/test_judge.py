@@ -34,7 +34,6 @@ def artifact(precision: str) -> Artifact:
         labels=("ant", "bee", "cat", "dog"),
         inputs=(),
         outputs=(logits,),
-        preparation={},
         normalisation={},
         findings=(),
         details={},
@@ -107,7 +106,7 @@ def test_a_ties_other_outcome_is_counted_apart(golden: Golden) -> None:
     assert result.status == "pass", result.reason
     assert result.agreement
     assert (result.agreement.share, result.agreement.ties) == (1.0, 1)
-    assert [(one.golden, one.actual) for one in result.decisions if one.golden != one.actual] == [(0, 1)]
+    assert [(one.golden, one.actual) for one in result.decisions if one.golden != one.actual] == [("ant", "bee")]
 
 
 def test_one_decision_of_few_may_differ_and_two_may_not(golden: Golden) -> None:
@@ -180,7 +179,7 @@ def test_a_value_that_is_no_number_fails_and_decides_for_nothing(golden: Golden)
     actual[5, 2] = np.nan
     result = judged(golden, actual)
     assert "logits: 1 values are NaN or infinite, the first at (5, 2)" in result.reason
-    assert (result.worst[0].index, result.worst[0].actual) == (5, -1)
+    assert (result.worst[0].index, result.worst[0].actual) == (5, "no number")
     assert result.worst[0].difference is not None
     assert math.isnan(result.worst[0].difference)
 

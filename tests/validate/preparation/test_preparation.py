@@ -21,7 +21,7 @@ from export.run import Run
 from export.target import find, plan
 from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
 from pipeline.checkpoint import Checkpoint
-from pipeline.data import Preparation
+from pipeline.data import Preparation, opaque
 from pipeline.probes import as_png, asymmetric
 from records.golden import PREPARED, Actual, Proof, flat
 from records.tensor import Arrays, tensor_from
@@ -57,6 +57,8 @@ CASES = {
     "cuts reduced or enlarged and cropped": (CUTS, Preparation((73, 73), (64, 64))),
     "cuts to another shape": (CUTS, Preparation((73, 45), None)),
     "cut oddly": (CUTS, Preparation((40, 40), (31, 38))),
+    "photographs covered by what is wide": (PHOTOS + CUTS, Preparation((46, 73), (40, 64))),
+    "photographs covered by what is high": (PHOTOS + CUTS, Preparation((73, 46), (64, 40))),
     "nothing to resize": (CUTS[:1], Preparation((211, 333), None)),
     "asymmetric": ([asymmetric(PHOTOS[0], Preparation((64, 64), None))], Preparation((64, 64), None)),
 }
@@ -64,7 +66,7 @@ CASES = {
 
 def by_training(pictures: list[Any], wanted: Preparation) -> np.ndarray[Any, Any]:
     transform = wanted.transform()
-    prepared = torch.stack([transform(picture).as_subclass(torch.Tensor) for picture in pictures])
+    prepared = torch.stack([transform(opaque(picture)).as_subclass(torch.Tensor) for picture in pictures])
     return prepared.float().numpy() / 255
 
 
@@ -112,13 +114,14 @@ def echoed(
 ) -> tuple[dict[str, Any], Arrays]:
     """What `measure` said, and what a runner was given for files and for training's inputs of them."""
     (folder / "echo.mjs").write_text(ECHO)
-    arrays = {f"file.{index}": np.frombuffer(file, np.uint8) for index, file in enumerate(files)}
+    arrays = {f"file.image.{index}": np.frombuffer(file, np.uint8) for index, file in enumerate(files)}
     save_file({**arrays, "input.image": image, "pattern.input.image": image}, folder / "probes")
     like = {"name": "image", "dtype": "float32", "shape": [1], "layout": "NCHW", "scale": None, "zero_point": 0}
+    like["preparation"] = wanted.record()
     job = {
         "runner": str(folder / "echo.mjs"),
         "path": str(folder / "echo.mjs"),
-        "manifest": {"inputs": [like | tensor], "outputs": [], "preparation": wanted.record()},
+        "manifest": {"inputs": [like | tensor], "outputs": []},
         "golden": str(folder / "probes"),
         "probes": str(folder / "probes"),
         "out": str(folder / "out"),
@@ -236,7 +239,7 @@ def outcome(run: Run, name: str, change: Change, folder: Path, **said: Any) -> R
     """The result of an artifact in ONNX Runtime whose app prepares image files so."""
     artifact, probes = run.artifact(name), run.checkpoint.probes()
     assert probes
-    wrong = np.ascontiguousarray(change(prepared(probes, artifact.preparation, "image")["image"]), np.float32)
+    wrong = np.ascontiguousarray(change(prepared(probes, artifact.inputs)["image"]), np.float32)
     save_file({**probes.arrays(), **flat({PREPARED: {"image": wrong}})}, folder / "probes")
     manifest = {
         "inputs": [dataclasses.asdict(one) for one in artifact.inputs],
@@ -320,7 +323,10 @@ def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
 
     def changed(self: Run, name: str) -> Artifact:
         found = original(self, name)
-        return dataclasses.replace(found, preparation={**found.preparation, "resize": [28, 32]})
+        (image,) = found.inputs
+        assert image.preparation
+        taller = dataclasses.replace(image, preparation={**image.preparation, "resize": [28, 32]})
+        return dataclasses.replace(found, inputs=(taller,))
 
     monkeypatch.setattr(Run, "artifact", changed)
     report = parity.check(run, onnx_runners(), Options(1, timed=3))
@@ -380,7 +386,7 @@ def test_javascript_that_prepares_wrongly_fails_in_its_language(web: Toolchain, 
     prepare_code.write_text(swapped)
     probes, wanted = run.checkpoint.probes(), Preparation((28, 28), None)
     assert probes
-    files = [file.tobytes() for file in probes.files]
+    files = [file.tobytes() for file in probes.files["image"]]
     said, _ = echoed(web, tmp_path, tmp_path / "runtimes" / "measure.mjs", files, probes.inputs["image"], wanted)
     assert said["input_steps"] > 100
     golden = run.checkpoint.golden()

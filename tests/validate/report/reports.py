@@ -51,14 +51,14 @@ def beyond(result: Result, measured: float = 12.5) -> Result:
         dataclasses.replace(one, measured=measured, headroom=-3.0, within=False) if one.measure == "sqnr_db" else one
         for one in output.judgements
     ]
-    worst = [Sample(3, 4.5, 1, 1, 2), *result.worst[1:]]
+    worst = [Sample(3, 4.5, "1", "1", "2", 0.0), *result.worst[1:]]
     return dataclasses.replace(
         result,
         status="fail",
         outcome="blocking",
         reason=f"logits: sqnr_db {measured} (at least 25 allowed)",
         outputs=[dataclasses.replace(output, sqnr_db=measured, judgements=judgements)],
-        decisions=[*result.decisions, Decided(1, 2, 1)],
+        decisions=[*result.decisions, Decided("1", "2", 1)],
         worst=worst,
     )
 

@@ -18,7 +18,7 @@ from validate.report.records import Decided, Report
 from validate.runtimes import programs
 from workers import registry
 
-PNG = pictures.png(np.zeros((3, 8, 8), np.float32))
+PNG = pictures.png(np.zeros((8, 8, 3), np.uint8))
 
 
 class Read(HTMLParser):
@@ -99,7 +99,7 @@ def test_many_classes_show_the_changes_instead_of_the_whole_confusion(made: Repo
     few = reports.passing(made)
     assert page.render(few, {}).count('class="confusion"') == len(few.results)
     labels = [f"class {index}" for index in range(page_decisions.CLASSES + 1)]
-    changed = reports.row(made, decisions=[Decided(0, 0, 60), Decided(20, 3, 4)])
+    changed = reports.row(made, decisions=[Decided(labels[0], labels[0], 60), Decided(labels[20], labels[3], 4)])
     model = dataclasses.replace(made.model, labels=labels)
     many = page.render(dataclasses.replace(few, model=model, results=[changed]), {})
     assert 'class="confusion"' not in many
@@ -118,7 +118,9 @@ def test_the_samples_decided_otherwise_are_shown_first(made: Report) -> None:
 
 def test_fifty_rows_are_not_too_much_for_a_mail(made: Report) -> None:
     rows = [reports.row(made, backend=f"b{number}") for number in range(50)]
-    noise = pictures.png(np.random.default_rng(0).random((3, 96, 96), np.float32))  # no image is worse to compress
+    noise = pictures.png(
+        np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    )  # no image is worse to compress
     report = dataclasses.replace(reports.passing(made), results=rows)
     assert len(page.render(report, dict.fromkeys(range(page_decisions.SAMPLES), noise))) < 1_500_000
 
@@ -132,11 +134,11 @@ def test_a_report_without_numbers_is_a_page_all_the_same(made: Report) -> None:
 def test_a_golden_input_is_shown_as_it_is() -> None:
     image = np.zeros((3, 4, 6), np.float32)
     image[0, 1, 2], image[2, 3, 5] = 1.0, 0.5
-    pixels = np.asarray(Image.open(io.BytesIO(pictures.png(image))))
+    pixels = np.asarray(Image.open(io.BytesIO(pictures.png(pictures.pixels(image)))))
     assert pixels.shape == (4, 6, 3)
     assert pixels[1, 2].tolist() == [255, 0, 0]
     assert pixels[3, 5].tolist() == [0, 0, 128]
-    large = Image.open(io.BytesIO(pictures.png(np.zeros((3, 300, 200), np.float32))))
+    large = Image.open(io.BytesIO(pictures.png(np.zeros((300, 200, 3), np.uint8))))
     assert large.size == (64, 96)
 
 

@@ -104,7 +104,7 @@ def without_a_row() -> None:
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (changed(schema_version=2), "schema version 2, this version reads 5"),
+        (changed(schema_version=2), f"schema version 2, this version reads {records.SCHEMA_VERSION}"),
         (changed(checkpoint_sha256="0" * 64), "of another checkpoint (000000000000)"),
         (changed(results=None), "was truncated or altered (results: "),
         (without_a_row, 'has no row "torchscript/float32 in torch"'),

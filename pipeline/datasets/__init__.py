@@ -1,0 +1,57 @@
+"""Where pictures come from: one data set, one file. The folder is the registry.
+
+    dataset = load("digits")
+    dataset.read(config.data).train[0]         # (picture, truth): a PIL image or (C, H, W) uint8, and its class
+
+A file may also say what suits it: `IMAGE_SIZE` in pixels, `AUGMENTATION`, and whether pictures keep their shape and are
+cropped (`CROP`) or are resized to the model's.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from pipeline.config import DataConfig
+from records.errors import unknown
+
+Sample = tuple[Any, Any]
+"""A picture as it is stored, a PIL image or a (C, H, W) uint8 tensor, and its truth, which a task's `collate` takes."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All of a data set, as it is stored."""
+
+    train: Sequence[Sample]
+    test: Sequence[Sample] | None
+    """None: they are cut from the first."""
+    labels: tuple[str, ...]
+    strata: Sequence[int] = ()
+    """Of each training sample, what both parts of a cut shall have alike, such as its class."""
+
+
+class DataSet(Protocol):
+    """The interface of a data set's file."""
+
+    TASK: str
+    """The task that its truth is for."""
+    IMAGE_SIZE: int
+    AUGMENTATION: str
+    CROP: bool
+
+    def read(self, config: DataConfig) -> Pictures:
+        """Return its samples, downloaded where they are missing and can be. Raises BadInput."""
+
+
+def names() -> list[str]:
+    """Return every data set."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> DataSet:
+    """Return the data set of that name. Raises BadInput."""
+    if name not in names():
+        raise unknown("dataset", name, names())
+    return cast(DataSet, importlib.import_module(f"pipeline.datasets.{name}"))
