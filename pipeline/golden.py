@@ -1,14 +1,17 @@
 """The checkpoint's proof: held-out inputs, labels, PyTorch's outputs and the oracle; probes; calibration samples."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from pipeline import checkpoint, models
-from pipeline.config import Config
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config, to_toml
 from pipeline.data import IMAGE, Data, Split
 from pipeline.datasets import Sample
 from pipeline.models import named
@@ -17,7 +20,7 @@ from pipeline.tasks import Task, Tensors
 from records.errors import BadInput
 from records.golden import INPUT, Golden, Patterns, Probes, flat
 from records.sealed import fingerprints
-from records.tensor import Array, Arrays, Tensor
+from records.tensor import Array, Arrays, Tensor, tensors_to
 
 BATCH = 32
 
@@ -65,13 +68,43 @@ class HeldOut:
     """
 
     def __init__(self, data: Data, config: Config, task: Task):
-        self.task, self.config, self.preparation = task, config, data.preparation
+        self.task, self.config, self.labels, self.preparation = task, config, data.labels, data.preparation
         chosen = choose(data.test, config.data.golden)
         self.batch = data.test.batch(chosen)
         image = self.batch.inputs[IMAGE]
         self.probes = ImageFiles(data, chosen)
         self.patterns = patterns(image[0])
         self.calibration = calibration(data, config.data.calibration, image)
+
+    def write(
+        self,
+        folder: Path,
+        model: nn.Module,
+        metrics: Mapping[str, float],
+        environment: Mapping[str, Any],
+        progress: Mapping[str, Any],
+        training: Arrays,
+    ) -> Checkpoint:
+        """Write the checkpoint of a model in eval mode, with its proof. Raises BadInput, NoRoom.
+
+        environment, progress: as `Checkpoint` has them. training: what an unfinished training goes on with.
+        """
+        inputs, outputs = self.tensors(model)
+        config = self.config.model
+        record = {
+            "task": self.config.task,
+            "labels": self.labels,
+            "inputs": tensors_to(inputs),
+            "outputs": tensors_to(outputs),
+            "normalisation": {"mean": config.mean, "deviation": config.deviation, "inside_model": True},
+            "metrics": metrics,
+            "environment": environment,
+            "progress": progress,
+        }
+        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(model.state_dict()), **self.record(model)}
+        if training:
+            arrays[checkpoint.TRAINING] = training
+        return Checkpoint.write(folder, record, to_toml(self.config), arrays)
 
     def record(self, model: nn.Module) -> dict[str, dict[str, Array]]:
         """Return the arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).
@@ -145,5 +178,7 @@ def _check_signal(outputs: Arrays) -> None:
 
 
 def to_numpy(tensors: Tensors) -> dict[str, Array]:
-    """Contiguous arrays on the CPU, as safetensors takes them."""
-    return {name: np.ascontiguousarray(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()}
+    """Return contiguous arrays, as safetensors takes them; bfloat16, which numpy has not, as float32."""
+    local = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    known = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in local.items()}
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in known.items()}

@@ -29,14 +29,14 @@ from torch.utils.data import DataLoader
 import measures.tasks
 from pipeline import checkpoint, data, models, tasks
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import Config, to_toml
+from pipeline.config import Config
 from pipeline.golden import HeldOut, to_numpy
 from pipeline.progress import Display
 from pipeline.rehearsal import SAMPLES as REHEARSED
 from pipeline.rehearsal import rehearse
 from pipeline.tensorboard_log import Board
 from records.errors import BadInput
-from records.tensor import Array, tensors_to
+from records.tensor import Array
 
 EVERY = 10
 """Steps between two scalars in TensorBoard."""
@@ -84,27 +84,12 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     board = Board(run / "tensorboard", step=done)
     started = time.monotonic()
 
-    def save(epoch: int, step: int, finished: bool, metrics: dict[str, float]) -> Checkpoint:
-        """`epoch`, `step`: where to go on."""
-        averaged = average.module.eval()
-        inputs, outputs = golden.tensors(averaged)
-        arrays: dict[str, Any] = {
-            checkpoint.WEIGHTS: to_numpy(averaged.state_dict()),
-            **golden.record(averaged),
-        }
-        if not finished:
-            arrays[checkpoint.TRAINING] = to_numpy(remember(model, average, optimizer))
-        record = {
-            "task": config.task,
-            "labels": images.labels,
-            "inputs": tensors_to(inputs),
-            "outputs": tensors_to(outputs),
-            "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
-            "metrics": metrics,
-            "environment": environment(device, c.seed),
-            "progress": {"epoch": epoch, "step": step, "epochs": c.epochs, "finished": finished},
-        }
-        return Checkpoint.write(run / "checkpoint", record, to_toml(config), arrays)
+    def save(epoch: int, step: int, metrics: dict[str, float]) -> Checkpoint:
+        """Write the checkpoint of a training that goes on at this epoch and step."""
+        progress = {"epoch": epoch, "step": step, "epochs": c.epochs, "finished": epoch == c.epochs}
+        state = {} if epoch == c.epochs else to_numpy(remember(model, average, optimizer))
+        made_by = environment(device, c.seed)
+        return golden.write(run / "checkpoint", average.module.eval(), metrics, made_by, progress, state)
 
     metrics: dict[str, float] = dict(resume.metrics) if resume else {}
     with stop_on_signal() as stop, Display(console, c.epochs, batches_per_epoch, done, measured.METRIC) as display:
@@ -145,7 +130,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                         train_images_per_second=display.speed,
                     )
                 if stop.requested and step + 1 < batches_per_epoch:
-                    save(epoch, step + 1, False, metrics)
+                    save(epoch, step + 1, metrics)
                     raise Interrupted(epoch, step + 1)
 
             tested, truth = evaluate(average.module, images.test, task, device)
@@ -160,7 +145,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
             names = measured.names(images.labels)
             board.confusion((epoch + 1) * batches_per_epoch, measured.decide(tested), measured.labelled(truth), names)
             first_step = 0
-            saved = save(epoch + 1, 0, epoch + 1 == c.epochs, metrics)
+            saved = save(epoch + 1, 0, metrics)
             if stop.requested and not saved.finished:
                 raise Interrupted(epoch, batches_per_epoch)
     board.close()

@@ -16,11 +16,10 @@ from torch import nn
 
 from benchmarks.zoo.modules import SIZE
 from benchmarks.zoo.networks import Network, named
-from pipeline import checkpoint, data, tasks, train
+from pipeline import data, tasks, train
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig, to_toml
-from pipeline.golden import HeldOut, to_numpy
-from records.tensor import tensors_to
+from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig
+from pipeline.golden import HeldOut
 
 BATCHES = 4
 """Of training images, for the statistics."""
@@ -53,19 +52,9 @@ def make(network: Network, run: Path) -> Checkpoint:
     batch = images.train.batch(range(BATCHES * config.data.golden))
     bear_signal(model, batch.inputs[data.IMAGE], len(images.labels))
     golden = HeldOut(images, config, task)
-    inputs, outputs = golden.tensors(model)
-    record = {
-        "task": config.task,
-        "labels": images.labels,
-        "inputs": tensors_to(inputs),
-        "outputs": tensors_to(outputs),
-        "normalisation": {"mean": config.model.mean, "deviation": config.model.deviation, "inside_model": True},
-        "metrics": {},
-        "environment": train.environment(torch.device("cpu"), config.train.seed),
-        "progress": {"epoch": 0, "step": 0, "epochs": 0, "finished": True},
-    }
-    arrays = {checkpoint.WEIGHTS: to_numpy(model.state_dict()), **golden.record(model)}
-    return Checkpoint.write(run / "checkpoint", record, to_toml(config), arrays)
+    environment = train.environment(torch.device("cpu"), config.train.seed)
+    progress = {"epoch": 0, "step": 0, "epochs": 0, "finished": True}
+    return golden.write(run / "checkpoint", model, {}, environment, progress, training={})
 
 
 def bear_signal(model: nn.Module, images: torch.Tensor, classes: int) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -16,7 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
+from pipeline.golden import to_numpy
 from pipeline.progress import Display
+from pipeline.tasks import Tensors
 from pipeline.train import Interrupted, learning_rate, train
 from records.errors import BadInput
 
@@ -83,15 +86,15 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 ) -> None:
     from pipeline.tasks import classification
 
-    original, calls = classification.loss, 0
+    original, calls = classification.step, 0
 
-    def breaking(*arguments: object) -> torch.Tensor:
+    def breaking(*arguments: Any) -> tuple[torch.Tensor, Tensors]:
         nonlocal calls
         calls += 1
-        loss = original(*arguments)  # type: ignore[arg-type]
-        return loss * math.nan if calls == 10 else loss  # the first is the rehearsal's
+        loss, outputs = original(*arguments)
+        return loss * math.nan if calls == 10 else loss, outputs  # the first is the rehearsal's
 
-    monkeypatch.setattr(classification, "loss", breaking)
+    monkeypatch.setattr(classification, "step", breaking)
     with pytest.raises(BadInput, match=r"the loss is nan in epoch 2 at step 3.*after epoch 1 is kept.*learning_rate"):
         train(small, tmp_path / "run", None, QUIET)
     assert Checkpoint.open(tmp_path / "run" / "checkpoint").progress["epoch"] == 1
@@ -214,3 +217,8 @@ def test_killed_or_stopped_the_command_goes_on_to_the_same_weights(small: Config
     said, _ = again.communicate()
     assert again.returncode == 0, said
     assert weights(saved("cut")) == weights(saved("whole"))
+
+
+def test_outputs_in_bfloat16_are_scored_as_float32() -> None:
+    """As torch.autocast gives them on a GPU; numpy has no such type."""
+    assert to_numpy({"logits": torch.tensor([1.5], dtype=torch.bfloat16)})["logits"].dtype == np.float32
