@@ -17,7 +17,7 @@ from typing import Any
 from export.artifact import Artifact, recipe
 from export.converted import Converted
 from export.run import Run
-from export.target import CHECKPOINT, Conversion, code
+from export.target import CHECKPOINT, Conversion, Workplace, code
 from records.errors import BadInput
 from records.folder import new_folder
 from workers import registry
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Workers:
-    """The live workers: one per toolchain, for one job after the other, so that TensorFlow is imported once.
+    """The live workers: one per toolchain and environment, for one job after the other: TensorFlow is imported once.
 
     `prepare` starts one ahead of its first job, so that an environment is built, or TensorFlow imported, while the
     job's source is still being converted.
@@ -52,45 +52,46 @@ class Workers:
     def __init__(self, run: Run, toolchains: Mapping[str, Toolchain], conversions: Sequence[Conversion], jobs: int):
         self.run, self.toolchains = run, toolchains
         self.files = {
-            name: list(
+            place: list(
                 dict.fromkeys(
-                    conversion.target.file for conversion in conversions if conversion.target.toolchain == name
+                    conversion.target.file for conversion in conversions if conversion.target.workplace == place
                 )
             )
-            for name in toolchains
+            for place in {conversion.target.workplace for conversion in conversions}
         }
         self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
-        self._coming: dict[str, Future[Worker]] = {}
+        self._coming: dict[Workplace, Future[Worker]] = {}
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor()
 
-    def prepare(self, name: str) -> Future[Worker]:
-        """Start a worker of that toolchain in the background, unless there is one, and return its future."""
+    def prepare(self, place: Workplace) -> Future[Worker]:
+        """Start a worker for that place in the background, unless there is one, and return its future."""
         with self._lock:
-            if name not in self._coming:
-                self._coming[name] = self._starter.submit(self._new, name)
-            return self._coming[name]
+            if place not in self._coming:
+                self._coming[place] = self._starter.submit(self._new, place)
+            return self._coming[place]
 
-    def take(self, name: str) -> Worker:
-        """Return the toolchain's worker, a new one if the last one died. Raises BadInput if it cannot be built."""
+    def take(self, place: Workplace) -> Worker:
+        """Return the place's worker, a new one if the last one died. Raises BadInput if it cannot be built."""
         try:
-            worker = self.prepare(name).result()
+            worker = self.prepare(place).result()
         except BadInput:
-            self._forget(name)  # the next job says so, too
+            self._forget(place)  # the next job says so, too
             raise
         if worker.alive:
             return worker
-        self._forget(name)
-        return self.prepare(name).result()
+        self._forget(place)
+        return self.prepare(place).result()
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, place: Workplace) -> None:
         with self._lock:
-            self._coming.pop(name, None)
+            self._coming.pop(place, None)
 
-    def _new(self, name: str) -> Worker:
-        chain = self.toolchains[name]
+    def _new(self, place: Workplace) -> Worker:
+        chain = self.toolchains[place.toolchain]
         chain.build()
-        return chain.start(self.run.log("export", f"toolchain-{name}"), self.files[name], self.environment)
+        log = self.run.log("export", f"toolchain-{place.toolchain}")
+        return chain.start(log, self.files[place], {**dict(place.environment), **self.environment})
 
     def close(self) -> None:
         """End all workers, also those that no job took and, after Ctrl-C, those in the middle of a job."""
@@ -133,7 +134,7 @@ def convert(
                     source = outcomes.get(conversion.source)
                     if conversion.source != CHECKPOINT and source is None:
                         if workers:  # its source is being made anew, so it will be, too
-                            workers.prepare(conversion.target.toolchain)
+                            workers.prepare(conversion.target.workplace)
                         continue
                     if source and source.artifact is None:
                         waiting.remove(conversion)
@@ -154,8 +155,8 @@ def convert(
                         waiting.remove(conversion)
                         settle(Outcome(conversion, "unchanged", artifact=existing))
                         continue
-                    busy = {active.target.toolchain for active in running.values()}
-                    if len(running) < jobs and conversion.target.toolchain not in busy:
+                    busy = {active.target.workplace for active in running.values()}
+                    if len(running) < jobs and conversion.target.workplace not in busy:
                         waiting.remove(conversion)
                         workers = workers or Workers(run, toolchains, conversions, jobs)
                         job = pool.submit(_convert_one, run, conversion, source_artifact, key, workers, switches)
@@ -211,7 +212,7 @@ def _convert_one(
     place = run.place(conversion.name)
     try:
         with new_folder(place) as new:
-            worker = workers.take(target.toolchain)
+            worker = workers.take(target.workplace)
             try:
                 done = worker.call(
                     target.file,

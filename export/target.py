@@ -2,6 +2,7 @@
 
     TOOLCHAIN = "torch"                                      # whose environment runs the file
     SOURCES = {"float32": "checkpoint", "int8": "onnx/float32"}   # precision → what it is converted from
+    ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0"}             # variables its worker is started with
 
     def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict: ...
 
@@ -16,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,20 @@ from records.errors import BadInput, unknown
 FOLDER = Path(__file__).parent / "targets"
 ROOT = FOLDER.parents[1]
 CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker is started with: targets for which it is the same share one."""
+
+    toolchain: str
+    environment: tuple[tuple[str, str], ...]
+    """Variables by name."""
+
+    @classmethod
+    def of(cls, toolchain: str, environment: Mapping[str, str]) -> "Workplace":
+        """Return it for these variables, in whatever order they are named."""
+        return cls(toolchain, tuple(sorted(environment.items())))
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,13 @@ class Target:
     """Precisions that can leave single layers in float32."""
     options: tuple[str, ...] = ()
     """Switches of `convert` that a user can set."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables its worker is started with."""
+
+    @property
+    def workplace(self) -> Workplace:
+        """Return what its worker is started with."""
+        return Workplace.of(self.toolchain, self.environment)
 
 
 @dataclass(frozen=True)
@@ -136,6 +158,7 @@ def _read(file: Path) -> Target:
         float(values.get("LIMIT_S", 900)),
         tuple(values.get("KEEPS_FLOAT", [])),
         tuple(values.get("OPTIONS", [])),
+        values.get("ENVIRONMENT", {}),
     )
 
 

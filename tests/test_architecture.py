@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from export.target import code, constants
 from workers import registry
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +156,61 @@ def test_what_runs_in_a_toolchain_imports_what_its_lock_lists(file: Path) -> Non
                 assert first.lower() in allowed, f"{current}: {module} is not in the lock of {name}"
 
     follow(file, top_level=False)
+
+
+@pytest.mark.parametrize("room", ["export", "validate", "workers"])
+def test_no_module_changes_the_environment(room: str) -> None:
+    """A worker is started with its variables, so that no import has to come before another."""
+    for file in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            assert not changes_environment(node), f"{file}:{getattr(node, 'lineno', 0)}: name it in ENVIRONMENT instead"
+
+
+def changes_environment(node: ast.AST) -> bool:
+    """Whether `os.environ`, under any name of os, is assigned to or has a method called that changes it."""
+    if isinstance(node, ast.ImportFrom) and node.module == "os":
+        return bool({alias.name for alias in node.names} & {"environ", "putenv", "unsetenv"})
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        changing = {"update", "setdefault", "pop", "popitem", "clear"}
+        called = node.func.value.attr if isinstance(node.func.value, ast.Attribute) else ""
+        return node.func.attr in {"putenv", "unsetenv"} or (called == "environ" and node.func.attr in changing)
+    attribute = node.value if isinstance(node, ast.Subscript) else node
+    return (
+        isinstance(attribute, ast.Attribute)
+        and attribute.attr == "environ"
+        and isinstance(getattr(node, "ctx", None), ast.Store | ast.Del)
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.environ |= {}", "os.environ['A'] = '1'", "del os.environ['A']", "os.environ.setdefault('A', '1')",
+        "os.environ.update(A='1')", "os.putenv('A', '1')", "from os import environ",
+    ],
+)  # fmt: skip
+def test_a_change_of_the_environment_is_seen(line: str) -> None:
+    assert any(map(changes_environment, ast.walk(ast.parse(line))))
+    harmless = "os.environ['A']; os.environ.get('A'); {**os.environ}; chain.environment.update(A='1')"
+    assert not any(map(changes_environment, ast.walk(ast.parse(harmless))))
+
+
+@pytest.mark.parametrize("file", [*WORKER_FILES, *JAVASCRIPT], ids=lambda file: file.name)
+def test_variables_are_read_without_importing(file: Path) -> None:
+    """What is no literal would not be read, and nobody would notice."""
+    values = constants(file)
+    assert bool(re.search(r"^(export const )?ENVIRONMENT\b", file.read_text(), re.M)) == ("ENVIRONMENT" in values)
+    variables = values.get("ENVIRONMENT", {})
+    backends = [variables[name] for name in values.get("BACKENDS", []) if name in variables] or [variables]
+    assert all(isinstance(value, str) for one in backends for value in one.values())
+
+
+def test_who_takes_saved_models_in_hand_does_so_without_onednn() -> None:
+    tools = ROOT / "export" / "graphs" / "tensorflow.py"
+    users = [file for file in WORKER_FILES if tools in code(file)]
+    assert len(users) >= 4
+    for file in users:
+        assert constants(file)["ENVIRONMENT"]["TF_ENABLE_ONEDNN_OPTS"] == "0", file
 
 
 @pytest.mark.parametrize("file", JAVASCRIPT, ids=lambda file: file.name)

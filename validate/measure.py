@@ -21,7 +21,6 @@ from records.tensor import Array, preparations
 from validate.plan import Row, Runtime
 from validate.preparation.probes import prepared
 from validate.report.records import Status
-from validate.runtimes import programs
 from validate.runtimes.job import Budget, Job, Measured
 from workers.executor import Executor
 from workers.worker import Worker, WorkerFailed
@@ -54,7 +53,7 @@ def in_its_own_process(place: Runtime, log: Path, threads: int) -> AbstractConte
     Raises BadInput.
     """
     place.toolchain.build()
-    environment = {"OMP_NUM_THREADS": str(threads), **programs.environment(place.runner.needs)}
+    environment = {**place.environment, "OMP_NUM_THREADS": str(threads)}
     return place.toolchain.start(log, [place.runner.file], environment)
 
 

@@ -39,6 +39,11 @@ class Runtime:
         """True if a machine may lack it, because it needs what only root can install."""
         return bool(self.runner.needs) or self.toolchain.optional
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables its process is started with: the runner's own, and where the programs it needs are."""
+        return {**self.runner.environment[self.backend], **programs.environment(self.runner.needs)}
+
     def absent(self, build: bool) -> str:
         """Return why it cannot run on this machine, and what would change that; empty: it can, or can be built."""
         for name in self.runner.needs:

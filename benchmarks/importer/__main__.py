@@ -11,9 +11,10 @@ import typer
 from benchmarks.zoo.measure import anywhere, checkpointed, failed
 from benchmarks.zoo.networks import Network, named
 from export.run import Run
+from export.target import find
 from pipeline.checkpoint import Checkpoint
 from workers import registry
-from workers.worker import WorkerFailed
+from workers.worker import Worker, WorkerFailed
 
 TEN = (
     "mobilenet_v3_small,resnet18,efficientnet_b0,shufflenet_v2_x0_5,squeezenet1_1,mnasnet0_5,fastvit_t8,repvit_m0_9,"
@@ -79,18 +80,24 @@ def converted(run: Path, way: str, logs: Path) -> dict[str, Any]:
     arguments = {"source": str(source), "checkpoint": str(run / "checkpoint"), "way": way, "out": str(run / way)}
     log = logs / f"{way}.log"
     try:
-        with registry.find()["tensorflow"].start(log, [JOB]) as worker:
+        with started(log) as worker:
             value: dict[str, Any] = worker.call(JOB, "compare", arguments, log, LIMIT_S).value
     except WorkerFailed as error:
         return {"reason": str(error)[:120]}
     return value
 
 
+def started(log: Path) -> Worker:
+    """Start a worker as the target saved_model has it."""
+    target = find()["saved_model"]
+    return registry.find()[target.toolchain].start(log, [JOB], target.environment)
+
+
 def latencies(run: Path, logs: Path) -> list[float]:
     """Milliseconds of the two TFLite files."""
     files = {name: str(run / way / "model.tflite") for name, way in (("first", "importer"), ("second", "onnx2tf"))}
     log = logs / "latency.log"
-    with registry.find()["tensorflow"].start(log, [JOB]) as worker:
+    with started(log) as worker:
         value: list[float] = worker.call(JOB, "latencies", files, log, LIMIT_S).value
     return value
 

@@ -1,10 +1,8 @@
-"""Both ways from one ONNX file to a SavedModel and on to TFLite, timed. Runs in the toolchain `tensorflow`.
+"""Both ways from one ONNX file to a SavedModel and on to TFLite, timed. Runs where the target saved_model does.
 
 compare("…/onnx/float32/model.onnx", "…/checkpoint", "importer", "/tmp/ours")
 latencies("/tmp/ours/model.tflite", "/tmp/theirs/model.tflite")
 """
-
-from export.targets import saved_model  # isort: skip  # before TensorFlow
 
 import statistics
 import time
@@ -17,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from export import self_check
 from export.graphs import by_onnx2tf
 from export.graphs.tflite_converter import from_saved_model
+from export.targets import saved_model
 from pipeline.checkpoint import Checkpoint
 
 PAIRS = 60

@@ -121,7 +121,7 @@ def counted(folder: Path, log: Path) -> int | None:
     """Transposes of a SavedModel; None where it cannot be read."""
     chain = registry.find()["tensorflow"]
     try:
-        with chain.start(log) as worker:
+        with chain.start(log, environment=transposes.ENVIRONMENT) as worker:
             arguments = {"folder": str(folder.absolute())}
             return int(worker.call(Path(transposes.__file__), "count", arguments, log, LIMIT_S).value)
     except WorkerFailed:

@@ -1,10 +1,8 @@
 """How many operators of a SavedModel only turn a tensor's axes. Runs in the toolchain `tensorflow`."""
 
-import os
-
-os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow reads them when it is imported
-
 from pathlib import Path
+
+ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def count(folder: str) -> int:

@@ -1,12 +1,7 @@
-"""SavedModels in hand: what the `tensorflow` toolchain's targets share. Import it before TensorFlow.
+"""SavedModels in hand: what the `tensorflow` toolchain's targets share.
 
 graph = load_graph(Path("…/saved_model/float32/1"))
 """
-
-import os
-
-# TensorFlow reads them when it is imported. oneDNN would have grappler fuse operators that no other runtime knows.
-os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

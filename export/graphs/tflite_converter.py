@@ -4,8 +4,6 @@ model = from_saved_model(Path("…/saved_model/float32"), {})
 run(model, {"image": (N, H, W, 3)})          # {"logits": (N, classes)}
 """
 
-from export.graphs.tensorflow import save_single  # isort: skip  # before TensorFlow
-
 import re
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.graphs.operators import inexpressible, modules
+from export.graphs.tensorflow import save_single
 from records.tensor import Arrays
 from workers import memory
 

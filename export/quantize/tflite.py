@@ -5,8 +5,6 @@
 Inputs and outputs are what the quantizers leave: integers as they are inside. Some layers stay in float32 on request.
 """
 
-from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run  # isort: skip  # before TensorFlow
-
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -26,6 +24,7 @@ from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
 from export import self_check
 from export.graphs import layers
+from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
 from export.quantize import keep_float
 from measures.tasks import Task
 from records.sealed import fingerprints

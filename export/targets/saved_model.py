@@ -28,6 +28,8 @@ from workers import memory
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {"float32": "onnx/float32"}
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""oneDNN would have grappler fuse operators that no other runtime knows; onnx2tf is written for Keras 2."""
 OPTIONS = ["second_opinion"]
 
 VERSION = "1"

@@ -4,8 +4,6 @@ Written from the frozen graph that grappler has optimised, without the tensorflo
 backend computes wrongly or refuses. float16 and uint8_weights are smaller downloads: the runtime computes in float32.
 """
 
-from export.graphs.tensorflow import load_graph, nhwc  # isort: skip  # before TensorFlow
-
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +19,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer
 
 from export.graphs.operators import inexpressible, modules
+from export.graphs.tensorflow import load_graph, nhwc
 from export.graphs.tfjs import mend
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Array, Tensor, preparations
@@ -32,6 +31,8 @@ SOURCES = {
     "float16": "saved_model/float32",
     "uint8_weights": "saved_model/float32",
 }
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""That of the target saved_model, whose worker it shares."""
 
 ENTRY = "model.json"
 SHARD = 4 * 2**20

@@ -4,8 +4,6 @@ Whole integers come from the quantizer that does this model the least harm: Tens
 The int8 model takes and gives uint8; its input has scale 1/255, so an app passes camera bytes.
 """
 
-from export.graphs.tensorflow import nhwc  # isort: skip  # before TensorFlow
-
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,6 +17,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from export import self_check
 from export.graphs import layers
+from export.graphs.tensorflow import nhwc
 from export.graphs.tflite_converter import exact, from_saved_model
 from export.graphs.tflite_lint import lint, record
 from export.graphs.tflite_metadata import Description, Image, with_metadata
@@ -37,6 +36,8 @@ SOURCES = {
     "int8": "saved_model/float32",
     "int8_int16": "saved_model/float32",
 }
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""That of the target saved_model, whose worker it shares."""
 KEEPS_FLOAT = ["int8", "int8_int16"]
 ENTRY = "model.tflite"
 

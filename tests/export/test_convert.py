@@ -64,6 +64,28 @@ def test_everything_is_converted_after_its_source(run: Run, targets: Path, jobs:
     assert run.expected() == ["copy/float32", "copy/int8", "later/float32"]
 
 
+def test_a_target_is_converted_with_the_variables_it_names_and_no_others(run: Run, targets: Path) -> None:
+    """At its import already. Those that name the same share a worker, those that do not have one each."""
+    body = HEAD + (
+        "import os\nSOURCES = {'float32': 'checkpoint'}\nSEEN = os.environ.get('PLACE')\n"
+        "def convert(source, checkpoint, precision, out):\n"
+        "    (Path(out) / 'model.txt').write_text(f'{SEEN} {os.getpid()}')\n"
+        "    return {'entry': 'model.txt'}\n"
+    )
+    places = {"here": "here", "here_too": "here", "there": "there", "nowhere": None}
+    for name, place in places.items():
+        (targets / f"{name}.py").write_text(body + (f"ENVIRONMENT = {{'PLACE': {place!r}}}\n" if place else ""))
+    outcomes = do(run, targets)
+    seen, processes = {}, {}
+    for name in places:
+        artifact = outcomes[f"{name}/float32"].artifact
+        assert artifact
+        seen[name], processes[name] = artifact.path.read_text().split()
+    assert seen == {name: str(place) for name, place in places.items()}
+    assert processes["here"] == processes["here_too"]
+    assert len(set(processes.values())) == 3
+
+
 def test_nothing_unchanged_is_built_again_and_no_worker_started(
     run: Run, targets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,25 @@ def test_a_file_in_the_folder_is_a_target(tmp_path: Path) -> None:
     assert find(tmp_path)["new"].toolchain == "torch"
 
 
+def test_a_target_names_the_variables_of_its_worker(tmp_path: Path) -> None:
+    head = 'import no_such_module\nTOOLCHAIN = "torch"\nSOURCES = {"float32": "checkpoint"}\n'
+    (tmp_path / "one.py").write_text(head + 'ENVIRONMENT = {"A": "1", "B": "2"}\n')
+    (tmp_path / "same.py").write_text(head + 'ENVIRONMENT = {"B": "2", "A": "1"}\n')
+    (tmp_path / "other.py").write_text(head + 'ENVIRONMENT = {"A": "1"}\n')
+    (tmp_path / "none.py").write_text(head)
+    targets = find(tmp_path)
+    assert targets["one"].environment == {"A": "1", "B": "2"}
+    assert targets["none"].environment == {}
+    assert targets["one"].workplace == targets["same"].workplace
+    assert len({target.workplace for target in targets.values()}) == 3
+
+
+def test_targets_of_a_toolchain_share_one_worker() -> None:
+    """So that TensorFlow is imported once and in memory once."""
+    targets = find().values()
+    assert len({one.workplace for one in targets}) == len({one.toolchain for one in targets})
+
+
 def test_constants_are_read_without_running_the_file(tmp_path: Path) -> None:
     file = tmp_path / "file.py"
     file.write_text("A = 1\nB = [A]\nraise SystemExit\nC = {'x': (1, 2)}\n")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from export.target import find
 from tests.kernels.cases import Array, Case
 from validate.runtimes import programs
 from workers import registry
@@ -84,11 +85,12 @@ def known() -> list[Kernel]:
 
 def make(folder: Path, cases: Sequence[Case]) -> Made:
     """Have TensorFlow write the models and compute every case."""
-    chain = registry.find()["tensorflow"]
+    target = find()["tfjs"]
+    chain = registry.find()[target.toolchain]
     chain.build()
     log = folder / "tensorflow.log"
     arguments = {"cases": [case.record() for case in cases], "out": str(folder)}
-    with chain.start(log) as worker:
+    with chain.start(log, environment=target.environment) as worker:
         told = worker.call(HERE / "generate.py", "generate", arguments, log, LIMIT_S).value
     return Made(folder, tuple(told["cases"]), tuple(told["findings"]))
 

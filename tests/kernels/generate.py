@@ -2,10 +2,9 @@
 
     worker.call(Path("tests/kernels/generate.py"), "generate", {"cases": …, "out": …}, log, limit_s)
 
-Two models hold all cases side by side: `plain`, each operator as it is, and `mended`, as the target tfjs writes it.
+Two models hold all cases side by side: `plain`, each operator as it is, and `mended`, as the target tfjs writes it,
+with whose ENVIRONMENT it is to be started.
 """
-
-from export.targets import tfjs  # isort: skip  # before TensorFlow
 
 import base64
 import copy
@@ -20,6 +19,7 @@ from google.protobuf import json_format
 from tensorflow.python.framework import op_def_library, op_def_registry
 
 from export.graphs import tfjs as graphs
+from export.targets import tfjs
 from records.tensor import Array
 
 UNFUSED = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}

@@ -1,4 +1,4 @@
-"""Where artifacts are broken on purpose and run: a copy of a run, and one live worker a toolchain.
+"""Where artifacts are broken on purpose and run: a copy of a run, and one live worker a toolchain and environment.
 
     with Bench(Path("runs/mutants")) as bench:
         outcome = bench.examine(mutant)        # broken, sealed, run in its real runtime, judged; then put back
@@ -10,7 +10,7 @@ A worker that a mutant kills takes nobody along: the next job has a new one. To 
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from export import artifact as artifacts
 from export.artifact import Artifact
 from export.run import Run
+from export.target import Workplace
 from export.target import constants as constants_of
 from measures.distance import sqnr_db
 from pipeline.checkpoint import Checkpoint
@@ -34,7 +35,7 @@ from validate.localise import localise
 from validate.measure import Options
 from validate.plan import Runtime
 from validate.report.records import Localisation, Report, Result
-from validate.runtimes import programs, runner
+from validate.runtimes import runner
 from validate.settings import ValidateConfig
 from workers import registry
 from workers.toolchain import Toolchain
@@ -48,25 +49,26 @@ LIMIT_S = 120.0
 
 
 class Workers:
-    """One live worker a toolchain, for one job after the other."""
+    """One live worker a toolchain and environment, for one job after the other."""
 
     def __init__(self, log: Path):
         self.log = log
         self.toolchains = registry.find()
-        self._alive: dict[str, Worker] = {}
+        self._alive: dict[Workplace, Worker] = {}
 
-    def take(self, chain: Toolchain, environment: dict[str, str] | None = None) -> Worker:
-        """The toolchain's worker; a new one where the last one died."""
-        worker = self._alive.get(chain.name)
+    def take(self, chain: Toolchain, environment: Mapping[str, str]) -> Worker:
+        """The toolchain's worker that has these variables; a new one where the last one died."""
+        place = Workplace.of(chain.name, environment)
+        worker = self._alive.get(place)
         if worker is None or not worker.alive:
             chain.build()
-            worker = self._alive[chain.name] = chain.start(self.log, [], {"OMP_NUM_THREADS": "1"} | (environment or {}))
+            worker = self._alive[place] = chain.start(self.log, [], {**environment, "OMP_NUM_THREADS": "1"})
         return worker
 
     @contextmanager
     def start(self, place: Runtime, log: Path, threads: int) -> Iterator[Worker]:
         """As `parity.check` wants it. WebAssembly that failed is not asked again: it leaves its memory as it is."""
-        worker = self.take(place.toolchain, programs.environment(place.runner.needs))
+        worker = self.take(place.toolchain, place.environment)
         try:
             yield worker
         except WorkerFailed:
@@ -75,8 +77,9 @@ class Workers:
             raise
 
     def call(self, file: Path, function: str, arguments: dict[str, Any]) -> Any:
-        """A function of a file, in the toolchain that the file names."""
-        worker = self.take(self.toolchains[constants_of(file)["TOOLCHAIN"]])
+        """A function of a file, in the toolchain and environment that the file names."""
+        named = constants_of(file)
+        worker = self.take(self.toolchains[named["TOOLCHAIN"]], named.get("ENVIRONMENT", {}))
         return worker.call(file, function, arguments, self.log, LIMIT_S).value
 
     def close(self) -> None:
@@ -265,8 +268,8 @@ class Bench:
             known = localise.reference(self.run, chains, self._start)
         return localise.localise(self.run, self.run.artifact(mutant.artifact), known, chains, self._start)
 
-    def _start(self, chain: Toolchain, *_: Path) -> AbstractContextManager[Worker]:
-        return nullcontext(self.workers.take(chain))
+    def _start(self, chain: Toolchain, file: Path, log: Path) -> AbstractContextManager[Worker]:
+        return nullcontext(self.workers.take(chain, constants_of(file).get("ENVIRONMENT", {})))
 
     @contextmanager
     def broken(self, mutant: Mutant) -> Iterator[None]:

@@ -9,6 +9,7 @@ ONNX float32 artifact's, as far as that agrees with PyTorch.
 A target whose inside can be read is a file in `validate/localise/readers/`, named as the target:
 
     TOOLCHAIN = "litert"                       # whose environment runs the file
+    ENVIRONMENT = {"NAME": "value"}            # variables its process is started with
 
     def version() -> str: ...
     def collect(path, manifest, names, golden, samples, out) -> [{tensor, operator, scale}]
@@ -100,7 +101,7 @@ Start = Callable[[Toolchain, Path, Path], AbstractContextManager[Worker]]
 def in_its_own_process(chain: Toolchain, file: Path, log: Path) -> AbstractContextManager[Worker]:
     """Start a worker for one artifact only. Raises BadInput."""
     chain.build()
-    return chain.start(log, [file])
+    return chain.start(log, [file], constants(file).get("ENVIRONMENT", {}))
 
 
 def localise_all(

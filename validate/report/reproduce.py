@@ -68,6 +68,7 @@ def _run(report: Report, result: Result, artifact: Artifact, row_runner: Runner,
         "samples": result.samples or row_runner.samples[result.backend],
         "threads": report.machine.get("threads") or 1,
         "backend": result.backend,
+        "environment": row_runner.environment[result.backend],
         "runner": row_runner.file.name,
         "file": row_runner.file.name,
         "decide": inspect.getsource(tasks.load(artifact.task).decide),
@@ -187,6 +188,7 @@ MANIFEST = """
 ARTIFACT = RUN / $artifact
 MANIFEST = $manifest
 SAMPLES, THREADS, BACKEND = $samples, $threads, $backend
+os.environ |= $environment  # which is read when a runtime is imported
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 from collections.abc import Iterable, Mapping
@@ -312,7 +314,7 @@ with tempfile.TemporaryDirectory() as scratch:
         "out": str(out),
     }
     try:
-        with chain.start(log, [target.file]) as worker:
+        with chain.start(log, [target.file], target.environment) as worker:
             done = worker.call(target.file, "convert", job, log, target.limit_s)
     except WorkerFailed as error:
         sys.exit(f"{log.read_text()}{error}")

@@ -4,6 +4,9 @@
     BACKENDS = ["xnnpack", "builtin"]          # ways the runtime can compute it, each judged; none: it has one
     SAMPLES = 256                              # golden inputs it takes at most; slow runtimes take fewer
     NEEDS = ["chromium"]                       # programs it cannot bring along, see validate/runtimes/programs.py
+    ENVIRONMENT = {"NAME": "value"}            # variables its process is started with
+
+SAMPLES and ENVIRONMENT may also be given for each backend: {"xnnpack": 256, "builtin": 64}.
 
     def version() -> str: ...
     def activate(path: Path, manifest: dict, threads: int, backend: str) -> infer   # named arrays → named arrays
@@ -64,6 +67,8 @@ class Runner:
     """Limits of what is run of an artifact."""
     needs: tuple[str, ...]
     """Programs that must be on the machine."""
+    environment: Mapping[str, Mapping[str, str]]
+    """By backend: variables its process is started with."""
 
     @property
     def harness(self) -> Path:
@@ -89,6 +94,8 @@ def _read(file: Path, values: Mapping[str, Any]) -> Runner:
     target, _, runtime = file.stem.partition("_in_")
     backends = tuple(values.get("BACKENDS", [""]))
     samples = values.get("SAMPLES", 256)
+    environment = values.get("ENVIRONMENT", {})
+    by_backend = any(isinstance(variables, dict) for variables in environment.values())
     return Runner(
         file.stem,
         file,
@@ -100,6 +107,7 @@ def _read(file: Path, values: Mapping[str, Any]) -> Runner:
         float(values.get("LIMIT_S", 300)),
         Budget(**{key.lower(): values[key] for key in ("COLLECT_S",) if key in values}),
         tuple(values.get("NEEDS", [])),
+        {backend: environment[backend] if by_backend else environment for backend in backends},
     )
 
 

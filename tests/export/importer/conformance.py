@@ -7,10 +7,6 @@ as exported networks have them, and all inputs fed. It is right if either way gi
 that ONNX's own test has, and wrong if either gives anything else.
 """
 
-import os
-
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

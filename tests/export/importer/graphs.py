@@ -3,10 +3,6 @@
 build("model.onnx", [["one.safetensors", "one.out.safetensors"]], last=["image"])
 """
 
-import os
-
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2"}
-
 from collections import Counter
 from typing import Any
 

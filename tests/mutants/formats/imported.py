@@ -3,8 +3,6 @@
 Its own check against ONNX Runtime is left out: it is the validator that is examined.
 """
 
-from export.targets import saved_model, tflite  # isort: skip  # before TensorFlow
-
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,9 +16,12 @@ from export.graphs.importer import graph, value
 from export.graphs.importer.node import Node
 from export.graphs.importer.operators import normalisation
 from export.graphs.importer.value import Value, reshaped
+from export.targets import saved_model, tflite
 from pipeline.checkpoint import Checkpoint
 
 TOOLCHAIN = "tensorflow"
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""Those of the targets."""
 
 Operator = Callable[..., Any]
 

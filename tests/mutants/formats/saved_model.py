@@ -1,9 +1,5 @@
 """SavedModels taken apart: the constants and operators of their graph, wherever in it they are."""
 
-import os
-
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2"}
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tensorflow.core.protobuf import saved_model_pb2
 
 TOOLCHAIN = "tensorflow"
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 @contextmanager

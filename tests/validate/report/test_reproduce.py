@@ -99,10 +99,16 @@ def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(sh
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "row", ["tfjs/float32 in node wasm", "tflite/int8 in litert builtin", "onnx/float32 in ort_web wasm"]
+    "row",
+    [
+        "tfjs/float32 in node wasm",
+        "tflite/int8 in litert builtin",
+        "onnx/float32 in ort_web wasm",
+        "saved_model/float32 in tensorflow onednn",
+    ],
 )
 def test_scripts_of_other_runtimes_run(released: Path, row: str) -> None:
-    """In Node, in a toolchain's own Python, in Chromium."""
+    """In Node, in a toolchain's own Python, in Chromium, with the variables of the runner's backend."""
     run = Run.open("tiny")
     report = parity.check(run, runner.find(), Options(1, timed=3), settings=ValidateConfig(only=(row,)))
     (result,) = [one for one in report.results if one.name == row]

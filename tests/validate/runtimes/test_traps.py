@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,17 @@ def awkward(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return entered(made, tmp_path / "work", monkeypatch)
 
 
-def call(tmp_path: Path, file: Path, function: str, **arguments: Any) -> Any:
+TARGET = find()["saved_model"]
+"""tfjs and tflite have its toolchain and environment, too."""
+
+
+def call(
+    tmp_path: Path, file: Path, function: str, environment: Mapping[str, str] = TARGET.environment, **arguments: Any
+) -> Any:
     """A function in the `tensorflow` toolchain, in a process of its own."""
-    chain = registry.find()["tensorflow"]
+    chain = registry.find()[TARGET.toolchain]
     chain.build()
-    with chain.start(tmp_path / "log") as worker:
+    with chain.start(tmp_path / "log", [], environment) as worker:
         return worker.call(file, function, arguments, tmp_path / "log", 300).value
 
 
@@ -166,7 +173,8 @@ def test_an_operator_that_tensorflow_js_does_not_have_is_refused(awkward: Path, 
 @pytest.mark.slow
 def test_with_onednn_grappler_makes_nothing_that_tensorflow_js_has_not(awkward: Path, tmp_path: Path) -> None:
     """Of the importer's graphs; of onnx2tf's it made `_FusedHardSwish`."""
-    unmended(tmp_path, "with_onednn", "saved_model/float32", UNMENDED.with_name("unmended_onednn.py"))
+    file, environment = find()["tfjs"].file, {**TARGET.environment, "TF_ENABLE_ONEDNN_OPTS": "1"}
+    unmended(tmp_path, "convert", "saved_model/float32", file, environment=environment, precision="float32")
     put(tmp_path, "tfjs/float32")
     assert check(runners("tfjs_in_node"))["tfjs/float32 in node wasm"].status == "pass"
 

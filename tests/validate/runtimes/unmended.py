@@ -1,6 +1,6 @@
 """Runs in the `tensorflow` toolchain: conversions without one of their mends, to see what the mend is for.
 
-Each call has a process of its own, so nothing is put back.
+Each call has a process of its own, with the targets' ENVIRONMENT, so nothing is put back.
 """
 
 import json
@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from ai_edge_quantizer import quantizer, recipe
-
-from export.targets import saved_model, tfjs, tflite  # isort: skip  # before TensorFlow
-
 import tensorflow as tf
+from ai_edge_quantizer import quantizer, recipe
 
 from export.graphs import by_onnx2tf
 from export.graphs.importer.node import Refused
+from export.targets import saved_model, tfjs, tflite
 
 
 def without_importer() -> None:

@@ -1,7 +1,5 @@
 """Reads tensors of a SavedModel in TensorFlow: from its graph with every call inlined, cut off at each tensor."""
 
-from export.graphs.tensorflow import inner, load_graph  # isort: skip  # before TensorFlow
-
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,12 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from export.graphs.layers import canonical
+from export.graphs.tensorflow import inner, load_graph
 from records.tensor import tensors_from
 
 TOOLCHAIN = "tensorflow"
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""The target's: with oneDNN, TensorFlow would compute other operators than those of the graph."""
 
 
 def version() -> str:

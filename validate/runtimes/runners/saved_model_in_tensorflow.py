@@ -4,16 +4,21 @@ With oneDNN's kernels, as plain TensorFlow has it on x86, and without: its optim
 same graph, and has made wrong ones (a GELU 41 dB off). Grappler is as TensorFlow has it by default.
 """
 
-import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from records.tensor import Arrays
 
 TOOLCHAIN = "tensorflow"
 BACKENDS = ["onednn", "plain"]
+ENVIRONMENT = {
+    "onednn": {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
+    "plain": {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"},
+}
 
 
 def version() -> str:
@@ -23,10 +28,6 @@ def version() -> str:
 
 def activate(path: Path, manifest: dict[str, Any], threads: int, backend: str) -> Callable[[Arrays], Arrays]:
     """Load once; infer takes and gives arrays by the signature's names."""
-    # TensorFlow reads them when it is imported, and a row has a process of its own.
-    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1" if backend == "onednn" else "0"}
-    import tensorflow as tf
-
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     loaded = tf.saved_model.load(str(path))
