@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tensorflow.core.protobuf import saved_model_pb2
 
 TOOLCHAIN = "tensorflow"
-ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from export.graphs.tensorflow import inner, load_graph
 from records.tensor import tensors_from
 
 TOOLCHAIN = "tensorflow"
-ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-"""The target's: with oneDNN, TensorFlow would compute other operators than those of the graph."""
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""With oneDNN, TensorFlow would compute other operators than those of the graph."""
 
 
 def version() -> str:
