@@ -19,6 +19,7 @@ DOORS = {
     "export": {
         "export.artifact",
         "export.graphs.layers",
+        "export.graphs.stopped",
         "export.graphs.tensorflow",
         "export.run",
         "export.target",

@@ -74,6 +74,7 @@ def validate(
         )
     console.print(terminal.render(result), soft_wrap=True)
     if chosen.only:
+        publish.scripts(result, opened)
         console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
     else:
         tell(console, publish.publish(result, opened))

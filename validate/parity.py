@@ -19,7 +19,7 @@ from records.tensor import Tensor, preparations
 from validate.judge import admission, baseline
 from validate.judge.judge import judge
 from validate.judge.lint import lints
-from validate.localise import localise
+from validate.localise import failed, localise
 from validate.measure import Options, measure_all
 from validate.plan import asked, plan
 from validate.report.records import SCHEMA_VERSION, Model, Report, verdict
@@ -90,6 +90,7 @@ def check(
     results = [judge(row, measurement, proof) for row, measurement in zip(rows, measurements, strict=True)]
     if baseline_report:
         results = [baseline.compare(result, baseline_report, settings) for result in results]
+    results = failed.explained(run, results, toolchains)
     artifact_names = list(
         dict.fromkeys(f"{result.target}/{result.precision}" for result in results if result.status != "not_run")
     )

@@ -23,7 +23,8 @@ from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
 from export import self_check
-from export.graphs import layers
+from export.graphs import layers, tflite_operators
+from export.graphs.stopped import Operator, find_stop
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
 from export.quantize import keep_float
 from measures.tasks import Task
@@ -78,22 +79,24 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
     reference = run(exact(source), inputs)
     models: dict[str, bytes] = {}
     verdicts: dict[str, Any] = {}
+    stopped: set[str] = set()
     for name, quantize in QUANTIZERS.items():
         try:
             models[name] = quantize(source, calibration, precision)
             check_scales(models[name])
-            verdicts[name] = self_check.rounded(self_check.least(run(models[name], inputs), reference))
+            verdicts[name] = self_check.rounded(self_check.least(outputs(models[name], inputs, source), reference))
             if not math.isfinite(verdicts[name]):
                 raise ValueError("its outputs are NaN or infinite")
         except Exception as error:  # noqa: BLE001  # one is enough; why not the other is in the manifest
             print(f"{name}: {type(error).__name__}: {error}")
             models.pop(name, None)
-            verdicts[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+            verdicts[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:300].removesuffix(".")
+            stopped.update(error.modules if isinstance(error, Stopped) else [])
     measured = {name: verdicts[name] for name in models}
     if not measured:
-        raise ValueError(
-            "no quantizer gives this model: " + "; ".join(f"{name}: {why}" for name, why in verdicts.items())
-        )
+        remedy = f". In float32 it may do: --keep-float {','.join(sorted(stopped))}." if stopped else ""
+        reasons = "; ".join(f"{name}: {why}" for name, why in verdicts.items())
+        raise ValueError(f"no quantizer gives this model: {reasons}{remedy}")
     chosen = max(measured, key=lambda name: float(measured[name]))
     memory.release()
     return models[chosen], halves(source, calibration, QUANTIZERS[chosen], precision) | {
@@ -101,6 +104,26 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
         "quantizer_reason": f"the higher SQNR against float32 on {JUDGED} calibration samples, in dB",
         "quantizers_sqnr_db": verdicts,
     }
+
+
+class Stopped(RuntimeError):
+    """A model that LiteRT does not run to its end, and the modules of the operator at which it stopped."""
+
+    def __init__(self, message: str, modules: Sequence[str]):
+        """modules: none, where they are not known."""
+        super().__init__(message)
+        self.modules = modules
+
+
+def outputs(model: bytes, arrays: Arrays, source: Path) -> Arrays:
+    """Run a quantized model of a SavedModel. Raises Stopped, such as for a divisor that integers round to zero."""
+    try:
+        return run(model, arrays)
+    except RuntimeError as error:
+        read = tflite_operators.read(flatbuffer_utils.read_model_from_bytearray(bytearray(model)))
+        operators = [Operator(str(one.index), one.kind, None, one.result.name) for one in read.main]
+        stop = find_stop(str(error), operators, layers.beside(source))
+        raise Stopped(f"{error} {stop.sentence}" if stop else str(error), stop.modules if stop else ()) from error
 
 
 def by_converter(source: Path, calibration: Arrays, precision: str) -> bytes:
@@ -119,8 +142,9 @@ def halves(
 ) -> dict[str, Any]:
     """Return the SQNR between the models of the calibration's two halves: a low one says that samples are too few."""
     inputs = {name: values[:HALVES] for name, values in calibration.items()}
-    outputs = [run(quantize(source, half, precision), inputs) for half in keep_float.divided(calibration)]
-    return {"calibration_halves_sqnr_db": self_check.rounded(self_check.least(*outputs))}
+    models = [quantize(source, half, precision) for half in keep_float.divided(calibration)]
+    ratio = self_check.least(*(outputs(model, inputs, source) for model in models))
+    return {"calibration_halves_sqnr_db": self_check.rounded(ratio)}
 
 
 def by_ai_edge(source: Path, calibration: Arrays, precision: str) -> bytes:
@@ -218,12 +242,14 @@ class Ranges:
     def alone(self, module: str) -> float:
         """Return the SQNR in dB with only this module in integers."""
         inputs = self.some(keep_float.RANKED)
-        return self_check.least(run(self.quantize(only=module), inputs), run(self.model, inputs))
+        actual = outputs(self.quantize(only=module), inputs, self.source)
+        return self_check.least(actual, run(self.model, inputs))
 
     def attempt(self, float_layers: Collection[str], task: Task) -> keep_float.Score:
         """Return the score with these modules in float32."""
         model, inputs = self.quantize(float_layers), self.some(keep_float.SAMPLES)
-        return keep_float.score(run(model, inputs), run(self.model, inputs), task, len(model))
+        actual = outputs(model, inputs, self.source)
+        return keep_float.score(actual, run(self.model, inputs), task, len(model))
 
 
 def _remember(key: Any, ranges: dict[str, Any]) -> None:

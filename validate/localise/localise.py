@@ -13,6 +13,7 @@ A target whose inside can be read is a file in `validate/localise/readers/`, nam
 
     def version() -> str: ...
     def collect(path, manifest, names, golden, samples, out) -> [{tensor, operator, scale}]
+    def operators(path) -> [{name, kind, version, tensor}]     # for failed.py
 
 `checkpoint.py` there reads PyTorch's. Each runs in a process of its own, like a runner.
 """

@@ -117,8 +117,8 @@ def _failures(report: Report) -> list[Inside]:
 def _said(report: Report, sentence: sentences.Said, result: Result | None = None) -> Element:
     """Return a sentence as a list item, with what to type and the script that reproduces its row."""
     subject: Inside = tag("a", sentence.subject, href=f"#{sentences.slug(result)}") if result else sentence.subject
-    steps = [tag("li", f"{word}: ", tag("code", command)) for word, command in sentence.steps]
     script = result and sentences.script(report, result)
+    steps = [tag("li", f"{word}: ", tag("code", command)) for word, command in sentence.steps if command != script]
     if result and script:
         link = tag("a", tag("code", script), href=f"reproduce/{sentences.slug(result)}.py")
         steps.append(tag("li", "This alone: ", link))

@@ -42,6 +42,20 @@ def publish(report: Report, run: Run) -> list[Path]:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def scripts(made: Report, run: Run) -> list[Path]:
+    """Write the scripts of the failed rows of a report that is not published: → their paths. Raises NoRoom."""
+    folder = run.folder / "report" / SCRIPTS
+    with room_for(folder):
+        texts = reproduce.scripts(made, run)
+        if texts:
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            new = folder / f".{name}.new"
+            new.write_bytes(text.encode("utf-8", "replace"))
+            new.replace(folder / name)
+        return [folder / name for name in texts]
+
+
 def _move(new: Path, folder: Path) -> list[Path]:
     """Move the files into their places and return their paths; scripts of an earlier report are removed."""
     shutil.rmtree(folder / SCRIPTS, ignore_errors=True)

@@ -351,6 +351,9 @@ class Result:
     """Runs this row alone once more."""
     log: str | None
     """What the runtime printed; relative to the run's folder."""
+    stopped_in: list[str] = field(default_factory=list)
+    """Modules that the operator belongs to at which the runtime stopped: one, or all with that kind of operator where
+    the runtime named no more than the kind. Empty: it did not stop, or named none that is known."""
 
     @property
     def name(self) -> str:

@@ -7,10 +7,14 @@ The worst comes first everywhere, and what is the same for many rows is said onc
 
 import math
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from export import target
+from validate.localise.localise import readable
 from validate.report.records import (
     FromFile,
     Judgement,
@@ -212,23 +216,80 @@ def _sentence(text: str) -> str:
 
 
 def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
-    """Return what to type next about a row that did not pass; for what was not run, its reason says so."""
-    run = report.run
+    """Return what to type next about a row that did not pass: never what this very report was made with.
+
+    For what was not run, its reason says so.
+    """
     if not result.blocking or result.status == "not_run":
         return ()
+    stopped = _keeping(report, result, result.stopped_in)
     if result.status == "refused":
-        return (("Next", f'anywhere validate {run} --accept "{result.name}"'),)
+        return _in_turn([_accepting(report, result), *stopped])
+    if stopped:
+        return _in_turn(stopped)
     if result.status == "error" or not _numbers_are_wrong(result):
-        return (("Next", result.command),)
-    culprits = (item.culprit for item in report.localisations if item.artifact == artifact(result))
-    faulty = next((layer for layer in culprits if layer), None)
-    integer = "int8" in result.precision
-    if faulty:
-        keep = f"anywhere export {run} --keep-float {faulty.module}"
-        return (("Next", keep), ("or", f"anywhere export {run} --auto")) if integer else (("Next", result.command),)
-    find = ("Next", f"anywhere validate {run} --localise")
-    keep = f"anywhere export {run} --keep-float LAYER"
-    return (find, ("then", keep), ("or", f"anywhere export {run} --auto")) if integer else (find,)
+        return _in_turn(_again(report, result))
+    localisation = next((item for item in report.localisations if item.artifact == artifact(result)), None)
+    if localisation is None and result.target in readable():
+        find = f"anywhere validate {report.run} --localise{_narrowed(report)}"
+        keep = [("then", command) for command in _keeping(report, result, ["LAYER"])]
+        return (("Next", find), *keep, *(("or", command) for command in _repairing(report, result)))
+    mends = [*_keeping(report, result, _most_harmful(localisation)), *_repairing(report, result)]
+    return _in_turn(mends or _again(report, result))
+
+
+def _in_turn(commands: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return commands with the words before them: the first is next, the others are other ways."""
+    return tuple(("or" if number else "Next", command) for number, command in enumerate(commands))
+
+
+def _accepting(report: Report, result: Result) -> str:
+    """Return the command that accepts a refusal, and those that were accepted before."""
+    rows = [*report.settings.get("accept", []), result.name]
+    return f"anywhere validate {report.run}" + "".join(f' --accept "{row}"' for row in rows)
+
+
+def _keeping(report: Report, result: Result, modules: Sequence[str]) -> list[str]:
+    """Return the command that keeps a layer in float32 beside those that are kept.
+
+    None where it is kept already, where its target cannot, and where it is not one layer.
+    """
+    layers = result.quantization.keep_float if result.quantization else []
+    if artifact(result) not in _keep_float() or len(modules) != 1 or modules[0] in layers:
+        return []
+    return [f"anywhere export {report.run} --keep-float {shlex.quote(','.join([*layers, *modules]))}"]
+
+
+def _repairing(report: Report, result: Result) -> list[str]:
+    """Return the command that chooses the layers to keep in float32; none where that was done, or cannot be."""
+    repaired = result.quantization is not None and result.quantization.size_without is not None
+    return [f"anywhere export {report.run} --auto"] if artifact(result) in _keep_float() and not repaired else []
+
+
+def _again(report: Report, result: Result) -> list[str]:
+    """Return the command that runs the row alone, or its script where it was just run alone."""
+    if not report.settings.get("only") or len(report.results) > 1:
+        return [result.command]
+    command = script(report, result)
+    return [command] if command else []
+
+
+def _narrowed(report: Report) -> str:
+    """Return the option for the rows that were asked for; empty: all."""
+    return "".join(f' --only "{row}"' for row in report.settings.get("only", []))
+
+
+def _most_harmful(localisation: Localisation | None) -> list[str]:
+    """Return the culprit, or else the layer at which most noise comes in; none where no layers are known."""
+    if localisation and localisation.culprit:
+        return [localisation.culprit.module]
+    return [layer.module for layer in ranked(localisation.layers)[:1]] if localisation else []
+
+
+@cache
+def _keep_float() -> frozenset[str]:
+    """Return the artifacts of which single layers can stay in float32: `tflite/int8`."""
+    return frozenset(f"{one.name}/{precision}" for one in target.find().values() for precision in one.keeps_float)
 
 
 def artifact(result: Result) -> str:

@@ -47,7 +47,7 @@ def _failure(report: Report, result: Result) -> str:
     """Return a failure, folded: its sentence, and a block of commands to copy."""
     sentence, script = sentences.failure(report, result), sentences.script(report, result)
     lines = [command if word == "Next" else f"{command}  # {word}" for word, command in sentence.steps]
-    lines += [f"{script}  # this alone"] if script else []
+    lines += [f"{script}  # this alone"] if script and script not in lines else []
     commands = "\n\n```sh\n{}\n```".format("\n".join(lines)) if lines else ""
     return _folded(sentence.subject, _plain(sentence.text) + commands)
 

@@ -50,3 +50,12 @@ def collect(
     values = session.run(fetched, inputs)
     save_file({str(index): np.ascontiguousarray(value, np.float32) for index, value in enumerate(values)}, out)
     return records
+
+
+def operators(path: str) -> list[dict[str, Any]]:
+    """Return all nodes in the file's order, as export/graphs/stopped.py has them; nothing is run."""
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return [
+        {"name": node.name, "kind": node.op_type, "version": None, "tensor": next(iter(node.output), "")}
+        for node in nodes
+    ]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from tensorflow.core.protobuf import saved_model_pb2
 
 from export.graphs.layers import canonical
 from export.graphs.tensorflow import inner, load_graph
@@ -47,3 +48,15 @@ def collect(
         {str(i): np.ascontiguousarray(np.concatenate(values)) for i, values in enumerate(values_by_name.values())}, out
     )
     return [{"tensor": name, "operator": operator.type, "scale": None} for name, operator in selected.items()]
+
+
+def operators(path: str) -> list[dict[str, Any]]:
+    """Return the nodes of all functions in their order, as export/graphs/stopped.py has them; nothing is run."""
+    saved = saved_model_pb2.SavedModel.FromString((Path(path) / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    return [
+        {"name": node.name, "kind": node.op, "version": None, "tensor": canonical(node.name)}
+        for function in functions
+        for node in function.node_def
+        if node.op != "Const"
+    ]

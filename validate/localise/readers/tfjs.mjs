@@ -45,5 +45,12 @@ export async function collect({ path, manifest, names, golden, samples, out }) {
   return known.map(({ tensor, operator, scale }) => ({ tensor, operator, scale }));
 }
 
+/** All of the graph in its order, as export/graphs/stopped.py has them: nothing is loaded or run. */
+export async function operators({ path }) {
+  const { node: nodes } = JSON.parse(await fs.readFile(path, "utf8")).modelTopology;
+  const computed = nodes.filter(({ op }) => op !== "Const");
+  return computed.map(({ name, op }) => ({ name, kind: op, version: null, tensor: canonical(name) }));
+}
+
 /** As `canonical` in export/graphs/layers.py. */
 const canonical = (name) => name.replace(/^(?:(?:Stateful)?PartitionedCall(?:_\d+)?\/)+/, "");

@@ -4,7 +4,9 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.tools import flatbuffer_utils
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -12,6 +14,8 @@ from export.graphs.layers import latest
 from records.tensor import tensors_from
 
 TOOLCHAIN = "litert"
+
+KINDS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
 
 def version() -> str:
@@ -71,3 +75,19 @@ def _numbers(values: Any, tensor: dict[str, Any]) -> Any:
     if not len(scales):
         return np.array(values, np.float32)
     return ((values.astype(np.float32) - zeros[0]) * scales[0]).astype(np.float32)
+
+
+def operators(path: str) -> list[dict[str, Any]]:
+    """Return the main graph's operators in their order, as export/graphs/stopped.py has them; nothing is run."""
+    model = flatbuffer_utils.read_model(path)
+    graph = model.subgraphs[0]
+    return [
+        {
+            "name": str(number),
+            "kind": code.customCode.decode() if code.customCode else KINDS[code.builtinCode],
+            "version": code.version,
+            "tensor": graph.tensors[operator.outputs[0]].name.decode() if len(operator.outputs) else "",
+        }
+        for number, operator in enumerate(graph.operators)
+        for code in [model.operatorCodes[operator.opcodeIndex]]
+    ]
