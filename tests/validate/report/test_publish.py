@@ -57,6 +57,16 @@ def test_scripts_of_an_earlier_report_go(shown: Run, made: Report) -> None:
     assert set(contents()) == FILES
 
 
+def test_some_rows_alone_leave_their_scripts_and_no_report(shown: Run, made: Report) -> None:
+    publish.publish(whole(made), shown)
+    before = contents()
+    narrow = dataclasses.replace(made, results=[reports.beyond(reports.row(made, precision="int8"))])
+    (script,) = publish.scripts(narrow, shown)
+    assert script == FOLDER / "reproduce" / "onnx-int8-onnxruntime.py"
+    assert contents() == {**before, "reproduce/onnx-int8-onnxruntime.py": script.read_bytes()}
+    assert publish.scripts(reports.passing(made), shown) == []
+
+
 def test_without_room_every_old_file_stays(shown: Run, made: Report) -> None:
     publish.publish(whole(made), shown)
     before = contents()

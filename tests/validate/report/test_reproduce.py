@@ -2,15 +2,20 @@
 
 import dataclasses
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from export.run import Run
+from tests.conftest import Said
 from tests.validate.report import reports
+from tests.validate.test_parity import rewrite, scale
 from validate import parity
 from validate.measure import Options
 from validate.report import reproduce
@@ -95,6 +100,26 @@ def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(sh
     assert done.returncode == 1
     assert "Traceback" in done.stderr  # the converter's own log
     assert "checkpoint: there is none" in done.stderr.splitlines()[-1]
+
+
+def test_whoever_types_what_is_next_never_types_it_twice_and_comes_to_the_script(
+    shown: Run, command: Callable[..., Said]
+) -> None:
+    rewrite("onnx/float32", scale("conv2.weight", 1.05))
+    typed = ['anywhere validate tiny --only "onnx/float32 in onnxruntime" --calls 1']
+    while typed[-1].startswith("anywhere "):
+        said = command(*shlex.split(typed[-1])[1:])
+        assert said.status == 1
+        (following,) = re.findall(r"Next: (.*)$", said.out, re.M)
+        assert following not in typed
+        typed.append(following)
+    assert typed[1:] == [
+        'anywhere validate tiny --localise --only "onnx/float32 in onnxruntime"',
+        "python runs/tiny/report/reproduce/onnx-float32-onnxruntime.py",
+    ]
+    done = ran(Path(typed[-1].removeprefix("python ")))
+    assert done.returncode == 0, done.stderr
+    assert "logits: SQNR" in done.stdout
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from tests.validate.report import reports
-from validate.report import sentences, terminal
-from validate.report.records import Report
+from validate.report import page, sentences, summary, terminal
+from validate.report.records import Quantization, Report
 
 
 def lines(report: Report) -> list[str]:
@@ -129,6 +129,109 @@ def test_a_row_that_fails_by_its_preparation_alone_is_not_to_be_localised(made: 
     one = reports.row(made, status="fail", outcome="blocking", reason="x", from_file=reports.prepared("python", -1.0))
     report = dataclasses.replace(made, verdict="fail", results=[one])
     assert saying(report, one.name).endswith(f"Next: {one.command}")
+
+
+def commands(report: Report) -> list[str]:
+    """What is to be typed about the last row."""
+    return [command for _, command in sentences.steps(report, report.results[-1])]
+
+
+def made_with(report: Report, **settings: Any) -> Report:
+    """The same report, with other options typed; `only` runs the last row alone."""
+    results = report.results[-1:] if settings.get("only") else report.results
+    return dataclasses.replace(report, results=results, settings=report.settings | settings)
+
+
+def integers(keep_float: list[str], size_without: int | None = None) -> Quantization:
+    return Quantization(32, 40.0, keep_float, size_without)
+
+
+def test_what_was_localised_is_not_to_be_localised_again(made: Report) -> None:
+    located = reports.localisation("tflite/int8")
+    even = dataclasses.replace(located, culprit=None)
+    none = dataclasses.replace(located, culprit=None, layers=[], problem="none of its tensors is a known module's")
+    report = failing(made, target="tflite", precision="int8", runtime="litert", backend="xnnpack")
+    assert commands(dataclasses.replace(report, localisations=[even])) == [
+        "anywhere export tiny --keep-float features.0",
+        "anywhere export tiny --auto",
+    ]
+    assert commands(dataclasses.replace(report, localisations=[none])) == ["anywhere export tiny --auto"]
+    floats = failing(made, runtime="elsewhere", backend="")
+    for one in (even, none):
+        said = dataclasses.replace(floats, localisations=[dataclasses.replace(one, artifact="onnx/float32")])
+        assert commands(said) == ['anywhere validate tiny --only "onnx/float32 in onnxruntime"']
+
+
+def test_a_row_that_was_run_alone_goes_deeper(made: Report) -> None:
+    script = "python runs/tiny/report/reproduce/onnx-float32-onnxruntime.py"
+    report = failing(made)
+    alone = made_with(report, only=[report.results[-1].name])
+    assert commands(alone) == ['anywhere validate tiny --localise --only "onnx/float32 in onnxruntime"']
+    located = [dataclasses.replace(reports.localisation("onnx/float32"), culprit=None)]
+    assert commands(dataclasses.replace(alone, localisations=located)) == [script]
+    error = reports.unmeasured(made, status="error", reason="it crashed")
+    crashed = dataclasses.replace(made, verdict="fail", results=[*made.results, error])
+    assert commands(crashed) == [error.command]
+    assert commands(made_with(crashed, only=["onnx/float32 *"])) == [script]  # whatever it was called
+
+
+def test_a_script_that_is_next_is_shown_once(made: Report) -> None:
+    error = reports.unmeasured(made, status="error", reason="it crashed")
+    report = made_with(dataclasses.replace(made, verdict="fail", results=[error]), only=[error.name])
+    script = "runs/tiny/report/reproduce/onnx-float32-onnxruntime.py"
+    assert summary.markdown(report).count(script) == 1
+    assert page.render(report, {}).count(f"python {script}</code>") == 1
+
+
+def test_what_cannot_be_looked_into_is_not_to_be_localised(made: Report) -> None:
+    report = failing(made, target="torchscript", runtime="torch", backend="")
+    assert commands(report) == [report.results[-1].command]
+
+
+def test_layers_stay_in_float_beside_those_that_do(made: Report) -> None:
+    row: dict[str, Any] = {"target": "tflite", "precision": "int8", "runtime": "litert", "backend": "xnnpack"}
+    located = [reports.localisation("tflite/int8")]
+    some = failing(made, **row, quantization=integers(["features.3", "the model"]))
+    assert commands(dataclasses.replace(some, localisations=located)) == [
+        "anywhere export tiny --keep-float 'features.3,the model,features.120'",
+        "anywhere export tiny --auto",
+    ]
+    same = failing(made, **row, quantization=integers(["features.120"]))
+    assert commands(dataclasses.replace(same, localisations=located)) == ["anywhere export tiny --auto"]
+    repaired = failing(made, **row, quantization=integers(["features.120"], 10**6))
+    assert commands(dataclasses.replace(repaired, localisations=located)) == [repaired.results[-1].command]
+
+
+@pytest.mark.parametrize(("target", "precision"), [("tflite", "int8_dynamic"), ("tfjs", "uint8_weights")])
+def test_what_has_no_layers_to_keep_is_not_to_keep_them(made: Report, target: str, precision: str) -> None:
+    report = failing(made, target=target, precision=precision, runtime="elsewhere", backend="")
+    assert commands(report) == ["anywhere validate tiny --localise"]
+
+
+def test_a_refusal_is_accepted_beside_those_that_are(made: Report) -> None:
+    row = reports.unmeasured(
+        made, target="tflite", precision="int8", runtime="tflite_runtime", backend="", status="refused",
+        reason="it has no DIV of int8", stopped_in=["head.norm"],
+    )  # fmt: skip
+    report = dataclasses.replace(made, verdict="fail", results=[*made.results, row])
+    assert commands(made_with(report, accept=["* in nowhere"])) == [
+        'anywhere validate tiny --accept "* in nowhere" --accept "tflite/int8 in tflite_runtime"',
+        "anywhere export tiny --keep-float head.norm",
+    ]
+
+
+def test_an_operator_of_integers_that_stops_is_to_be_kept_in_float(made: Report) -> None:
+    row: dict[str, Any] = {"target": "tflite", "runtime": "litert", "backend": "builtin", "status": "error"}
+
+    def stopped(precision: str, *modules: str, **values: Any) -> list[str]:
+        one = reports.unmeasured(made, **row, precision=precision, stopped_in=list(modules), **values)
+        return commands(dataclasses.replace(made, verdict="fail", results=[*made.results, one]))
+
+    alone = [reports.row(made).command]
+    assert stopped("int8", "head.norm") == ["anywhere export tiny --keep-float head.norm"]
+    assert stopped("int8", "head.norm", quantization=integers(["head.norm"])) == alone
+    assert stopped("int8", "head.norm", "head.fc") == alone
+    assert stopped("float32", "head.norm") == alone
 
 
 def test_rows_that_warn_alike_are_one_line(made: Report) -> None:
