@@ -36,6 +36,7 @@ from validate.report.records import Model, Report, Result
 from validate.runtimes import runner
 from validate.runtimes.job import Budget, Job, Latency, Measured
 
+pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 HEIGHT, WIDTH = 16, 24
 
