@@ -56,11 +56,11 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Train again, replacing the run's checkpoint.")] = False,
 ) -> None:
     """Train a model: images to runs/RUN/checkpoint."""
-    given = dict(locals())
+    options = dict(locals())
     from pipeline import config as configs
     from records.folder import latest_run, run_folder
 
-    named = {key: given[name] for name, key in OPTIONS.items() if given[name] is not None}
+    named = {key: options[name] for name, key in OPTIONS.items() if options[name] is not None}
     if image_size is not None:
         named["data.image_size"] = configs.parse_size(image_size)
     if folder is not None and dataset is None:
@@ -81,7 +81,7 @@ def train(
 
 
 def default_name(config: "Config") -> str:
-    """`digits-mobilenet_v3_small`; for a folder of images, the folder's name."""
+    """Return a run's name: `digits-mobilenet_v3_small`; for a folder of images it starts with the folder's name."""
     source = Path(config.data.folder).resolve().name if config.data.dataset == "folder" else config.data.dataset
     return f"{source}-{config.model.name.replace(':', '.')}"
 

@@ -47,14 +47,14 @@ class Preparation:
     """Multiplies the uint8 values that resizing gives."""
 
     def transform(self) -> v2.Transform:
-        """Return what makes (3, H, W) uint8 of an image that is `opaque`, and turns its truth along."""
+        """Return the transform of an `opaque` image to (3, H, W) uint8; it changes the image's truth alike."""
         kind, antialias = v2.InterpolationMode(self.interpolation), self.antialias
         if self.crop is None:
             return v2.Compose([v2.Resize(list(self.resize), kind, antialias=antialias), v2.RGB()])
         return v2.Compose([Cover(self.resize, kind, antialias), v2.CenterCrop(list(self.crop)), v2.RGB()])
 
     def record(self) -> dict[str, Any]:
-        """Return it as the checkpoint keeps it."""
+        """Return the fields as the checkpoint stores them."""
         return asdict(self)
 
 
@@ -66,11 +66,11 @@ class Cover(v2.Transform):  # type: ignore[misc]  # torchvision has no annotatio
         self.size, self.interpolation, self.antialias = size, interpolation, antialias
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Return the picture's new size."""
+        """Return the picture's new height and width, as torchvision's v2 asks for them before `transform`."""
         return {"size": list(covering(v2.functional.get_size(flat_inputs[0]), self.size))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Resize one part of a sample; numbers stay."""
+        """Resize one part of a sample: a picture or what lies on one; numbers are returned as they are."""
         return self._call_kernel(
             v2.functional.resize, inpt, params["size"], interpolation=self.interpolation, antialias=self.antialias
         )
@@ -127,7 +127,7 @@ class Split(Dataset[Sample]):
         return len(self.numbers)
 
     def plain(self) -> "Split":
-        """Return the same without augmentation."""
+        """Return this split without augmentation."""
         return Split(self.raw, self.numbers, self.prepare, self.collate)
 
     def picture(self, place: int) -> Any:
@@ -184,7 +184,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 def loader(split: Split, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Batch]:
-    """Return what loads batches of image (N, 3, H, W) float32 in [0, 1] and their truth."""
+    """Return a DataLoader of batches: image (N, 3, H, W) float32 in [0, 1] and truth."""
     return DataLoader(
         split,  # type: ignore[arg-type]  # of samples, which `collate_fn` makes batches of
         batch_sampler=batches,

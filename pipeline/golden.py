@@ -30,13 +30,14 @@ def predict(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int 
     names = tuple(names)
     with torch.no_grad():
         parts = [
-            named(model(*part), names) for part in zip(*(one.split(batch) for one in inputs.values()), strict=True)
+            named(model(*part), names)
+            for part in zip(*(tensor.split(batch) for tensor in inputs.values()), strict=True)
         ]
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 def choose(split: Split, count: int) -> list[int]:
-    """`count` samples of a split (all, where it has fewer): always the same ones."""
+    """Return the numbers of `count` samples of a split, always the same ones; of all, if it has fewer."""
     return torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].tolist()
 
 
@@ -168,7 +169,9 @@ def _dtype(tensor: torch.Tensor) -> str:
 
 
 def _check_signal(outputs: Arrays) -> None:
-    """A comparison with outputs that do not depend on the input proves nothing (torchvision's vit_b_16 starts so)."""
+    """Raise BadInput if outputs do not depend on the input: comparing them would prove nothing.
+    An untrained vit_b_16 of torchvision is such a model.
+    """
     for name, value in outputs.items():
         if len(value) > 1 and bool((value == value[0]).all()):
             raise BadInput(
@@ -180,5 +183,7 @@ def _check_signal(outputs: Arrays) -> None:
 def to_numpy(tensors: Tensors) -> dict[str, Array]:
     """Return contiguous arrays, as safetensors takes them; bfloat16, which numpy has not, as float32."""
     local = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    known = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in local.items()}
-    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in known.items()}
+    without_bfloat16 = {
+        name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in local.items()
+    }
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in without_bfloat16.items()}

@@ -41,7 +41,7 @@ class Normalised(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Image (N, 3, H, W) in [0, 1] → whatever the model returns."""
+        """Return what the model returns for an image (N, 3, H, W) in [0, 1]."""
         output: torch.Tensor = self.model((image - self.mean) / self.deviation)  # torch.jit.script knows no `cast`
         return output
 
@@ -69,7 +69,7 @@ class SimpleCNN(nn.Module):
         self.fc2 = nn.Linear(hidden, num_classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) → logits (N, K)."""
+        """Return logits (N, K) for an image (N, 3, H, W)."""
         x = (image * self.luma).sum(dim=1, keepdim=True)  # (N, 1, H, W)
         x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)  # (N, 32, H/2, W/2)
         if self.conv2 is not None:
@@ -84,8 +84,8 @@ def named(outputs: Any, names: Iterable[str]) -> dict[str, torch.Tensor]:
     names = tuple(names)
     values = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
     if len(values) != len(names) or not all(isinstance(value, torch.Tensor) for value in values):
-        wanted = f"one tensor, {names[0]}" if len(names) == 1 else f"{len(names)} tensors, {', '.join(names)}"
-        raise BadInput(f"forward returns {_described(outputs)}, the task wants {wanted}. Return that alone.")
+        expected = f"one tensor, {names[0]}" if len(names) == 1 else f"{len(names)} tensors, {', '.join(names)}"
+        raise BadInput(f"forward returns {_described(outputs)}, the task wants {expected}. Return that alone.")
     return dict(zip(names, values, strict=True))
 
 
@@ -101,7 +101,7 @@ def _described(outputs: Any) -> str:
 
 
 def names() -> list[str]:
-    """Every model that can be named without a module of one's own."""
+    """Return the names of all models of this project and torchvision; a model of yours is named `module:function`."""
     return [*torchvision.models.list_models(module=torchvision.models), "simple_cnn"]
 
 
@@ -123,7 +123,10 @@ def settle(config: Config) -> Config:
 
 
 def build(config: Config, classes: int, weights: bool = True) -> Normalised:
-    """The model of a settled config. `weights` False: a structure to load weights into, nothing is downloaded."""
+    """Return the model of a settled config.
+
+    `weights` False: a structure to load weights into, nothing is downloaded.
+    """
     model = _construct(config, classes)
     if weights and config.model.pretrained:
         _copy_pretrained(model, config.model.name)
@@ -173,7 +176,7 @@ def _own(name: str) -> Any:
 
 
 def _copy_pretrained(model: nn.Module, name: str) -> None:
-    """torchvision's default weights into every tensor of the same name and shape; the head stays new."""
+    """Copy torchvision's default weights into every tensor of the same name and shape; the head stays new."""
     try:
         source = torchvision.models.get_model(name, weights="DEFAULT").state_dict()
     except (URLError, OSError) as error:
@@ -187,21 +190,21 @@ def _copy_pretrained(model: nn.Module, name: str) -> None:
 
 
 def fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
-    """Load tensors by name; every name has to be there, and no other.
+    """Load tensors by name. Raises BadInput unless the names are exactly the module's.
 
-    Into the module's own state_dict, for that has versions beside the tensors: torchvision's MNASNet refuses one
+    They go into the module's own state_dict, which has versions beside the tensors: torchvision's MNASNet refuses one
     without.
     """
     state = module.state_dict()
-    if odd := sorted(state.keys() ^ values.keys()):
-        raise BadInput(f"weights: {', '.join(odd[:3])} are only in the file or only in the model. Train again.")
+    if unmatched := sorted(state.keys() ^ values.keys()):
+        raise BadInput(f"weights: {', '.join(unmatched[:3])} are only in the file or only in the model. Train again.")
     for name in state:
         state[name] = values[name]
     module.load_state_dict(state)
 
 
 def allows_channels_last(model: nn.Module, config: Config) -> bool:
-    """Whether the model takes tensors that are NHWC in memory; `view` on one raises, and so do weights of five axes."""
+    """True if the model takes tensors that are NHWC in memory; `view` and weights of five axes raise on such a one."""
     height, width = config.data.size
     device = next(model.parameters()).device
     try:

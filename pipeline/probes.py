@@ -38,7 +38,7 @@ class ImageFiles:
     """`files`, K times (bytes,) uint8, and `image` (K, 3, H, W) float32 in [0, 1] as training prepares them."""
 
     def __init__(self, data: Data, numbers: Sequence[int]):
-        """numbers: of the test split; the first `PICTURES` are taken."""
+        """Prepare the first `PICTURES` of `numbers`, which count samples of the test split."""
         held_out = [data.test.picture(number) for number in numbers[:PICTURES]]
         pictures = [asymmetric(held_out[0], data.preparation), *held_out]
         prepare = data.preparation.transform()
@@ -52,14 +52,14 @@ def patterns(picture: torch.Tensor) -> torch.Tensor:
     """Make the inputs that `PATTERNS` names, in its order: (3, H, W) in [0, 1], a held-out one → (5, 3, H, W)."""
     _, height, width = picture.shape
     row, column = torch.arange(height)[:, None] // SQUARE, torch.arange(width)[None] // SQUARE
-    made = {
+    images = {
         "black": torch.zeros_like(picture),
         "white": torch.ones_like(picture),
         "checkerboard": ((row + column) % 2).to(picture).expand_as(picture),
         "noise": torch.rand(picture.shape, generator=torch.Generator().manual_seed(0)),
         "shifted": picture.roll((height // SHIFT, 2 * width // SHIFT), (1, 2)),
     }
-    return torch.stack([made[name] for name in PATTERNS])
+    return torch.stack([images[name] for name in PATTERNS])
 
 
 def roundings(model: nn.Module, image: torch.Tensor) -> Iterator[tuple[nn.Module, torch.Tensor]]:
@@ -84,7 +84,7 @@ def roundings(model: nn.Module, image: torch.Tensor) -> Iterator[tuple[nn.Module
 
 
 def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:
-    """A picture → (3, height, width) uint8, larger than what it will be resized to, by another ratio on each axis.
+    """Return a picture as (3, height, width) uint8, larger than it will be resized to, by another ratio on each axis.
 
     Its channels are darkened differently, its top left corner is red, and it is covered with fine stripes, which only
     antialiasing takes away. A drawing all of its own would be farther beyond the ranges that calibration has seen.
@@ -92,13 +92,13 @@ def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:
     height, width = (round(ratio * size) + 1 for ratio, size in zip((2.3, 3.1), preparation.resize, strict=True))
     large = functional.resize(opaque(picture).as_subclass(torch.Tensor).float(), [height, width], antialias=True)
     stripes = 10 * (torch.arange(height)[:, None] % 3 + torch.arange(width)[None] % 4)  # 0 to 50
-    found = (large * (205 / 255) + stripes) * torch.tensor([1, 0.75, 0.5])[:, None, None]
-    found[:, : int(0.45 * height), : int(0.3 * width)] = torch.tensor([230.0, 20.0, 50.0])[:, None, None]
-    return torch.as_tensor(found.round(), dtype=torch.uint8)
+    pixels = (large * (205 / 255) + stripes) * torch.tensor([1, 0.75, 0.5])[:, None, None]
+    pixels[:, : int(0.45 * height), : int(0.3 * width)] = torch.tensor([230.0, 20.0, 50.0])[:, None, None]
+    return torch.as_tensor(pixels.round(), dtype=torch.uint8)
 
 
 def as_png(picture: Any) -> bytes:
-    """A PIL image or a (C, H, W) uint8 tensor as a file, gray or RGB; nothing but pixels is in it."""
+    """Return a PIL image or a (C, H, W) uint8 tensor as a PNG file, gray or RGB, with nothing in it but pixels."""
     pixels = opaque(picture).numpy()
     file = io.BytesIO()
     Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, 2)).save(file, "PNG", optimize=True)

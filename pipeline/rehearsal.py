@@ -51,15 +51,16 @@ def rehearse(model: nn.Module, config: Config, batch: Batch, labels: Sequence[st
 
 
 def _check_signature(name: str, inner: nn.Module) -> None:
-    """One image goes in. What has its signature hidden is found out by calling it."""
+    """Raise BadInput if forward needs more than one input. A hidden signature is found out by calling forward."""
     try:
         parameters = inspect.signature(inner.forward).parameters.values()
     except (TypeError, ValueError):
         return
     needed = [
-        one.name
-        for one in parameters
-        if one.default is one.empty and one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
     ]
     if len(needed) > 1:
         raise BadInput(

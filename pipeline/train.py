@@ -52,7 +52,7 @@ class Interrupted(Exception):
 
 
 def settle(config: Config) -> Config:
-    """The config with everything filled in that it leaves to the dataset or the model. Raises BadInput."""
+    """Return the config with everything filled in that it leaves to the dataset or the model. Raises BadInput."""
     tasks.load(config.task)
     return models.settle(data.settle(config, models.OWN_SIZE.get(config.model.name)))
 
@@ -153,7 +153,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
 
 
 def choose_device(name: str) -> torch.device:
-    """auto → a GPU where there is one. Raises BadInput."""
+    """Return the device of that name; auto: a GPU if there is one, else the CPU. Raises BadInput."""
     try:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         torch.zeros(1, device=device)
@@ -165,7 +165,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_repeatable(seed: int) -> None:
-    """The same arithmetic in the same order on every run. cuBLAS needs the variable before its first call."""
+    """Make every run compute the same in the same order.
+
+    cuBLAS reads the variable at its first call, so set it before.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # It would clear every new tensor, and none of ours is read unset.
@@ -175,7 +178,7 @@ def make_repeatable(seed: int) -> None:
 
 
 def decay_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels, none for biases and BatchNorm."""
+    """Return the optimizer's parameter groups: weight decay for matrices and kernels, none for biases and BatchNorm."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": decay},
@@ -184,7 +187,7 @@ def decay_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 
 def learning_rate(step: int, total: int, warmup: float, peak: float) -> float:
-    """Linear from a hundredth of the peak to the peak, then a cosine to zero."""
+    """Return the rate of a step: linear from a hundredth of the peak up to the peak, then a cosine to zero."""
     rising = max(1, round(warmup * total))
     if step < rising:
         return peak * (0.01 + 0.99 * step / rising)
@@ -192,7 +195,7 @@ def learning_rate(step: int, total: int, warmup: float, peak: float) -> float:
 
 
 def warmed_up_average(decay: float) -> Any:
-    """An exponential moving average that follows closely at first, so that it forgets the random start."""
+    """Return the update of an exponential moving average that follows closely at first, to forget the random start."""
 
     def update(averages: Any, values: Any, count: Any) -> None:
         now = min(decay, (1 + float(count)) / (10 + float(count)))
@@ -202,14 +205,14 @@ def warmed_up_average(decay: float) -> Any:
 
 
 def diverged(loss: float, epoch: int, step: int, run: Path, rate: float) -> BadInput:
-    """The error for a loss that is no number."""
-    kept = (
+    """Return the error for a loss that is NaN or infinite; it says which checkpoint is left."""
+    remains = (
         f"The checkpoint after epoch {epoch} is kept in {run / 'checkpoint'}."
         if epoch
         else "There is no checkpoint yet."
     )
     return BadInput(
-        f"run {run.name}: the loss is {loss} in epoch {epoch + 1} at step {step + 1}; training stopped. {kept} "
+        f"run {run.name}: the loss is {loss} in epoch {epoch + 1} at step {step + 1}; training stopped. {remains} "
         f"Lower train.learning_rate ({rate:g}) and train again with --force."
     )
 
@@ -234,7 +237,7 @@ def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
 
 
 def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """All that one step leaves to the next, as named tensors."""
+    """Return all that the next step needs, as named tensors: weights, average, optimizer and random state."""
     state = {f"model.{key}": value for key, value in model.state_dict().items()}
     state |= {f"average.{key}": value for key, value in average.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
@@ -248,7 +251,7 @@ def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Op
 def restore(
     saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer
 ) -> tuple[int, int]:
-    """Undo `remember`; → the epoch and the step to go on with."""
+    """Undo `remember`; return the epoch and the step to go on with."""
     state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
     models.fill(model, _below("model.", state))
     models.fill(average, _below("average.", state))
@@ -273,7 +276,7 @@ class _Stop:
 
 @contextmanager
 def stop_on_signal() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM ask for a stop after the step; a second Ctrl-C stops at once.
+    """Request a stop after the running step on Ctrl-C or SIGTERM; a second Ctrl-C stops at once.
 
     In the midst of optimizer.step() an exception would leave weights that no step has made.
     """
@@ -293,7 +296,7 @@ def stop_on_signal() -> Iterator[_Stop]:
 
 
 def environment(device: torch.device, seed: int) -> dict[str, Any]:
-    """Where a checkpoint was made: versions, device, seed, git commit."""
+    """Return where a checkpoint was made: versions, device, seed, git commit."""
     return {
         "versions": {name: version(name) for name in ("torch", "torchvision", "numpy", "safetensors")},
         "python": platform.python_version(),
@@ -306,7 +309,7 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the folder the command runs in, `-dirty` with uncommitted changes; None outside of git."""
+    """Return the commit of the current folder, `-dirty` with uncommitted changes; None outside of git."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
         status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=30)

@@ -29,7 +29,7 @@ def reset_peak() -> None:
 def peak() -> int:
     """Return the most memory this process has had since the last reset, in bytes."""
     try:
-        (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM:")]
+        (line,) = [text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM:")]
         return int(line.split()[1]) * 1024
     except (OSError, ValueError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

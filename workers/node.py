@@ -65,8 +65,8 @@ def node_of_the_machine() -> Path | None:
 def _version(node: str) -> tuple[int, ...]:
     """Return Node's version: `v20.20.2` → (20, 20, 2); () if it cannot be read."""
     try:
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout
-        return tuple(int(part) for part in said.strip().removeprefix("v").split("."))
+        output = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout
+        return tuple(int(part) for part in output.strip().removeprefix("v").split("."))
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return ()
 

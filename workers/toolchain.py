@@ -135,9 +135,9 @@ class Toolchain:
         """Run one step of building. Raises BadInput with the last of its stderr."""
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
         if done.returncode:
-            said = " ".join(done.stderr.split())[-600:]
+            message = " ".join(done.stderr.split())[-600:]
             raise BadInput(
-                f"toolchain {self.name}: could not be built in {self.home}: {said} Mend that (is there a "
+                f"toolchain {self.name}: could not be built in {self.home}: {message} Mend that (is there a "
                 "network?) and run: anywhere doctor --fix."
             )
 
@@ -183,8 +183,8 @@ def _version(distribution: str) -> str:
 
 def cache_folder() -> Path:
     """Return the folder of environments for all checkouts of this user: $ANYWHERE_CACHE or the platform's place."""
-    given = os.environ.get("ANYWHERE_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("anywhere")
+    folder = os.environ.get("ANYWHERE_CACHE")
+    return Path(folder) if folder else platformdirs.user_cache_path("anywhere")
 
 
 @contextmanager

@@ -69,21 +69,21 @@ class Worker:
         self._events: queue.Queue[str | None] = queue.Queue()
         self._scratch = tempfile.mkdtemp(prefix="anywhere-")
         log.parent.mkdir(parents=True, exist_ok=True)
-        ours, theirs = os.pipe()
+        reading_end, writing_end = os.pipe()
         try:
             with log.open("ab") as output:
                 self._process = subprocess.Popen(
-                    command(theirs),
+                    command(writing_end),
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
-                    pass_fds=(theirs,),
+                    pass_fds=(writing_end,),
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
                     env={**os.environ, "TMPDIR": self._scratch, **environment},
                 )
         finally:
-            os.close(theirs)
-        threading.Thread(target=self._read, args=(ours,), daemon=True).start()
+            os.close(writing_end)
+        threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +156,7 @@ class Worker:
             return self._process.wait()
 
     def kill(self) -> None:
-        """Kill it at once, with all processes it has started, and remove its folder for temporary files."""
+        """Kill the process at once, with all processes it has started, and remove its folder for temporary files."""
         self.alive = False
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -164,7 +164,7 @@ class Worker:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def close(self) -> None:
-        """End it. Its jobs are done, so it is killed rather than waited for."""
+        """End the process. Its jobs are done, so it is killed rather than waited for."""
         if self.alive:
             self.kill()
         if self._process.stdin:

@@ -46,7 +46,7 @@ class DataSet(Protocol):
 
 
 def names() -> list[str]:
-    """Return every data set."""
+    """Return the names of all data sets."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 

@@ -35,9 +35,9 @@ def read(config: DataConfig) -> Pictures:
     if (root / "train").is_dir() and held_out:
         train, test = _images(root / "train"), _images(held_out)
         if train.classes != test.classes:
-            odd = sorted(set(train.classes) ^ set(test.classes))
+            unshared = sorted(set(train.classes) ^ set(test.classes))
             raise BadInput(
-                f"dataset folder {root}: train and {held_out.name} differ in the classes {', '.join(odd)}. Give "
+                f"dataset folder {root}: train and {held_out.name} differ in the classes {', '.join(unshared)}. Give "
                 "both the same folders."
             )
         return Pictures(train, test, tuple(train.classes))

@@ -33,7 +33,7 @@ class Batch:
     """(N, …) by names of the task's own, as golden keeps them."""
 
     def to(self, device: torch.device, channels_last: bool = False) -> "Batch":
-        """Return it on a device; channels_last: images (N, C, H, W) lie there as NHWC."""
+        """Return the batch on a device. channels_last: images (N, C, H, W) are stored there as NHWC."""
 
         def moved(tensors: Tensors) -> Tensors:
             return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
@@ -48,7 +48,7 @@ class Batch:
         return Batch(inputs, moved(self.truth))
 
     def pin_memory(self) -> "Batch":
-        """Return it in page-locked memory, from where a GPU takes it while the CPU goes on."""
+        """Return the batch in page-locked memory, which a GPU copies from while the CPU goes on."""
 
         def pinned(tensors: Tensors) -> Tensors:
             return {name: tensor.pin_memory() for name, tensor in tensors.items()}
@@ -66,20 +66,20 @@ class Task(Protocol):
         """Return the random transforms (torchvision v2) that give a (picture, truth) of `size`. Raises BadInput."""
 
     def collate(self, truths: Sequence[Any]) -> Tensors:
-        """Return what a data set says of N samples as tensors (N, …) by name."""
+        """Return the truths of N samples as tensors (N, …) by name."""
 
     def build(self, config: Config, labels: Sequence[str], weights: bool) -> nn.Module:
         """Return the model of a settled config; without `weights`, a structure to load them into. Raises BadInput."""
 
     def check(self, outputs: Tensors, labels: Sequence[str]) -> str:
-        """Say what of a new model's outputs (N, …) does not fit the labels, and what to do; empty: they fit."""
+        """Return what of a new model's outputs (N, …) does not fit the labels, and what to do; empty: they fit."""
 
     def step(self, model: Callable[..., Any], batch: Batch, config: TrainConfig) -> tuple[torch.Tensor, Tensors]:
         """Return the loss of a batch (a scalar) and the model's outputs (N, …) by name."""
 
 
 def names() -> list[str]:
-    """Return every task."""
+    """Return the names of all tasks."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 

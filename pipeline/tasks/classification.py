@@ -57,7 +57,7 @@ def build(config: Config, labels: Sequence[str], weights: bool) -> nn.Module:
 
 
 def check(outputs: Tensors, labels: Sequence[str]) -> str:
-    """Say where logits are no (N, K) floats, one for each label."""
+    """Return what is wrong with the logits, which shall be (N, K) with one for each label; empty: nothing is."""
     logits = outputs["logits"]
     if logits.ndim != 2:
         return (
