@@ -50,7 +50,7 @@ TOLD = 4
 
 
 def judge(row: Row, measurement: Measurement, proof: Proof) -> Result:
-    """Return what a row's numbers are worth: its outputs, its decisions and its image files, against the table.
+    """Return the result of a row: its outputs, its decisions and its image files, judged by the table.
 
     proof without probes or patterns: nothing is said about image files, or about patterns.
     """
@@ -91,12 +91,12 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         except ValueError as error:
             problems.append(f"{name}: {error}")
     whole = len(outputs) == len(expected) and count > 0
-    found: dict[str, Any] = {}
+    decision_fields: dict[str, Any] = {}
     red: list[str] = []
     if whole:
         truth = {name: values[:count] for name, values in golden.truth.items()}
         decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth)
-        found = {
+        decision_fields = {
             "agreement": decided.agreed(table),
             "metric": decided.scored(table),
             "decisions": decided.pairs(),
@@ -106,8 +106,16 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     files = proof.probes if preparations(artifact.inputs) else None
     from_file, unfed = _from_file(row, actual, files, measured) if files else (None, [])
     probed, strange = _of_patterns(outputs, actual, proof.patterns, table) if proof.patterns else ([], [])
-    problems += _beyond(outputs, found.get("agreement"), found.get("metric"), count) + red + strange + unfed
-    close = _close([*(one for output in outputs for one in output.judgements), *_known(found, from_file)], probed)
+    problems += (
+        _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), count) + red + strange + unfed
+    )
+    close = _close(
+        [
+            *(judgement for output in outputs for judgement in output.judgements),
+            *_further_judgements(decision_fields, from_file),
+        ],
+        probed,
+    )
     return row.result(
         runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
@@ -120,7 +128,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         probes=probed,
         latency_ms=measured.latency_ms,
         samples=count,
-        **found,
+        **decision_fields,
     )
 
 
@@ -134,30 +142,30 @@ def _flags(
 ) -> list[str]:
     """Return signs of a broken artifact that numbers alone may hide."""
     finite = [output for output in outputs if not output.not_finite]
-    found = [
+    signs = [
         flag
         for output in finite
         for flag in flags.values(output.name, actual.golden[output.name], golden.outputs[output.name][: decided.count])
     ]
-    found += [
+    signs += [
         flag for output in finite for flag in flags.precision(output.name, artifact.precision, output.sqnr_db or 0)
     ]
-    found += flags.decisions(decided.actual, decided.golden, decided.tied, decided.names)
-    return found + _steady(outputs, actual, golden, table)
+    signs += flags.decisions(decided.actual, decided.golden, decided.tied, decided.names)
+    return signs + _steady(outputs, actual, golden, table)
 
 
-def _known(found: Mapping[str, Any], from_file: FromFile | None) -> list[Judgement]:
+def _further_judgements(decision_fields: Mapping[str, Any], from_file: FromFile | None) -> list[Judgement]:
     """Return judgements of decisions, metric and image files, as far as there are any."""
-    judgements = [one.judgement for one in (found.get("agreement"), found.get("metric")) if one]
+    judgements = [part.judgement for part in (decision_fields.get("agreement"), decision_fields.get("metric")) if part]
     return judgements + (from_file.judgements if from_file else [])
 
 
 def _close(judgements: Sequence[Judgement], probed: Sequence[Probe]) -> list[str]:
     """Return warnings of what is within tolerance, but not by much."""
     return [
-        f"little headroom: {_wording(one)}"
-        for one in judgements
-        if one.within and one.headroom is not None and one.headroom < LITTLE_HEADROOM
+        f"little headroom: {_wording(judgement)}"
+        for judgement in judgements
+        if judgement.within and judgement.headroom is not None and judgement.headroom < LITTLE_HEADROOM
     ] + _tight(probed)
 
 
@@ -270,55 +278,59 @@ def told(decision: Array, names: Mapping[int, str]) -> str:
 
 
 def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Sequence[Tolerance]) -> list[str]:
-    """Flags of what was run once more: the same again, and a batch's rows each alone."""
-    found = []
+    """Return flags of outputs that a second run changed, or that differ between a batch and its samples one by one."""
+    signs = []
     for output in outputs:
         name = output.name
         expected, oracle = golden.outputs[name], golden.oracle[name]
         floor, oracle_db = floor_of(expected, oracle), sqnr_db(expected, oracle)
-        first, again, alone = (way.get(name) for way in (actual.together, actual.again, actual.alone))
+        first, again, alone = (arrays.get(name) for arrays in (actual.together, actual.again, actual.alone))
         if first is None or again is None:
-            found.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
+            signs.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
             continue
-        found += flags.repeats(name, first, again, floor)
+        signs += flags.repeats(name, first, again, floor)
         if alone is not None and not np.isnan(alone).any():
             gap, ratio = float(np.abs(alone - first).max()), sqnr_db(first, alone)
-            limits = {one.measure: one.of(len(alone), floor, oracle_db) for one in table}
+            limits = {tolerance.measure: tolerance.of(len(alone), floor, oracle_db) for tolerance in table}
             within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
             if not within:
-                found.append(
+                signs.append(
                     f"{name}: a batch of {len(alone)} gives other rows than its images one by one "
                     f"(greatest difference {gap:.3g}, SQNR {ratio:.1f} dB)"
                 )
-    return found
+    return signs
 
 
 def _of_patterns(
     outputs: Sequence[Output], actual: Actual, patterns: Patterns, table: Sequence[Tolerance]
 ) -> tuple[list[Probe], list[str]]:
-    """Each pattern's outputs against PyTorch's, and a sentence for all that cannot be right.
+    """Return each pattern's outputs compared with PyTorch's, and a sentence for each that cannot be right.
 
-    Where PyTorch itself gives no numbers, nothing is asked.
+    A pattern is skipped if PyTorch itself gives NaN or infinity for it.
     """
     probes: list[Probe] = []
     problems: list[str] = []
-    limit = next((one for one in table if one.measure == PROBE), None)
+    limit = next((tolerance for tolerance in table if tolerance.measure == PROBE), None)
     for output in outputs:
         name = output.name
-        ours, theirs = actual.pattern.get(name), patterns.outputs[name]
-        if ours is None or len(ours) < LEAST_PATTERNS or ours.shape[1:] != theirs.shape[1:]:
-            shape = "none was run" if ours is None else f"shape {ours.shape}, PyTorch gives {theirs.shape}"
+        actual_rows, golden_rows = actual.pattern.get(name), patterns.outputs[name]
+        if actual_rows is None or len(actual_rows) < LEAST_PATTERNS or actual_rows.shape[1:] != golden_rows.shape[1:]:
+            shape = (
+                "none was run"
+                if actual_rows is None
+                else f"shape {actual_rows.shape}, PyTorch gives {golden_rows.shape}"
+            )
             problems.append(f"probes: {name}: {shape}; {LEAST_PATTERNS} probes are needed")
             continue
         floors = patterns.floors[name]  # no number either, where an output is none
-        known = np.flatnonzero(np.isfinite(floors[: len(ours)]))
-        for index in known:
-            floor = max(float(floors[index]), floor_of(theirs[known], theirs[known]))
-            probes.append(_probe(PATTERNS[index], name, ours[index], theirs[index], floor, limit))
-            problems += _beyond_probe(probes[-1], ours[index])
-        if limit is None and len(known) and np.isfinite(ours[known]).all():
+        places = np.flatnonzero(np.isfinite(floors[: len(actual_rows)]))
+        for index in places:
+            floor = max(float(floors[index]), floor_of(golden_rows[places], golden_rows[places]))
+            probes.append(_probe(PATTERNS[index], name, actual_rows[index], golden_rows[index], floor, limit))
+            problems += _beyond_probe(probes[-1], actual_rows[index])
+        if limit is None and len(places) and np.isfinite(actual_rows[places]).all():
             problems += flags.collapsed(
-                name, ours[known], theirs[known], actual.golden[name], output.max_absolute or 0.0
+                name, actual_rows[places], golden_rows[places], actual.golden[name], output.max_absolute or 0.0
             )
     return probes, problems
 
@@ -330,8 +342,8 @@ def _probe(which: str, name: str, actual: Array, golden: Array, floor: float, li
 
 
 def _tight(probes: Sequence[Probe]) -> list[str]:
-    """A warning of the probe with the least headroom, where that is little."""
-    rooms = [(one.judgement.headroom, one) for one in probes if one.judgement and one.judgement.within]
+    """Return a warning for the probe with the least headroom, if that is little."""
+    rooms = [(probe.judgement.headroom, probe) for probe in probes if probe.judgement and probe.judgement.within]
     room, worst = min(rooms, key=lambda pair: pair[0] or 0.0, default=(1.0, None))
     if worst is None or worst.judgement is None or (room or 0.0) >= LITTLE_HEADROOM:
         return []
@@ -339,7 +351,7 @@ def _tight(probes: Sequence[Probe]) -> list[str]:
 
 
 def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
-    """A sentence for a probe that failed."""
+    """Return a sentence for a probe that failed."""
     where = f"probe {probe.name}: {probe.output}"
     if not np.isfinite(actual).all():
         return [f"{where}: {int((~np.isfinite(actual)).sum())} values are NaN or infinite"]
@@ -349,11 +361,11 @@ def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
 
 
 def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> tuple[FromFile | None, list[str]]:
-    """What an app gets that starts from an image file, and a sentence for all of it that is beyond tolerance."""
+    """Return the numbers of an app that starts from an image file, and a sentence for all that is beyond tolerance."""
     assert row.artifact
     names = [tensor.name for tensor in row.artifact.outputs]
     files = measured.from_file
-    if files is None or any(name not in way for name in names for way in (actual.file, actual.training)):
+    if files is None or any(name not in arrays for name in names for arrays in (actual.file, actual.training)):
         return None, [f"image files prepared in {row.language}: none was run"]
     steps = float("nan") if files.input_steps is None else files.input_steps  # JSON's null is a NaN
     file_db = least_db([(actual.file[name], actual.training[name]) for name in names])
@@ -361,15 +373,15 @@ def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> 
     values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
     scales = [tensor.scale for tensor in row.artifact.inputs if tensor.preparation and tensor.scale]
     table = allowed_from_file(row.artifact.precision, max(scales, default=None), row.overrides)
-    judgements = [judgement(one, values[one.measure]) for one in table]
-    beyond = ", ".join(_wording(one) for one in judgements if not one.within)
+    judgements = [judgement(tolerance, values[tolerance.measure]) for tolerance in table]
+    beyond = ", ".join(_wording(judgement) for judgement in judgements if not judgement.within)
     return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (
         [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
     )
 
 
 def least_db(pairs: Sequence[tuple[Array, Array]]) -> float:
-    """The least SQNR of (actual, reference) pairs; NaN where they differ in shape or a value is no number."""
+    """Return the least SQNR of (actual, reference) pairs; NaN if they differ in shape or a value is not finite."""
     for actual, reference in pairs:
         if actual.shape != reference.shape or not (np.isfinite(actual).all() and np.isfinite(reference).all()):
             return float("nan")
@@ -377,7 +389,7 @@ def least_db(pairs: Sequence[tuple[Array, Array]]) -> float:
 
 
 def judgement(tolerance: Tolerance, measured: float) -> Judgement:
-    """One number against one limit, which is in the number's own unit."""
+    """Return the judgement of a measured number against its limit; both have the measure's own unit."""
     return Judgement(
         measure=tolerance.measure,
         measured=measured,
@@ -392,29 +404,30 @@ def judgement(tolerance: Tolerance, measured: float) -> Judgement:
 
 
 def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric | None, count: int) -> list[str]:
-    """A sentence for every judgement that is not within tolerance."""
-    found = []
+    """Return a sentence for every judgement that is not within tolerance."""
+    sentences = []
     for output in outputs:
         if output.not_finite:
-            found.append(
+            sentences.append(
                 f"{output.name}: {output.not_finite} values are NaN or infinite, the first at {tuple(output.worst)}"
             )
             continue
-        found += [
-            f"{output.name}: {_wording(one)}, greatest difference at {tuple(output.worst)}"
-            for one in output.judgements
-            if not one.within
+        sentences += [
+            f"{output.name}: {_wording(judgement)}, greatest difference at {tuple(output.worst)}"
+            for judgement in output.judgements
+            if not judgement.within
         ]
     if agreed and not agreed.judgement.within:
-        found.append(
+        sentences.append(
             f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: "
             f"{_wording(agreed.judgement)}"
         )
     if metric and not metric.judgement.within:
-        found.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {_wording(metric.judgement)}")
-    return found
+        sentences.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {_wording(metric.judgement)}")
+    return sentences
 
 
-def _wording(one: Judgement) -> str:
-    measured = "NaN" if one.measured is None or np.isnan(one.measured) else f"{one.measured:.4g}"
-    return f"{one.measure} {measured} ({'at most' if one.upper else 'at least'} {one.allowed:.4g} allowed)"
+def _wording(judgement: Judgement) -> str:
+    measured = "NaN" if judgement.measured is None or np.isnan(judgement.measured) else f"{judgement.measured:.4g}"
+    bound = "at most" if judgement.upper else "at least"
+    return f"{judgement.measure} {measured} ({bound} {judgement.allowed:.4g} allowed)"

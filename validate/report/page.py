@@ -108,13 +108,13 @@ def _contents(sections: Iterable[Section]) -> Element:
 def _failures(report: Report) -> list[Inside]:
     results = [result for result in sentences.ordered(report.results) if result.blocking]
     return (
-        [tag("ul", *(_said(report, sentences.failure(report, result), result) for result in results))]
+        [tag("ul", *(_sentence(report, sentences.failure(report, result), result) for result in results))]
         if results
         else []
     )
 
 
-def _said(report: Report, sentence: sentences.Said, result: Result | None = None) -> Element:
+def _sentence(report: Report, sentence: sentences.Sentence, result: Result | None = None) -> Element:
     """Return a sentence as a list item, with what to type and the script that reproduces its row."""
     subject: Inside = tag("a", sentence.subject, href=f"#{sentences.slug(result)}") if result else sentence.subject
     script = result and sentences.script(report, result)
@@ -134,7 +134,7 @@ def _notes(report: Report) -> list[Inside]:
         *sentences.unproved(report),
     ]
     results = {result.name: result for result in report.results}
-    items = [_said(report, note, results.get(note.subject)) for note in notes]
+    items = [_sentence(report, note, results.get(note.subject)) for note in notes]
     if tie is None:
         items.append(tag("li", "No golden input is a tie: PyTorch decides each by more than its noise floor."))
     if report.baseline:

@@ -12,7 +12,7 @@ MARKS = {"pass": "✓", "tight": "!", "fail": "✗", "none": "–"}
 
 
 def kind(result: Result) -> str:
-    """The class of a row: pass, tight (a pass with a warning), fail, none (no result, and none needed)."""
+    """Return a row's CSS class: pass, tight (passed with a warning), fail, none (no result, and none needed)."""
     if result.blocking:
         return "fail"
     if result.status != "pass":
@@ -21,7 +21,7 @@ def kind(result: Result) -> str:
 
 
 def detail(report: Report, result: Result) -> Element:
-    """One row with all that is known of it; one that failed is open."""
+    """Return one row with all its numbers; it is open on the page if the row failed."""
     figures, name = sentences.figures(result), kind(result)
     room = f", {figures.headroom} left" if figures.headroom else ""
     numbers = f" {figures.sqnr} dB{room}" if figures.sqnr else ""
@@ -31,13 +31,13 @@ def detail(report: Report, result: Result) -> Element:
         tag("strong", f" {result.name}"),
         tag("span", numbers, class_="quiet"),
     )
-    notes = [*(f"Red flag: {one}" for one in result.flags), *result.warnings]
+    notes = [*(f"Red flag: {flag}" for flag in result.flags), *result.warnings]
     return tag(
         "details",
         summary,
         tag("p", result.reason) if result.reason else None,
-        tag("ul", *(tag("li", one) for one in notes)) if notes else None,
-        *(_output(one) for one in result.outputs),
+        tag("ul", *(tag("li", note) for note in notes)) if notes else None,
+        *(_output(output) for output in result.outputs),
         _judged(result),
         _probed(result),
         page_decisions.confusion(report, result),
@@ -49,65 +49,72 @@ def detail(report: Report, result: Result) -> Element:
     )
 
 
-def _output(one: Output) -> Element:
-    mean, relative = sentences.number(one.mean_absolute, ".2e"), sentences.number(one.max_relative, ".2e")
-    greatest = f"{sentences.number(one.max_absolute, '.2e')} at {tuple(one.worst)}"
+def _output(output: Output) -> Element:
+    mean, relative = sentences.number(output.mean_absolute, ".2e"), sentences.number(output.max_relative, ".2e")
+    greatest = f"{sentences.number(output.max_absolute, '.2e')} at {tuple(output.worst)}"
     text = (
-        f"{one.name}: greatest difference {greatest}, mean {mean}, relative {relative}; cosine "
-        f"{sentences.number(one.cosine, '.6f')}; noise floor {one.noise_floor:.2e}."
+        f"{output.name}: greatest difference {greatest}, mean {mean}, relative {relative}; cosine "
+        f"{sentences.number(output.cosine, '.6f')}; noise floor {output.noise_floor:.2e}."
     )
-    equal = None if one.max_absolute != 0 else " Equal to the last bit."
-    missing = f" {one.not_finite} values are no numbers." if one.not_finite else None
-    return tag("div", pictures.histogram(one), tag("p", text, equal, missing), class_="output")
+    equal = None if output.max_absolute != 0 else " Equal to the last bit."
+    missing = f" {output.not_finite} values are no numbers." if output.not_finite else None
+    return tag("div", pictures.histogram(output), tag("p", text, equal, missing), class_="output")
 
 
 def _judged(result: Result) -> Inside:
     rows = []
-    probes = [one.judgement for one in result.probes]  # which have a table of their own
-    for one in [one for one in sentences.judgements(result) if one not in probes]:
-        link = tag("a", one.measure, href=f"#{tolerance_id(result.precision, one.measure)}")
-        default = "" if one.by_default is None else f"{one.by_default:g}"
-        mark = f"{MARKS['pass']} within" if one.within else f"{MARKS['fail']} beyond"
-        rows.append((link, _measured(one), _allowed(one), default, sentences.percent(one.headroom), mark))
+    probes = [probe.judgement for probe in result.probes]  # which have a table of their own
+    for judgement in [judgement for judgement in sentences.judgements(result) if judgement not in probes]:
+        link = tag("a", judgement.measure, href=f"#{tolerance_id(result.precision, judgement.measure)}")
+        default = "" if judgement.by_default is None else f"{judgement.by_default:g}"
+        mark = f"{MARKS['pass']} within" if judgement.within else f"{MARKS['fail']} beyond"
+        room = sentences.percent(judgement.headroom)
+        rows.append((link, _measured(judgement), _allowed(judgement), default, room, mark))
     head = ("measure", "measured", "allowed", "by default", "headroom", "")
     return table(f"Judgements of {result.name}", head, rows) if rows else None
 
 
 def _probed(result: Result) -> Inside:
     rows = []
-    for one in result.probes:
-        mark = f"{MARKS['pass']} within" if one.judgement and one.judgement.within else f"{MARKS['fail']} beyond"
+    for probe in result.probes:
+        mark = f"{MARKS['pass']} within" if probe.judgement and probe.judgement.within else f"{MARKS['fail']} beyond"
         limit = (
-            (_allowed(one.judgement), sentences.percent(one.judgement.headroom), mark) if one.judgement else ("",) * 3
+            (_allowed(probe.judgement), sentences.percent(probe.judgement.headroom), mark)
+            if probe.judgement
+            else ("",) * 3
         )
-        distances = sentences.number(one.sqnr_db, ".1f"), sentences.number(one.max_absolute, ".2e")
-        name: Inside = one.name
-        if one.judgement:
-            name = tag("a", one.name, href=f"#{tolerance_id(result.precision, one.judgement.measure)}")
-        rows.append((name, one.output, *distances, f"{one.noise_floor:.2e}", *limit))
+        distances = sentences.number(probe.sqnr_db, ".1f"), sentences.number(probe.max_absolute, ".2e")
+        name: Inside = probe.name
+        if probe.judgement:
+            name = tag("a", probe.name, href=f"#{tolerance_id(result.precision, probe.judgement.measure)}")
+        rows.append((name, probe.output, *distances, f"{probe.noise_floor:.2e}", *limit))
     head = ("probe", "output", "SQNR, dB", "max |d|", "noise floor", "allowed", "headroom", "")
     return table(f"Probes of {result.name}", head, rows) if rows else None
 
 
-def _measured(one: Judgement) -> str:
-    return sentences.number(one.measured, ".4g")
+def _measured(judgement: Judgement) -> str:
+    return sentences.number(judgement.measured, ".4g")
 
 
-def _allowed(one: Judgement) -> str:
-    return f"{'at most' if one.upper else 'at least'} {one.allowed:.4g}"
+def _allowed(judgement: Judgement) -> str:
+    return f"{'at most' if judgement.upper else 'at least'} {judgement.allowed:.4g}"
 
 
 def tolerance_id(precision: str, measure: str) -> str:
-    """Where on the page its reason stands."""
+    """Return the anchor of the tolerance's reason on the page."""
     return f"tolerance-{precision}-{measure}"
 
 
 def _worst(report: Report, samples: Sequence[Sample]) -> Inside:
     shown = set(page_decisions.chosen(report))
     rows = []
-    for one in samples:
-        name: Inside = tag("a", f"#{one.index}", href=f"#sample-{one.index}") if one.index in shown else f"#{one.index}"
-        rows.append((name, one.label, one.golden, one.actual, sentences.number(one.difference, ".2e")))
+    for sample in samples:
+        name: Inside = (
+            tag("a", f"#{sample.index}", href=f"#sample-{sample.index}")
+            if sample.index in shown
+            else f"#{sample.index}"
+        )
+        rows.append((name, sample.label, sample.golden, sample.actual, sentences.number(sample.difference, ".2e")))
     head = ("worst samples", "label", "PyTorch", "here", "difference")
     return table("Worst samples", head, rows) if rows else None
 
@@ -127,6 +134,7 @@ def _facts(report: Report, result: Result) -> Element:
     )
 
 
-def _latency(one: Latency) -> str:
-    threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
-    return f"{one.median:.3f} ms median, {one.p90:.3f} ms p90 of {one.calls} calls, batch {one.batch}, {threads}"
+def _latency(latency: Latency) -> str:
+    threads = f"{latency.threads} thread{'s' if latency.threads > 1 else ''}"
+    times = f"{latency.median:.3f} ms median, {latency.p90:.3f} ms p90"
+    return f"{times} of {latency.calls} calls, batch {latency.batch}, {threads}"

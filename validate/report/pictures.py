@@ -39,8 +39,8 @@ class Scale:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where it is; beyond the ends: at them."""
-        low, high, value = (self._warped(one) for one in (self.low, self.high, value))
+        """Return the place of a value on the axis; a value beyond an end has the place of that end."""
+        low, high, value = (self._warped(number) for number in (self.low, self.high, value))
         share = (value - low) / (high - low) if high > low else 0.5
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
@@ -49,24 +49,24 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within: decades, thinned out, or some even steps."""
+        """Return round numbers on the axis: powers of ten (a few of many), or steps of equal size."""
         if self.logarithmic:
             first, last = math.floor(math.log10(self.low) + 1e-9), math.ceil(math.log10(self.high) - 1e-9)
             factors, every = ((1, 2, 5), 1) if last - first < 4 else ((1,), max(1, (last - first + 2) // 5))
-            found = [factor * 10.0**power for power in range(first, last + 1, every) for factor in factors]
-            return [one for one in found if self.low * 0.999 <= one <= self.high * 1.001]
+            numbers = [factor * 10.0**power for power in range(first, last + 1, every) for factor in factors]
+            return [number for number in numbers if self.low * 0.999 <= number <= self.high * 1.001]
         step = _round_step((self.high - self.low) / 4)
         return [step * count for count in range(math.ceil(self.low / step), math.floor(self.high / step + 1e-9) + 1)]
 
 
 def _round_step(about: float) -> float:
-    """1, 2 or 5 times a power of ten."""
+    """Return the least of 1, 2 or 5 times a power of ten that is not below `about`."""
     power = 10.0 ** math.floor(math.log10(about or 1.0))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= about * 0.999)
 
 
 def decades(least: float, greatest: float, start: float, end: float) -> Scale:
-    """A logarithmic scale from a power of ten to another."""
+    """Return a logarithmic scale from one power of ten to another, around the numbers from least to greatest."""
     low, high = 10.0 ** math.floor(math.log10(least)), 10.0 ** math.ceil(math.log10(greatest))
     return Scale(low, high if high > low else low * 10, start, end, logarithmic=True)
 
@@ -84,35 +84,35 @@ def _line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Element:
 
 
 def _number(value: float) -> str:
-    """Short: 0.1, 1000, 1e-6."""
+    """Return a number in few letters: 0.1, 1000, 1e-6."""
     return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def _axes(x: Scale, y: Scale, what_x: str, what_y: str) -> list[Element]:
-    """Grid, ticks and what they count; y's start is the bottom."""
-    found = [_line(x.start, y(tick), x.end, y(tick), "grid") for tick in y.ticks]
-    found += [_label(x.start - 4, y(tick) + 3, _number(tick), "end") for tick in y.ticks]
-    found += [_line(x(tick), y.start, x(tick), y.start + 3, "axis") for tick in x.ticks]
-    found += [_label(x(tick), y.start + 13, _number(tick)) for tick in x.ticks]
-    found.append(_line(x.start, y.start, x.end, y.start, "axis"))
-    found.append(_label((x.start + x.end) / 2, y.start + 27, what_x, class_="what"))
-    found.append(_label(2, y.end - 8, what_y, "start", "what"))
-    return found
+    """Return grid, ticks and titles of both axes; y's start is the bottom."""
+    elements = [_line(x.start, y(tick), x.end, y(tick), "grid") for tick in y.ticks]
+    elements += [_label(x.start - 4, y(tick) + 3, _number(tick), "end") for tick in y.ticks]
+    elements += [_line(x(tick), y.start, x(tick), y.start + 3, "axis") for tick in x.ticks]
+    elements += [_label(x(tick), y.start + 13, _number(tick)) for tick in x.ticks]
+    elements.append(_line(x.start, y.start, x.end, y.start, "axis"))
+    elements.append(_label((x.start + x.end) / 2, y.start + 27, what_x, class_="what"))
+    elements.append(_label(2, y.end - 8, what_y, "start", "what"))
+    return elements
 
 
 def span(results: Iterable[Result]) -> tuple[float, float] | None:
-    """Least and greatest edge of all histograms, so that rows can share one axis."""
+    """Return the least and greatest edge of all histograms, so that rows can share one axis; None: there are none."""
     edges = [edge for result in results for output in result.outputs for edge in _edges(output)]
     return (min(edges), max(edges)) if edges else None
 
 
 def _edges(output: Output) -> list[float]:
-    known = output.histogram and output.max_absolute
-    return [output.histogram.edges[0], output.histogram.edges[-1]] if known and output.histogram else []
+    has_bars = output.histogram and output.max_absolute
+    return [output.histogram.edges[0], output.histogram.edges[-1]] if has_bars and output.histogram else []
 
 
 def strip(output: Output, ends: tuple[float, float]) -> Element | None:
-    """A small histogram on an axis shared by all rows; None: there is nothing to draw."""
+    """Return a small histogram on an axis that all rows share; None: there is nothing to draw."""
     if not _edges(output) or output.histogram is None:
         return None
     x = decades(*ends, 0, 120)
@@ -127,7 +127,7 @@ def strip(output: Output, ends: tuple[float, float]) -> Element | None:
 
 
 def _steps(histogram: Histogram, x: Scale, y: Scale) -> str:
-    """The outline of bars, as an SVG path."""
+    """Return the outline of bars as an SVG path."""
     moves = [f"M{x(histogram.edges[0]):.1f} {y(0):.1f}"]
     for right, count in zip(histogram.edges[1:], histogram.counts, strict=True):
         moves.append(f"V{y(count):.1f}H{x(right):.1f}")
@@ -135,18 +135,18 @@ def _steps(histogram: Histogram, x: Scale, y: Scale) -> str:
 
 
 def histogram(output: Output) -> Element | None:
-    """Of one output, with its noise floor and, where the greatest difference is judged, what is allowed."""
-    found = output.histogram
-    if not _edges(output) or found is None:
+    """Return an output's histogram of differences with its noise floor and, if judged, the greatest one allowed."""
+    bars = output.histogram
+    if not _edges(output) or bars is None:
         return None
-    limit = next((one.allowed for one in output.judgements if one.measure == "max_absolute"), None)
+    limit = next((judgement.allowed for judgement in output.judgements if judgement.measure == "max_absolute"), None)
     marks = [(output.noise_floor, "noise floor", "floor"), (limit or 0.0, "allowed", "limit")]
     marks = [mark for mark in marks if mark[0] > 0]
-    known = [found.edges[0], found.edges[-1], *(value for value, _, _ in marks)]
-    x = decades(min(known), max(known), 38, 340)
-    y = Scale(0, max(found.counts), 132, 26)
+    values = [bars.edges[0], bars.edges[-1], *(value for value, _, _ in marks)]
+    x = decades(min(values), max(values), 38, 340)
+    y = Scale(0, max(bars.counts), 132, 26)
     drawn: list[Inside] = [*_axes(x, y, f"|difference| of {output.name}", "values")]
-    drawn.append(tag("path", d=_steps(found, x, y), class_="bars"))
+    drawn.append(tag("path", d=_steps(bars, x, y), class_="bars"))
     for height, (value, name, style) in enumerate(marks):
         side = "end" if x(value) > 250 else "start"
         drawn.append(_line(x(value), 16, x(value), 132, style))
@@ -155,7 +155,7 @@ def histogram(output: Output) -> Element | None:
 
 
 def depth(localisation: Localisation) -> Element | None:
-    """SQNR layer by layer, the culprit marked; None: there are no layers."""
+    """Return SQNR layer by layer with the culprit marked; None: there are no layers."""
     layers = localisation.layers
     if not layers:
         return None
@@ -168,27 +168,27 @@ def depth(localisation: Localisation) -> Element | None:
     for layer, (a, b) in zip(layers, places, strict=True):
         text = f"{layer.module} ({layer.operator}): {'NaN' if layer.sqnr_db is None else f'{layer.sqnr_db:.1f} dB'}"
         drawn.append(tag("circle", tag("title", text), cx=round(a, 1), cy=round(b, 1), r=2.5, class_="layer"))
-    found = localisation.culprit
-    place = next((at for at, layer in enumerate(layers) if found and layer.tensor == found.tensor), None)
-    if found and place is not None:
+    culprit = localisation.culprit
+    place = next((at for at, layer in enumerate(layers) if culprit and layer.tensor == culprit.tensor), None)
+    if culprit and place is not None:
         a, b = places[place]
         side, away = ("end", -8) if a > 360 else ("start", 8)
         drawn.append(tag("circle", cx=round(a, 1), cy=round(b, 1), r=5.5, class_="culprit"))
-        drawn.append(_label(a + away, max(b - 6, 32), found.module, side, "limit"))
+        drawn.append(_label(a + away, max(b - 6, 32), culprit.module, side, "limit"))
     return _svg(720, 224, f"SQNR along the depth of {localisation.artifact}", *drawn, class_="wide chart")
 
 
 def costs(report: Report) -> list[Element]:
-    """Two pictures over latency: what each row loses of the metric, and its size; with what the marks mean."""
-    rows = [one for one in report.results if one.latency_ms and one.metric and one.size_bytes]
+    """Return two pictures over latency: what each row loses of the metric, and its size; none without such rows."""
+    rows = [result for result in report.results if result.latency_ms and result.metric and result.size_bytes]
     if not rows:
         return []
     mark = marker(report)
     metric = rows[0].metric.name if rows[0].metric else ""
-    changes = [100 * one.metric.change for one in rows if one.metric]
-    allowed = min(100 * one.metric.judgement.allowed for one in rows if one.metric)
+    changes = [100 * result.metric.change for result in rows if result.metric]
+    allowed = min(100 * result.metric.judgement.allowed for result in rows if result.metric)
     ends = min(-1.2 * allowed, *changes), max(1.2 * allowed, *changes)
-    sizes = [one.size_bytes / 1e6 for one in rows if one.size_bytes]
+    sizes = [result.size_bytes / 1e6 for result in rows if result.size_bytes]
     return [
         _scatter(rows, mark, changes, Scale(*ends, 196, 26), f"change in {metric}, points", f"Change in {metric}"),
         _scatter(rows, mark, sizes, Scale(0, 1.08 * max(sizes), 196, 26), "size, MB", "Size"),
@@ -203,7 +203,7 @@ def _scatter(
     what: str,
     label: str,
 ) -> Element:
-    times = [one.latency_ms.median for one in rows if one.latency_ms]
+    times = [row.latency_ms.median for row in rows if row.latency_ms]
     x = Scale(min(times) / 1.3, max(times) * 1.3, 38, 352, logarithmic=True)
     drawn = _axes(x, y, "median latency of one image, ms", what)
     if y.low < 0:
@@ -214,7 +214,7 @@ def _scatter(
 
 
 def marker(report: Report) -> Callable[[Result, float, float], Element]:
-    """Draws a row's mark: its target's shape in its precision's colour."""
+    """Return the function that draws a row's mark: its target's shape in its precision's colour."""
     targets, precisions = kinds(report)
 
     def mark(row: Result, x: float, y: float) -> Element:
@@ -227,13 +227,13 @@ def marker(report: Report) -> Callable[[Result, float, float], Element]:
 
 
 def kinds(report: Report) -> tuple[list[str], list[str]]:
-    """Targets and precisions in the order of the rows."""
-    targets = dict.fromkeys(one.target for one in report.results)
-    return list(targets), list(dict.fromkeys(one.precision for one in report.results))
+    """Return targets and precisions in the order of the rows."""
+    targets = dict.fromkeys(result.target for result in report.results)
+    return list(targets), list(dict.fromkeys(result.precision for result in report.results))
 
 
 def shape(which: int, colour: str, x: float, y: float, *inside: Inside) -> Element:
-    """One of `SHAPES` around a point."""
+    """Return the shape of `SHAPES` with that number, around a point."""
     corners = {
         "square": "M-4-4H4V4H-4Z",
         "triangle": "M0-5L5 4H-5Z",
@@ -250,7 +250,7 @@ def shape(which: int, colour: str, x: float, y: float, *inside: Inside) -> Eleme
 
 
 def sign(which: int, colour: str) -> Element:
-    """A mark by itself, for a legend."""
+    """Return a mark by itself, for a legend."""
     return tag("svg", shape(which, colour, 7, 7), viewBox="0 0 14 14", aria_hidden="true", class_="sign")
 
 

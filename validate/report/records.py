@@ -357,12 +357,12 @@ class Result:
 
     @property
     def name(self) -> str:
-        """`tflite/int8 in litert xnnpack`."""
+        """Return the row's name: `tflite/int8 in litert xnnpack`."""
         return f"{self.target}/{self.precision} in {self.where}"
 
     @property
     def where(self) -> str:
-        """`litert xnnpack`."""
+        """Return runtime and backend: `litert xnnpack`."""
         return f"{self.runtime} {self.backend}".rstrip()
 
     @property
@@ -372,10 +372,10 @@ class Result:
 
     @property
     def headroom(self) -> float | None:
-        """The least of all its judgements but those on image files, which are a row of their own."""
-        judgements = [one for output in self.outputs for one in output.judgements]
-        judgements += [one.judgement for one in self.probes if one.judgement]
-        judgements += [one.judgement for one in (self.agreement, self.metric) if one]
+        """Return the least headroom of all its judgements but those of image files, which have a row of their own."""
+        judgements = [judgement for output in self.outputs for judgement in output.judgements]
+        judgements += [probe.judgement for probe in self.probes if probe.judgement]
+        judgements += [part.judgement for part in (self.agreement, self.metric) if part]
         return _least_headroom(judgements)
 
 
@@ -406,17 +406,17 @@ class Report:
 
     @property
     def exit_status(self) -> Exit:
-        """How the command that made it ends."""
+        """Return the exit status of the command that made the report."""
         return Exit.PASSED if self.verdict == "pass" else Exit.FAILED
 
 
 def _least_headroom(judgements: list[Judgement]) -> float | None:
-    known = [one.headroom for one in judgements if one.headroom is not None]
-    return min(known) if known else None
+    values = [judgement.headroom for judgement in judgements if judgement.headroom is not None]
+    return min(values) if values else None
 
 
 def verdict(results: list[Result]) -> Literal["pass", "fail"]:
-    """Nothing compared is no pass."""
+    """Return pass if something was compared and no row blocks, else fail."""
     compared = any(result.status == "pass" for result in results)
     return "pass" if compared and not any(result.blocking for result in results) else "fail"
 
@@ -427,13 +427,13 @@ def _adapter() -> TypeAdapter[Report]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of report.json."""
-    found = _adapter().json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of Anywhere", **found}
+    """Return the JSON Schema of report.json."""
+    properties = _adapter().json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of Anywhere", **properties}
 
 
 def write(report: Report, path: Path) -> None:
-    """As JSON, beside its place and renamed. Raises NoRoom."""
+    """Write a report as JSON, beside its place and renamed into it. Raises NoRoom."""
     with room_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
@@ -442,7 +442,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    """What `write` wrote. Raises BadInput for what is no report, or one of another schema version."""
+    """Return the report that `write` wrote. Raises BadInput for anything else, and for another schema version."""
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -36,7 +36,7 @@ HARMFUL = 3
 
 
 @dataclass(frozen=True)
-class Said:
+class Sentence:
     """A sentence about one row or many."""
 
     subject: str
@@ -170,7 +170,7 @@ def _samples(results: Iterable[Result]) -> str:
     return f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} golden inputs"
 
 
-def failures(report: Report) -> list[Said]:
+def failures(report: Report) -> list[Sentence]:
     """Return why the verdict is no pass, and what to type: a sentence for each row, or for all with one reason."""
     by_reason: dict[str, list[Result]] = {}
     for result in ordered(report.results):
@@ -179,19 +179,19 @@ def failures(report: Report) -> list[Said]:
     return [_failure_of(report, rows) for rows in by_reason.values()]
 
 
-def _failure_of(report: Report, rows: list[Result]) -> Said:
+def _failure_of(report: Report, rows: list[Result]) -> Sentence:
     """Return the first row's sentence, for all rows of one reason."""
     sentence = failure(report, rows[0])
     more = f" and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''}" if len(rows) > 1 else ""
-    return Said(f"{sentence.subject}{more}", sentence.text, sentence.steps)
+    return Sentence(f"{sentence.subject}{more}", sentence.text, sentence.steps)
 
 
-def failure(report: Report, result: Result) -> Said:
+def failure(report: Report, result: Result) -> Sentence:
     """Return the sentence for one row that did not pass."""
-    return Said(result.name, _sentence(result.reason) + _log(report, result), steps(report, result))
+    return Sentence(result.name, _sentence(result.reason) + _log(report, result), steps(report, result))
 
 
-def unproved(report: Report) -> list[Said]:
+def unproved(report: Report) -> list[Sentence]:
     """Return what has no result and need not have one: accepted refusals, and absent runtimes, by reason."""
     notes, absent = [], dict[str, list[Result]]()
     for result in ordered(report.results):
@@ -199,10 +199,12 @@ def unproved(report: Report) -> list[Said]:
             absent.setdefault(result.reason, []).append(result)
         elif not result.blocking and result.status != "pass":
             notes.append(
-                Said(result.name, f"{_sentence(result.reason)} Accepted by the configuration.{_log(report, result)}")
+                Sentence(
+                    result.name, f"{_sentence(result.reason)} Accepted by the configuration.{_log(report, result)}"
+                )
             )
     for reason, rows in absent.items():
-        notes.append(Said(f"not run in {', '.join(dict.fromkeys(row.where for row in rows))}", _sentence(reason)))
+        notes.append(Sentence(f"not run in {', '.join(dict.fromkeys(row.where for row in rows))}", _sentence(reason)))
     return notes
 
 
@@ -321,15 +323,15 @@ def _numbers_are_wrong(result: Result) -> bool:
     return bool(result.flags) or not judgements or not all(judgement.within for judgement in judgements)
 
 
-def warnings(report: Report) -> list[Said]:
+def warnings(report: Report) -> list[Sentence]:
     """Return warnings of the whole report; then each kind once, with its worst row and how many rows it is about."""
     groups: dict[str, list[tuple[Result, str]]] = {}
     for result in ordered(report.results):
         for text in result.warnings:
             kind = re.match(r"\D*", text)
             groups.setdefault(kind[0] if kind else "", []).append((result, text))
-    return [Said(f"run {report.run}", _sentence(text)) for text in report.warnings] + [
-        Said(rows[0][0].name, _sentence(rows[0][1] + _of([row for row, _ in rows]))) for rows in groups.values()
+    return [Sentence(f"run {report.run}", _sentence(text)) for text in report.warnings] + [
+        Sentence(rows[0][0].name, _sentence(rows[0][1] + _of([row for row, _ in rows]))) for rows in groups.values()
     ]
 
 
@@ -343,7 +345,7 @@ def _of(rows: list[Result]) -> str:
     )
 
 
-def overrides(report: Report) -> list[Said]:
+def overrides(report: Report) -> list[Sentence]:
     """Return the tolerances that the configuration sets instead of the table's, which every report has to show."""
     groups: dict[tuple[str, str], list[Judgement]] = {}
     for result in report.results:
@@ -352,7 +354,7 @@ def overrides(report: Report) -> list[Said]:
                 groups.setdefault((result.precision, judgement.measure), []).append(judgement)
     limits = report.settings.get("tolerance", {})
     return [
-        Said(
+        Sentence(
             f"tolerance of {precision}",
             f"{measure} {limits.get(precision, {}).get(measure, rows[0].allowed):g} by the configuration instead of "
             f"{rows[0].by_default:g}, for {len(rows)} row{'s' if len(rows) > 1 else ''}.",
@@ -385,14 +387,14 @@ def probe_figure(probe: Probe) -> str:
     return f"{text}, {probe.max_absolute / probe.noise_floor:.3g} floors"
 
 
-def ties(report: Report) -> Said | None:
+def ties(report: Report) -> Sentence | None:
     """Return how many samples have a decision that says nothing; None: there are none."""
     tied = [result for result in report.results if result.agreement and result.agreement.ties]
     most = max(tied, key=lambda result: result.agreement.ties if result.agreement else 0, default=None)
     if not most or not most.agreement:
         return None
     count = most.agreement.ties
-    return Said(
+    return Sentence(
         f"{count} tie{'s' if count > 1 else ''} among {most.samples} golden inputs",
         "golden decides by less than its own noise floor there, so another decision is no disagreement.",
     )
@@ -433,21 +435,21 @@ def _greatest(values: Iterable[float | None]) -> float | None:
     return None if None in numbers else max((value for value in numbers if value is not None), default=None)
 
 
-def culprit(localisation: Localisation) -> Said:
+def culprit(localisation: Localisation) -> Sentence:
     """Return where an artifact's numbers go wrong and, for integers, which layers do most harm."""
     faulty = localisation.culprit
     basis = f"{len(localisation.layers)} layers, {localisation.samples} samples in {localisation.runtime}"
     if localisation.problem:
-        return Said(localisation.artifact, _sentence(localisation.problem))
+        return Sentence(localisation.artifact, _sentence(localisation.problem))
     worst = [layer for layer in ranked(localisation.layers)[:HARMFUL] if layer.steps is not None]
     most = "; ".join(f"{' + '.join(layer.modules)} {number(layer.sqnr_db, '.1f')} dB" for layer in worst)
     harm = f" Most noise comes in at {most}." if most else ""
     if not faulty:
-        return Said(localisation.artifact, f"no layer's SQNR jumps ({basis}).{harm}")
+        return Sentence(localisation.artifact, f"no layer's SQNR jumps ({basis}).{harm}")
     before = (
         f"{number(faulty.before_db, '.1f')} dB before it" if faulty.before_db != EQUAL_DB else "it is the first layer"
     )
-    return Said(
+    return Sentence(
         localisation.artifact,
         f"goes wrong at {' + '.join(faulty.modules)} ({faulty.operator}, tensor {faulty.tensor}): SQNR "
         f"{number(faulty.after_db, '.1f')} dB, {before} ({basis}).{harm}",
@@ -464,7 +466,7 @@ def quantized(report: Report) -> list[tuple[str, Quantization]]:
     return list({artifact(result): result.quantization for result in report.results if result.quantization}.items())
 
 
-def kept(report: Report) -> list[Said]:
+def kept(report: Report) -> list[Sentence]:
     """Return the layers that stay in float32, and what they cost in size."""
     notes = []
     sizes = {artifact(result): result.size_bytes for result in report.results}
@@ -476,13 +478,13 @@ def kept(report: Report) -> list[Said]:
         if count:
             more = f" and {count - HARMFUL} more" if count > HARMFUL else ""
             layers = ", ".join(integers.keep_float[:HARMFUL])
-            notes.append(Said(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
+            notes.append(Sentence(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
     return notes
 
 
-def delegated(report: Report) -> list[Said]:
+def delegated(report: Report) -> list[Sentence]:
     """Return what XNNPACK takes of the TFLite files: one sentence for all files of which it is the same."""
     groups: dict[str, list[str]] = {}
     for lint in report.lints:
         groups.setdefault(lint.sentences[0], []).append(lint.artifact)
-    return [Said(", ".join(names), sentence) for sentence, names in groups.items()]
+    return [Sentence(", ".join(names), sentence) for sentence, names in groups.items()]

@@ -57,7 +57,7 @@ def _folded(title: str, inside: str) -> str:
     return f"<details><summary>{_html(title)}</summary>\n\n{inside}\n\n</details>"
 
 
-def _item(sentence: sentences.Said) -> str:
+def _item(sentence: sentences.Sentence) -> str:
     return f"- **{_plain(sentence.subject)}**: {_plain(sentence.text)}"
 
 

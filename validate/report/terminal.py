@@ -38,10 +38,10 @@ def render(report: Report) -> RenderableType:
     ]
     return Group(
         _table(report),
-        *(_said(sentence, "bold") for sentence in [*sentences.failures(report), *sentences.unproved(report)]),
+        *(_sentence(sentence, "bold") for sentence in [*sentences.failures(report), *sentences.unproved(report)]),
         *(line for localisation in report.localisations for line in _localised(report, localisation)),
-        *(_said(sentence, "bold") for sentence in sentences.delegated(report)),
-        *(_said(note, "bold yellow") for note in notes),
+        *(_sentence(sentence, "bold") for sentence in sentences.delegated(report)),
+        *(_sentence(note, "bold yellow") for note in notes),
         Text(sentences.verdict(report), "green" if report.verdict == "pass" else "bold red"),
     )
 
@@ -70,7 +70,7 @@ def _style(result: Result) -> str:
     return "yellow" if not result.blocking and result.status != "pass" else STYLES[result.status]
 
 
-def _said(sentence: sentences.Said, style: str) -> Text:
+def _sentence(sentence: sentences.Sentence, style: str) -> Text:
     """Return a sentence in which the subject and the commands stand out."""
     text = Text.assemble((f"{sentence.subject}: ", style), sentence.text)
     for number, (word, command) in enumerate(sentence.steps):
@@ -82,7 +82,7 @@ def _localised(report: Report, localisation: Localisation) -> list[Text]:
     """Return the sentence on an artifact's layers and, only if something went wrong, the picture."""
     failed = any(row.blocking for row in report.results if sentences.artifact(row) == localisation.artifact)
     lines = depth(localisation) if localisation.culprit or failed else []
-    return [_said(sentences.culprit(localisation), "bold"), *map(Text, lines)]
+    return [_sentence(sentences.culprit(localisation), "bold"), *map(Text, lines)]
 
 
 def depth(localisation: Localisation) -> list[str]:
