@@ -20,7 +20,7 @@ SINGLE = "single"
 
 
 def nhwc(tensor: Tensor) -> Tensor:
-    """The same tensor as TensorFlow has it."""
+    """Return a tensor's record as TensorFlow has the tensor: images NHWC."""
     if tensor.layout != "NCHW":
         return tensor
     batch, channels, height, width = tensor.shape
@@ -42,7 +42,7 @@ class Graph:
 
 
 def load_graph(folder: Path, batch: int | None = None) -> Graph:
-    """The graph of a SavedModel, for that batch size only; None: for any, or the one it has."""
+    """Return the graph of a SavedModel, for that batch size only; None: for any, or the one it has."""
     loaded = tf.saved_model.load(str(folder))
     function = loaded.signatures[SINGLE if SINGLE in loaded.signatures else SERVING]
     batch = batch or (1 if SINGLE in loaded.signatures else None)
@@ -57,11 +57,11 @@ def load_graph(folder: Path, batch: int | None = None) -> Graph:
 
 
 def inner(graph: Graph, names: Sequence[str] = ()) -> Callable[[Sequence[Any]], dict[str, Any]]:
-    """What gives the float tensors inside, by the names of their operators; all of them, or those named.
+    """Return the function that gives a graph's float tensors by their operators' names; `names`: only those.
 
-    Takes the inputs in the graph's order, and gives arrays.
+    It takes the inputs in the graph's order, and returns arrays.
     """
-    wanted = [
+    operators = [
         operator
         for operator in graph.function.graph.get_operations()
         if operator.type not in {"Const", "Placeholder", "NoOp"}
@@ -70,39 +70,42 @@ def inner(graph: Graph, names: Sequence[str] = ()) -> Callable[[Sequence[Any]], 
         and (not names or operator.name in names)
     ]
     feeds = [tensor for tensor in graph.function.inputs if tensor.dtype != tf.resource]
-    function = graph.function.prune(feeds, [operator.outputs[0] for operator in wanted])
+    function = graph.function.prune(feeds, [operator.outputs[0] for operator in operators])
 
     def call(values: Sequence[Any]) -> dict[str, Any]:
-        found = function(*(tf.constant(value) for value in values))
-        return {operator.name: value.numpy() for operator, value in zip(wanted, found, strict=True)}
+        arrays = function(*(tf.constant(value) for value in values))
+        return {operator.name: value.numpy() for operator, value in zip(operators, arrays, strict=True)}
 
     return call
 
 
 def traced(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
-    """A concrete function of inputs of these TensorSpecs."""
+    """Return the concrete function of a call with inputs of these TensorSpecs."""
     return tf.function(call, autograph=False).get_concrete_function(*inputs)
 
 
 def freeze(call: Callable[..., Any], inputs: Sequence[Any]) -> Any:
-    """A concrete function without a variable. What has none is left as it is: freezing takes ten times its size."""
-    found = traced(call, inputs)
-    return convert_variables_to_constants_v2(found) if found.variables else found
+    """Return a concrete function without variables.
+
+    One that has none is left as it is: freezing takes ten times its size.
+    """
+    function = traced(call, inputs)
+    return convert_variables_to_constants_v2(function) if function.variables else function
 
 
 def by_name(frozen: Any, names: Sequence[str]) -> Callable[..., dict[str, Any]]:
-    """The same function, whose outputs have these names."""
+    """Return a function of the same results, by these names."""
 
     def call(*values: Any) -> dict[str, Any]:
-        found = frozen(*values)
-        found = found if isinstance(found, (list, tuple)) else [found]
-        return {name: tf.identity(value, name) for name, value in zip(names, found, strict=True)}
+        values_out = frozen(*values)
+        values_out = values_out if isinstance(values_out, (list, tuple)) else [values_out]
+        return {name: tf.identity(value, name) for name, value in zip(names, values_out, strict=True)}
 
     return call
 
 
 def save_single(source: Path, out: Path) -> None:
-    """A SavedModel → one for a batch of one, with the same names."""
+    """Write a SavedModel again for a batch of one, with the same names."""
     graph = load_graph(source, batch=1)
     module = tf.Module()
     module.serve = tf.function(by_name(graph.function, graph.outputs), autograph=False, input_signature=graph.inputs)

@@ -84,11 +84,11 @@ class Network:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of what it takes."""
-        return [one.name for one in self.model.graph.input if one.name not in self.constants]
+        """Return the names of the model's inputs."""
+        return [tensor.name for tensor in self.model.graph.input if tensor.name not in self.constants]
 
     def __call__(self, **tensors: Any) -> dict[str, Any]:
-        """Tensors by name → outputs by name. Raises Refused."""
+        """Return outputs by name for input tensors by name. Raises Refused."""
         self.twins.clear()
         values = dict(self.constants)
         for name in self.inputs:
@@ -96,19 +96,19 @@ class Network:
             stored = channels_last(len(tensor.shape)) if name in self.last else None
             values[name] = Value(tf.cast(tensor, running(tensor.dtype)), stored)
         self._walk(self.model.graph, values)
-        return {one.name: self._output(one.name, values[one.name]) for one in self.model.graph.output}
+        return {output.name: self._output(output.name, values[output.name]) for output in self.model.graph.output}
 
     def _output(self, name: str, value: Value) -> Any:
-        """As the caller is to have it: ONNX's type, and channels where they belong."""
+        """Return an output as the caller expects it: of ONNX's type, channels last if it is among `last`."""
         tensor = value.last if name in self.last else value.logical
         expected = self.kinds.get(name)
         kind = expected.dtype if expected and expected.dtype else tensor.dtype
         return tf.cast(tensor, kind)
 
     def _walk(self, graph: onnx.GraphProto, values: dict[str, Value]) -> None:
-        uses = {name for node in graph.node for name in node.input} | {one.name for one in graph.output}
+        uses = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
         for node in graph.node:
-            given = [values[name] if name else None for name in node.input]
+            values_in = [values[name] if name else None for name in node.input]
             read = read_node(
                 node,
                 self.opset,
@@ -117,16 +117,16 @@ class Network:
                 never_negative=bool(node.input) and node.input[0] in self.positive,
                 inside=lambda inner, values=values: self._inside(inner, values),
             )
-            found = self._build(read, given)
-            for name, value in zip(node.output, found, strict=False):
+            values_out = self._build(read, values_in)
+            for name, value in zip(node.output, values_out, strict=False):
                 if name and value is not None:
                     values[name] = value
                     self._remember(name, value, read.module)
 
     def _inside(self, graph: onnx.GraphProto, outer: dict[str, Value]) -> list[Value]:
-        values = outer | {one.name: Value(np.array(numpy_helper.to_array(one))) for one in graph.initializer}
+        values = outer | {tensor.name: Value(np.array(numpy_helper.to_array(tensor))) for tensor in graph.initializer}
         self._walk(graph, values)
-        return [values[one.name] for one in graph.output]
+        return [values[output.name] for output in graph.output]
 
     def _remember(self, name: str, value: Value, module: str) -> None:
         if not value.constant and not isinstance(value, Sizes) and not tf.executing_eagerly():
@@ -134,19 +134,21 @@ class Network:
             if operator.type != "Placeholder" and operator.outputs[0] is value.tensor:
                 self.twins.setdefault(operator.name, Traced(name, value.stored, module))
 
-    def _build(self, node: Node, given: Sequence[Value | None]) -> tuple[Value | None, ...]:
-        """One operator's outputs. What is known beforehand is computed beforehand."""
+    def _build(self, node: Node, inputs: Sequence[Value | None]) -> tuple[Value | None, ...]:
+        """Return an operator's outputs, computed at once if all it takes is known. Raises Refused."""
         try:
-            if any(isinstance(one, Sizes) for one in given):
-                numbers = sizes.build(node, given)
+            if any(isinstance(value, Sizes) for value in inputs):
+                numbers = sizes.build(node, inputs)
                 if numbers is not None:
                     return (numbers,)
-            if _settled(node, given):
+            if _settled(node, inputs):
                 with tf.init_scope():
-                    return tuple(_folded(one, kind) for one, kind in _paired(_call(node, given), node.outputs))
+                    return tuple(_folded(output, kind) for output, kind in _paired(_call(node, inputs), node.outputs))
             with tf.name_scope(_scope(node)):
-                plain = [Value(narrow(one.tensor), one.stored) if one and one.constant else one for one in given]
-                return tuple(_checked(node, one, kind) for one, kind in _paired(_call(node, plain), node.outputs))
+                plain = [
+                    Value(narrow(value.tensor), value.stored) if value and value.constant else value for value in inputs
+                ]
+                return tuple(_checked(node, output, kind) for output, kind in _paired(_call(node, plain), node.outputs))
         except (ValueError, TypeError, IndexError, tf.errors.OpError) as error:
             if isinstance(error, Refused):
                 raise
@@ -154,21 +156,21 @@ class Network:
 
 
 def _has_graphs(graph: onnx.GraphProto) -> bool:
-    return any(one.type == onnx.AttributeProto.GRAPH for node in graph.node for one in node.attribute)
+    return any(attribute.type == onnx.AttributeProto.GRAPH for node in graph.node for attribute in node.attribute)
 
 
-def _call(node: Node, given: Sequence[Value | None]) -> tuple[Value | None, ...]:
-    found = OPERATORS[node.operator](node, *given)
-    return found if isinstance(found, tuple) else (found,)
+def _call(node: Node, inputs: Sequence[Value | None]) -> tuple[Value | None, ...]:
+    outputs = OPERATORS[node.operator](node, *inputs)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def _paired(found: tuple[Value | None, ...], kinds: tuple[Expected, ...]) -> list[tuple[Value | None, Expected]]:
-    return list(zip(found, [*kinds, *[Expected(None, None)] * len(found)], strict=False))
+def _paired(outputs: tuple[Value | None, ...], kinds: tuple[Expected, ...]) -> list[tuple[Value | None, Expected]]:
+    return list(zip(outputs, [*kinds, *[Expected(None, None)] * len(outputs)], strict=False))
 
 
-def _settled(node: Node, given: Sequence[Value | None]) -> bool:
+def _settled(node: Node, inputs: Sequence[Value | None]) -> bool:
     """True if an operator can be computed beforehand: all it takes is known, and the result is not too large."""
-    if any(one is not None and not one.constant for one in given) or GRAPHS & set(node.attributes):
+    if any(value is not None and not value.constant for value in inputs) or GRAPHS & set(node.attributes):
         return False
     return not any(
         kind.shape is not None and None not in kind.shape and np.prod(kind.shape, dtype=np.float64) > FOLDED  # type: ignore[arg-type]
@@ -185,7 +187,10 @@ def _folded(value: Value | None, kind: Expected) -> Value | None:
 
 
 def _checked(node: Node, value: Value | None, kind: Expected) -> Value | None:
-    """With the shape that ONNX's inference knows, where TensorFlow's does not. Raises Refused where they differ."""
+    """Return a value with the sizes that ONNX's inference knows and TensorFlow does not.
+
+    Raises Refused if ranks differ.
+    """
     if value is None or value.constant or isinstance(value, Sizes) or kind.shape is None:
         return value
     if len(kind.shape) != value.rank:
@@ -198,7 +203,7 @@ def _checked(node: Node, value: Value | None, kind: Expected) -> Value | None:
 
 
 def _scope(node: Node) -> str:
-    """A name TensorFlow allows: letters, digits and some signs, and the first a letter."""
+    """Return a node's name as TensorFlow allows it: letters, digits and some signs, the first a letter."""
     plain = "".join(sign if sign.isalnum() or sign in "_." else "_" for sign in node.name or node.operator)
     return plain if plain[:1].isalpha() else f"n{plain}"
 
@@ -211,7 +216,7 @@ def read(model: onnx.ModelProto, last: Sequence[str] = ()) -> Network:
 
     last: inputs and outputs (N, C, …) that the caller has, or wants, with the channels last.
     """
-    opset = next((one.version for one in model.opset_import if one.domain in DOMAINS), 1)
+    opset = next((opset_id.version for opset_id in model.opset_import if opset_id.domain in DOMAINS), 1)
     check(model, opset)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -219,9 +224,14 @@ def read(model: onnx.ModelProto, last: Sequence[str] = ()) -> Network:
         raise Refused(f"ONNX's shape inference refuses the model: {error}") from error
     graph = inferred.graph
     restore(graph)
-    kinds = {one.name: _expected(one) for one in [*graph.input, *graph.value_info, *graph.output]}
-    kinds |= {one.name: kind for inner in _inner_graphs(graph) for one in inner.value_info if (kind := _expected(one))}
-    constants = {one.name: Value(np.array(numpy_helper.to_array(one))) for one in graph.initializer}
+    kinds = {tensor.name: _expected(tensor) for tensor in [*graph.input, *graph.value_info, *graph.output]}
+    kinds |= {
+        tensor.name: kind
+        for inner in _inner_graphs(graph)
+        for tensor in inner.value_info
+        if (kind := _expected(tensor))
+    }
+    constants = {tensor.name: Value(np.array(numpy_helper.to_array(tensor))) for tensor in graph.initializer}
     positive = never_negative(graph)
     without_weights(graph)  # which are the constants now
     return Network(inferred, opset, constants, kinds, positive, frozenset(last))
@@ -229,13 +239,13 @@ def read(model: onnx.ModelProto, last: Sequence[str] = ()) -> Network:
 
 def without_weights(graph: onnx.GraphProto) -> None:
     """Take the numbers out of a graph's initializers, which keep their names and shapes: half a gigabyte of VGG's."""
-    for one in graph.initializer:
-        one.ClearField("raw_data")
-        one.ClearField("float_data")
+    for tensor in graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
 
 
 def check(model: onnx.ModelProto, opset: int) -> None:
-    """Every operator is there. Raises Refused with all that are not, and where they come from."""
+    """Raise Refused if there are operators that the importer has not, with all of them and their modules."""
     missing: dict[str, str] = {}
     for graph in [model.graph, *_inner_graphs(model.graph)]:
         for node in graph.node:
@@ -250,19 +260,19 @@ def check(model: onnx.ModelProto, opset: int) -> None:
 
 
 def _inner_graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    found = [
-        helper.get_attribute_value(one)
+    graphs = [
+        helper.get_attribute_value(attribute)
         for node in graph.node
-        for one in node.attribute
-        if one.type == onnx.AttributeProto.GRAPH
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
     ]
-    return found + [deeper for inner in found for deeper in _inner_graphs(inner)]
+    return graphs + [deeper for inner in graphs for deeper in _inner_graphs(inner)]
 
 
-def _expected(one: onnx.ValueInfoProto) -> Expected:
-    kind = one.type.tensor_type
+def _expected(tensor: onnx.ValueInfoProto) -> Expected:
+    kind = tensor.type.tensor_type
     dtype = TYPES.get(int(kind.elem_type))
-    if not one.type.HasField("tensor_type") or not kind.HasField("shape"):
+    if not tensor.type.HasField("tensor_type") or not kind.HasField("shape"):
         return Expected(dtype, None)
     return Expected(dtype, tuple(_extent(axis) for axis in kind.shape.dim))
 

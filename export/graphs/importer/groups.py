@@ -15,16 +15,18 @@ from records.tensor import Array
 
 def restore(graph: onnx.GraphProto) -> None:
     """Rewrite every such triple of which nothing else reads the inner tensors."""
-    made = {output: node for node in graph.node for output in node.output}
+    producers = {output: node for node in graph.node for output in node.output}
     uses = Counter(name for node in graph.node for name in node.input)
-    uses.update(one.name for one in graph.output)
-    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    uses.update(output.name for output in graph.output)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     whole: dict[str, onnx.NodeProto] = {}
     gone: set[str] = set()
     for last in graph.node:
-        inner = made.get(last.input[0]) if last.op_type == "Reshape" else None
-        first = made.get(inner.input[0]) if inner is not None and inner.op_type == "InstanceNormalization" else None
-        if inner is None or first is None or not _one(first, inner, last, made, constants):
+        inner = producers.get(last.input[0]) if last.op_type == "Reshape" else None
+        first = (
+            producers.get(inner.input[0]) if inner is not None and inner.op_type == "InstanceNormalization" else None
+        )
+        if inner is None or first is None or not _is_group(first, inner, last, producers, constants):
             continue
         if uses[first.output[0]] == uses[inner.output[0]] == 1:
             whole[last.output[0]] = _group(first, inner, last, constants)
@@ -34,29 +36,29 @@ def restore(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _one(
+def _is_group(
     first: onnx.NodeProto,
     inner: onnx.NodeProto,
     last: onnx.NodeProto,
-    made: dict[str, onnx.NodeProto],
+    producers: dict[str, onnx.NodeProto],
     constants: dict[str, Array],
 ) -> bool:
     """True if the three are one group normalisation without scale and shift, and back to the first's own shape."""
     target = constants.get(first.input[1]) if first.op_type == "Reshape" else None
     scale, shift = (constants.get(name) for name in inner.input[1:3])
-    back = made.get(last.input[1])
+    back = producers.get(last.input[1])
     return bool(
         target is not None and target.shape == (3,) and (target[0], target[2]) == (0, -1) and target[1] > 0
         and scale is not None and (scale == 1).all() and shift is not None and not np.any(shift)
         and back is not None and back.op_type == "Shape" and back.input[0] == first.input[0]
-        and all(one.i == 0 for one in back.attribute)
+        and all(attribute.i == 0 for attribute in back.attribute)
     )  # fmt: skip
 
 
 def _group(
     first: onnx.NodeProto, inner: onnx.NodeProto, last: onnx.NodeProto, constants: dict[str, Array]
 ) -> onnx.NodeProto:
-    epsilon = next((one.f for one in inner.attribute if one.name == "epsilon"), 1e-5)
+    epsilon = next((attribute.f for attribute in inner.attribute if attribute.name == "epsilon"), 1e-5)
     groups = int(constants[first.input[1]][1])
     node = helper.make_node(
         "GroupNormalization", [first.input[0]], [last.output[0]], inner.name, num_groups=groups, epsilon=epsilon

@@ -27,7 +27,10 @@ class Refused(Inexpressible):
 
 
 def since(opset: int) -> Callable[[Function], Function]:
-    """State the first opset whose meaning of the operator the function has. Attributes that moved are both read."""
+    """Declare the first opset in which the operator means what the function builds.
+
+    Attributes that became inputs are read as either.
+    """
 
     def mark(function: Function) -> Function:
         function.since = opset  # type: ignore[attr-defined]
@@ -66,39 +69,39 @@ class Node:
     """Computes a graph that is an attribute."""
 
     def integer(self, name: str, default: int = 0) -> int:
-        """An attribute."""
+        """Return an attribute that is a whole number."""
         return int(self.attributes.get(name, default))
 
     def real(self, name: str, default: float = 0.0) -> float:
-        """An attribute."""
+        """Return an attribute that is a real number."""
         return float(self.attributes.get(name, default))
 
     def text(self, name: str, default: str = "") -> str:
-        """An attribute."""
+        """Return an attribute that is text."""
         value = self.attributes.get(name, default)
         return value.decode() if isinstance(value, bytes) else str(value)
 
     def numbers(self, name: str, default: Sequence[int] = ()) -> list[int]:
-        """An attribute."""
-        return [int(one) for one in self.attributes.get(name, default)]
+        """Return an attribute that is a list of whole numbers."""
+        return [int(number) for number in self.attributes.get(name, default)]
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """An attribute."""
+        """Return an attribute that is true or false."""
         return bool(self.attributes.get(name, default))
 
     def refused(self, why: str) -> Refused:
-        """To be raised: this use of the operator is not there."""
+        """Return the error to raise for a use of the operator that the importer has not, with the reason."""
         where = f" (in module {self.module})" if self.module else ""
         return Refused(f"{self.operator} of opset {self.opset}{where}: {why}")
 
     def known(self, value: Value | None, what: str) -> Array:
-        """A constant's numbers. Raises Refused for what only the running model knows."""
+        """Return a constant's numbers. Raises Refused if only the running model knows them."""
         if value is None or not value.constant:
             raise self.refused(f"its {what} depend on the input")
         return value.array
 
     def static(self, value: Value, axis: int, what: str = "") -> int:
-        """The size of a logical axis. Raises Refused where only the running model knows it."""
+        """Return the size of a logical axis. Raises Refused if only the running model knows it."""
         size = value.shape[axis]
         if size is None:
             where = what or f"axis {axis % value.rank} of {', '.join(name for name in self.inputs if name)}"
@@ -106,14 +109,14 @@ class Node:
         return size
 
     def axes(self, value: Value | None, name: str = "axes") -> list[int] | None:
-        """Axes that were an attribute and have become an input; None: neither is there."""
+        """Return axes that were an attribute and became an input; None: there is neither."""
         if value is not None:
             return [int(axis) for axis in self.known(value, name).ravel()]
         return self.numbers(name) if name in self.attributes else None
 
 
 def read(node: onnx.NodeProto, opset: int, kinds: Mapping[str, Expected], **rest: Any) -> Node:
-    """ONNX's node → ours."""
+    """Return ONNX's node as a Node."""
     unknown = Expected(None, None)
     return Node(
         operator=node.op_type,
@@ -121,7 +124,7 @@ def read(node: onnx.NodeProto, opset: int, kinds: Mapping[str, Expected], **rest
         opset=opset,
         module=module_of(node),
         inputs=tuple(node.input),
-        attributes={one.name: _attribute(one) for one in node.attribute},
+        attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
         outputs=tuple(kinds.get(name, unknown) for name in node.output),
         **rest,
     )
@@ -133,7 +136,7 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
 
 
 def running(dtype: Any) -> Any:
-    """The type in which a graph computes: whole numbers of 64 bits in 32, for no delegate and no browser has more.
+    """Return the type in which a graph computes: int32 for int64, because delegates and browsers have no more.
 
     While constants are folded they keep their 64 bits.
     """
@@ -142,7 +145,7 @@ def running(dtype: Any) -> Any:
 
 
 def narrow(array: Array) -> Array:
-    """A constant of 64 bits as the graph takes it, where it fits."""
+    """Return a constant of 64 bits in 32, as the graph takes it, if its numbers fit."""
     if array.dtype != np.int64 or tf.executing_eagerly():
         return array
     fits = not array.size or (array.min() >= -(2**31) and array.max() < 2**31)

@@ -11,15 +11,15 @@ KEEP_SIGN = {
 
 
 def never_negative(graph: onnx.GraphProto) -> set[str]:
-    """Tensors without a value below zero, whatever the input."""
-    limits = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
-    found: set[str] = set()
+    """Return the names of tensors that have no value below zero, whatever the input."""
+    limits = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    names: set[str] = set()
     for node in graph.node:
         clipped = node.op_type == "Clip" and len(node.input) > 1 and node.input[1] in limits
         if (
             node.op_type in NEVER_NEGATIVE
-            or (node.op_type in KEEP_SIGN and found.issuperset(node.input))
+            or (node.op_type in KEEP_SIGN and names.issuperset(node.input))
             or (clipped and bool((limits[node.input[1]] >= 0).all()))
         ):
-            found |= set(node.output)
-    return found
+            names |= set(node.output)
+    return names

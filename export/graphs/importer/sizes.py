@@ -13,21 +13,21 @@ from export.graphs.importer.node import Node
 from export.graphs.importer.value import Dim, Extent, Sizes, Value, number, product, whole
 
 
-def build(node: Node, given: Sequence[Value | None]) -> Value | None:
-    """What an operator makes of whole numbers known one by one; None: not known here."""
+def build(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    """Return an operator's result for whole numbers that are known one by one; None: not known here."""
     rule = RULES.get(node.operator)
-    parts = [None if one is None else _parts(one) for one in given]
-    if rule is None or any(one is not None and part is None for one, part in zip(given, parts, strict=True)):
+    parts = [None if value is None else _parts(value) for value in inputs]
+    if rule is None or any(value is not None and part is None for value, part in zip(inputs, parts, strict=True)):
         return None
-    return rule(node, [part or [] for part in parts], [one.rank if one is not None else 1 for one in given])
+    return rule(node, [part or [] for part in parts], [value.rank if value is not None else 1 for value in inputs])
 
 
 def _parts(value: Value) -> list[Dim] | None:
-    """The numbers of a vector or a scalar; None: it is neither, or not of whole numbers."""
+    """Return the numbers of a vector or a scalar; None: it is neither, or not of whole numbers."""
     if isinstance(value, Sizes):
         return value.parts
     if value.constant and value.rank < 2 and np.issubdtype(value.tensor.dtype, np.integer):
-        return [int(one) for one in np.ravel(value.tensor)]
+        return [int(number) for number in np.ravel(value.tensor)]
     return None
 
 
@@ -35,25 +35,25 @@ Parts = list[list[Dim]]
 
 
 def _gather(node: Node, parts: Parts, ranks: list[int]) -> Value | None:
-    places = [one for one in parts[1] if isinstance(one, int)]
+    places = [place for place in parts[1] if isinstance(place, int)]
     if len(places) < len(parts[1]) or ranks[0] == 0:
         return None
     return whole([parts[0][place] for place in places], ranks[1])
 
 
 def _slice(node: Node, parts: Parts, ranks: list[int]) -> Value | None:
-    if len(parts) < 3 or any(isinstance(one, Extent) for some in parts[1:] for one in some):
+    if len(parts) < 3 or any(isinstance(number, Extent) for numbers in parts[1:] for number in numbers):
         return None
     (start,), (end,) = parts[1], parts[2]
     (step,) = parts[4] if len(parts) > 4 and parts[4] else [1]
-    begin, stop, stride = (int(one) for one in (start, end, step) if isinstance(one, int))
+    begin, stop, stride = (int(number) for number in (start, end, step) if isinstance(number, int))
     if stride < 0 and stop < -(2**31):
         return whole(parts[0][begin::stride])
     return whole(parts[0][begin:stop:stride])
 
 
 def _concat(node: Node, parts: Parts, ranks: list[int]) -> Value | None:
-    return whole([one for some in parts for one in some])
+    return whole([number for numbers in parts for number in numbers])
 
 
 def _same(node: Node, parts: Parts, ranks: list[int]) -> Value | None:
@@ -89,8 +89,8 @@ def _pairs(combine: Callable[[Dim, Dim], Dim | None]) -> Callable[[Node, Parts, 
         count = max(len(first), len(second))
         if not {len(first), len(second)} <= {1, count}:
             return None
-        found = [combine(first[i % len(first)], second[i % len(second)]) for i in range(count)]
-        return whole([one for one in found if one is not None], max(ranks)) if None not in found else None
+        results = [combine(first[i % len(first)], second[i % len(second)]) for i in range(count)]
+        return whole([number for number in results if number is not None], max(ranks)) if None not in results else None
 
     return rule
 
@@ -114,7 +114,7 @@ def _minus(first: Dim, second: Dim) -> Dim | None:
 
 
 def _divided(first: Dim, second: Dim) -> Dim | None:
-    """Sizes are not negative, so rounding down is rounding towards zero."""
+    """Return the quotient of sizes, which are not negative: rounding down is rounding towards zero."""
     if second == 1:
         return first
     if isinstance(first, int) and isinstance(second, int):

@@ -27,7 +27,7 @@ class Extent:
 
     @cached_property
     def tensor(self) -> Any:
-        """A scalar int32."""
+        """Return the size as a scalar int32."""
         return tf.cast(self._make(), tf.int32)
 
 
@@ -38,14 +38,17 @@ class Value:
     """What an operator takes and gives."""
 
     def __init__(self, tensor: Any, stored: Iterable[int] | None = None):
-        """tensor: numpy's for a constant, else TensorFlow's. stored: logical axis → physical axis; None: the same."""
+        """Take numpy's array for a constant, else TensorFlow's tensor.
+
+        stored: logical axis → physical axis; None: the same.
+        """
         self._tensor = tensor
         self.stored: Stored = tuple(range(len(tensor.shape))) if stored is None else tuple(stored)
         self._others: dict[Stored, Any] = {}
 
     @property
     def tensor(self) -> Any:
-        """As it is stored."""
+        """Return the tensor as it is stored."""
         return self._tensor
 
     @property
@@ -55,46 +58,46 @@ class Value:
 
     @property
     def rank(self) -> int:
-        """How many axes it has."""
+        """Return the number of axes."""
         return len(self.stored)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Logical; None: only the running model knows."""
+        """Return the sizes of the logical axes; None for each that only the running model knows."""
         sizes = list(self._tensor.shape)
         return tuple(None if sizes[axis] is None else int(sizes[axis]) for axis in self.stored)
 
     @property
     def dtype(self) -> Any:
-        """TensorFlow's type."""
+        """Return TensorFlow's type."""
         return tf.as_dtype(self._tensor.dtype)
 
     @property
     def array(self) -> Array:
-        """A constant's numbers in the logical order."""
+        """Return a constant's numbers in the logical order."""
         return np.asarray(np.transpose(self._tensor, self.stored))
 
     @property
     def logical(self) -> Any:
-        """The tensor in the logical order."""
+        """Return the tensor in the logical order."""
         return self.to(range(self.rank))
 
     @property
     def last(self) -> Any:
-        """The tensor with axis 1, the channels, last."""
+        """Return the tensor with axis 1, the channels, last."""
         return self.to(channels_last(self.rank))
 
     def to(self, stored: Iterable[int]) -> Any:
-        """The tensor as it would be stored so. A transposition that only moves axes of size 1 is a reshape."""
-        wanted = tuple(stored)
-        if wanted == self.stored:
+        """Return the tensor stored in another order. A transposition that only moves axes of size 1 is a reshape."""
+        target = tuple(stored)
+        if target == self.stored:
             return self.tensor
-        if wanted not in self._others:
-            self._others[wanted] = self._turned(wanted)
-        return self._others[wanted]
+        if target not in self._others:
+            self._others[target] = self._turned(target)
+        return self._others[target]
 
-    def _turned(self, wanted: Stored) -> Any:
-        logical_at = {place: axis for axis, place in enumerate(wanted)}
+    def _turned(self, target: Stored) -> Any:
+        logical_at = {place: axis for axis, place in enumerate(target)}
         axes = [self.stored[logical_at[place]] for place in range(self.rank)]
         if self.constant:
             return np.ascontiguousarray(np.transpose(self._tensor, axes))
@@ -105,24 +108,24 @@ class Value:
         return tf.transpose(self.tensor, axes)
 
     def size(self, axis: int) -> Dim:
-        """Of a logical axis."""
+        """Return the size of a logical axis."""
         return self._physical(self.stored[axis])
 
     @property
     def sizes(self) -> list[Dim]:
-        """Of all logical axes."""
+        """Return the sizes of all logical axes."""
         return [self.size(axis) for axis in range(self.rank)]
 
     def _physical(self, axis: int) -> Dim:
-        known = self._tensor.shape[axis]
-        return int(known) if known is not None else Extent(lambda: self._running_shape[axis])
+        size = self._tensor.shape[axis]
+        return int(size) if size is not None else Extent(lambda: self._running_shape[axis])
 
     @cached_property
     def _running_shape(self) -> Any:
         return tf.shape(self.tensor)
 
     def over(self, change: Callable[[Any], Any]) -> "Value":
-        """What an operator makes of it that treats all elements alike."""
+        """Return the result of an operator that treats all elements alike."""
         return Value(change(self.tensor), self.stored)
 
 
@@ -130,7 +133,7 @@ class Sizes(Value):
     """A vector of whole numbers, or one alone, some of which only the running model knows."""
 
     def __init__(self, parts: Sequence[Dim], rank: int = 1):
-        """rank: 1, or 0 for one number alone."""
+        """Take whole numbers, each known or an Extent. rank: 1, or 0 for one number alone."""
         self.parts = list(parts)
         self.stored = tuple(range(rank))
         self._others = {}
@@ -142,22 +145,22 @@ class Sizes(Value):
 
     @property
     def tensor(self) -> Any:
-        """int32."""
+        """Return the numbers as int32."""
         return self._stacked
 
     @property
     def constant(self) -> bool:
-        """Never: what is known whole is a plain value."""
+        """Return False: numbers that are all known are a plain value."""
         return False
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """(n,) or ()."""
+        """Return (n,) or ()."""
         return (len(self.parts),) if self.rank else ()
 
     @property
     def dtype(self) -> Any:
-        """As numbers that the running model knows have it."""
+        """Return the type of numbers that the running model knows."""
         return tf.int32
 
     def _physical(self, axis: int) -> Dim:
@@ -165,72 +168,72 @@ class Sizes(Value):
 
 
 def whole(parts: Sequence[Dim], rank: int = 1) -> Value:
-    """Whole numbers as a constant where all are known, else as `Sizes`."""
-    known = [part for part in parts if isinstance(part, int)]
-    if len(known) < len(parts):
+    """Return whole numbers as a constant if all are known, else as `Sizes`."""
+    numbers = [part for part in parts if isinstance(part, int)]
+    if len(numbers) < len(parts):
         return Sizes(parts, rank)
-    return Value(np.array(known if rank else known[0], np.int64))
+    return Value(np.array(numbers if rank else numbers[0], np.int64))
 
 
 def number(size: Dim) -> Any:
-    """A size as TensorFlow takes it."""
+    """Return a size as TensorFlow takes it."""
     return size.tensor if isinstance(size, Extent) else size
 
 
 def reshaped(tensor: Any, sizes: Sequence[Dim]) -> Any:
-    """A tensor in another shape, of which one size may be unknown without being computed."""
+    """Return a tensor in another shape, of which one size may be unknown without being computed."""
     unknown = [index for index, size in enumerate(sizes) if isinstance(size, Extent)]
     if len(unknown) > 1:
-        made = tf.reshape(tensor, tf.stack([number(size) for size in sizes]))
-        made.set_shape([None if isinstance(size, Extent) else size for size in sizes])
-        return made
+        result = tf.reshape(tensor, tf.stack([number(size) for size in sizes]))
+        result.set_shape([None if isinstance(size, Extent) else size for size in sizes])
+        return result
     if isinstance(tensor, np.ndarray) and not unknown:
         return tensor.reshape([int(number(size)) for size in sizes])
     return tf.reshape(tensor, [-1 if isinstance(size, Extent) else size for size in sizes])
 
 
 def product(sizes: Iterable[Dim]) -> Dim:
-    """Of sizes; known where all are."""
-    known, unknown = 1, []
+    """Return the product of sizes; it is known if all of them are."""
+    factor, unknown = 1, []
     for size in sizes:
         if isinstance(size, Extent):
             unknown.append(size)
         else:
-            known *= size
-    if not unknown or known == 0:
-        return known
-    if len(unknown) == 1 and known == 1:
+            factor *= size
+    if not unknown or factor == 0:
+        return factor
+    if len(unknown) == 1 and factor == 1:
         return unknown[0]
 
     def running() -> Any:
-        found = unknown[0].tensor
+        result = unknown[0].tensor
         for size in unknown[1:]:
-            found = found * size.tensor
-        return found * known if known != 1 else found
+            result = result * size.tensor
+        return result * factor if factor != 1 else result
 
     return Extent(running)
 
 
 def channels_last(rank: int) -> Stored:
-    """How an image, (N, C, …), is stored where its channels are last; below two axes as it is."""
+    """Return how an image (N, C, …) is stored with its channels last; with fewer than three axes as it is."""
     return tuple(range(rank)) if rank < 3 else (0, rank - 1, *range(1, rank - 1))
 
 
 def without(stored: Stored, axes: Iterable[int]) -> Stored:
-    """The storage that is left when logical axes go."""
+    """Return the storage that is left when logical axes are removed."""
     gone = set(axes)
     places = [place for axis, place in enumerate(stored) if axis not in gone]
     return ranked(places)
 
 
 def ranked(places: Sequence[int]) -> Stored:
-    """Distinct numbers → the place of each in their order."""
+    """Return the place of each of distinct numbers in their order."""
     order = sorted(places)
     return tuple(order.index(place) for place in places)
 
 
 def broadcast(values: Sequence[Value]) -> tuple[list[Any], Stored]:
-    """Tensors that can be combined element by element, and how they are stored: as the largest that is no constant."""
+    """Return tensors that can be combined element by element, and their storage: the largest's that is no constant."""
     rank = max((value.rank for value in values), default=0)
     padded = [_padded(value, rank) for value in values]
     moving = [value for value in padded if not value.constant]
@@ -239,7 +242,7 @@ def broadcast(values: Sequence[Value]) -> tuple[list[Any], Stored]:
 
 
 def _padded(value: Value, rank: int) -> Value:
-    """With axes of size 1 before the others."""
+    """Return a value's tensor with axes of size 1 before the others."""
     more = rank - value.rank
     if not more:
         return value
@@ -251,12 +254,12 @@ def _padded(value: Value, rank: int) -> Value:
 
 
 def _elements(value: Value) -> int:
-    """How many numbers it has; a size that is not known counts as great."""
+    """Return how many numbers a value has; a size that is not known counts as great."""
     return int(np.prod([4096 if size is None else size for size in value.shape], dtype=np.float64))
 
 
 def _plain(array: Array) -> Array:
-    """A constant without leading axes of size 1: one per channel is (C,), which converters know as a bias."""
+    """Return a constant without leading axes of size 1: converters know (C,), one per channel, as a bias."""
     while array.ndim and array.shape[0] == 1:
         array = array[0]
     return array

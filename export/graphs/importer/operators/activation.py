@@ -17,7 +17,7 @@ Softsign = unary(1, lambda tensor: tensor / (1 + tf.abs(tensor)))
 
 
 def softplus(tensor: Any) -> Any:
-    """log(1 + eˣ), without overflow and without losing small results."""
+    """Return log(1 + eˣ) without overflow and without losing small results."""
     return tf.nn.relu(tensor) + tf.math.log1p(tf.exp(-tf.abs(tensor)))
 
 
@@ -26,7 +26,7 @@ Softplus = unary(1, softplus)
 
 @since(18)
 def Mish(node: Node, value: Value) -> Value:
-    """x · tanh(log(1 + eˣ)).
+    """Build x · tanh(log(1 + eˣ)).
 
     With n = eˣ · (eˣ + 2) it is x · n / (n + 2): no logarithm of a number near 1, which costs 17 dB. Beyond 20 it is x
     to the last bit of float32.
@@ -42,13 +42,13 @@ def Mish(node: Node, value: Value) -> Value:
 
 @since(14)
 def HardSwish(node: Node, value: Value) -> Value:
-    """x · min(max(x / 6 + ½, 0), 1), in the form that TFLite's converter makes one operator of."""
+    """Build x · min(max(x / 6 + ½, 0), 1), in the form that TFLite's converter makes one operator of."""
     return value.over(lambda tensor: tensor * tf.nn.relu6(tensor + 3) * np.array(1 / 6, tensor.dtype.as_numpy_dtype))
 
 
 @since(6)
 def HardSigmoid(node: Node, value: Value) -> Value:
-    """min(max(alpha · x + beta, 0), 1)."""
+    """Build min(max(alpha · x + beta, 0), 1)."""
     alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
 
     def hard(tensor: Any) -> Any:
@@ -62,13 +62,13 @@ def HardSigmoid(node: Node, value: Value) -> Value:
 
 @since(6)
 def LeakyRelu(node: Node, value: Value) -> Value:
-    """x, below zero alpha · x."""
+    """Build x, below zero alpha · x."""
     return value.over(lambda tensor: tf.nn.leaky_relu(tensor, node.real("alpha", 0.01)))
 
 
 @since(7)
 def PRelu(node: Node, value: Value, slope: Value) -> Value:
-    """x, below zero slope · x."""
+    """Build x, below zero slope · x."""
     (tensor, factor), stored = broadcast([value, slope])
     if not tf.as_dtype(tensor.dtype).is_floating:
         return Value(tf.where(tf.less(tensor, tf.zeros_like(tensor)), tensor * factor, tensor), stored)
@@ -77,21 +77,21 @@ def PRelu(node: Node, value: Value, slope: Value) -> Value:
 
 @since(6)
 def Elu(node: Node, value: Value) -> Value:
-    """x, below zero alpha · (eˣ − 1)."""
+    """Build x, below zero alpha · (eˣ − 1)."""
     alpha = node.real("alpha", 1)
     return value.over(lambda tensor: tf.nn.elu(tensor) if alpha == 1 else _exponential(tensor, alpha, 1))
 
 
 @since(12)
 def Celu(node: Node, value: Value) -> Value:
-    """x, below zero alpha · (e^(x / alpha) − 1)."""
+    """Build x, below zero alpha · (e^(x / alpha) − 1)."""
     alpha = node.real("alpha", 1)
     return value.over(lambda tensor: tf.nn.relu(tensor) + alpha * tf.nn.elu(-tf.nn.relu(-tensor) / alpha))
 
 
 @since(6)
 def Selu(node: Node, value: Value) -> Value:
-    """gamma · x, below zero gamma · alpha · (eˣ − 1)."""
+    """Build gamma · x, below zero gamma · alpha · (eˣ − 1)."""
     alpha, gamma = node.real("alpha", 1.67326319217681884765625), node.real("gamma", 1.05070102214813232421875)
     return value.over(lambda tensor: _exponential(tensor, alpha * gamma, gamma))
 
@@ -102,14 +102,14 @@ def _exponential(tensor: Any, below: float, above: float) -> Any:
 
 @since(10)
 def ThresholdedRelu(node: Node, value: Value) -> Value:
-    """x above alpha, else 0."""
+    """Build x above alpha, else 0."""
     alpha = node.real("alpha", 1)
     return value.over(lambda tensor: tf.where(tensor > alpha, tensor, tf.zeros_like(tensor)))
 
 
 @since(9)
 def Shrink(node: Node, value: Value) -> Value:
-    """Towards zero by bias, outside of ± lambd; inside 0."""
+    """Build x moved towards zero by `bias` outside of ± `lambd`, and 0 inside."""
     bias, limit = node.real("bias"), node.real("lambd", 0.5)
 
     def shrunk(tensor: Any) -> Any:
@@ -124,21 +124,21 @@ def Shrink(node: Node, value: Value) -> Value:
 
 @since(24)
 def Swish(node: Node, value: Value) -> Value:
-    """x · sigmoid(alpha · x)."""
+    """Build x · sigmoid(alpha · x)."""
     alpha = node.real("alpha", 1)
     return value.over(lambda tensor: tensor * tf.sigmoid(tensor if alpha == 1 else alpha * tensor))
 
 
 @since(20)
 def Gelu(node: Node, value: Value) -> Value:
-    """x · Φ(x), exactly or by its approximation with tanh."""
+    """Build x · Φ(x), exactly or by its approximation with tanh."""
     if node.text("approximate", "none") == "tanh":
         return value.over(_gelu_by_tanh)
     return value.over(gelu)
 
 
 def gelu(tensor: Any) -> Any:
-    """x · Φ(x), in TensorFlow's form, which TFLite's converter makes one operator of.
+    """Return x · Φ(x) in TensorFlow's form, which TFLite's converter makes one operator of.
 
     With oneDNN, grappler makes one of a product, its bias and this, too, and that has been 41 dB off: the assertion of
     a shape between them, which holds, keeps them apart.
@@ -153,17 +153,17 @@ def _gelu_by_tanh(tensor: Any) -> Any:
 
 @since(6)
 def Clip(node: Node, value: Value, least: Value | None = None, greatest: Value | None = None) -> Value:
-    """Between two limits, attributes before opset 11."""
+    """Build x held between two limits, which are attributes before opset 11."""
     low, high = _limit(node, least, "min"), _limit(node, greatest, "max")
     if value.dtype.is_floating and _is(low, 0) and (high is None or _is(high, 6)):
         return value.over(tf.nn.relu if high is None else tf.nn.relu6)
 
     def clipped(tensor: Any) -> Any:
-        found = tensor
+        result = tensor
         for limit, bound in ((low, tf.maximum), (high, tf.minimum)):
             if limit is not None:
-                found = bound(found, tf.cast(limit, tensor.dtype))
-        return tf.identity(found) if found is tensor else found
+                result = bound(result, tf.cast(limit, tensor.dtype))
+        return tf.identity(result) if result is tensor else result
 
     return value.over(clipped)
 
@@ -180,7 +180,7 @@ def _is(limit: Any, number: float) -> bool:
 
 @since(1)
 def Softmax(node: Node, value: Value) -> Value:
-    """Along one axis; before opset 13 along it and all behind it. Of float16, summed in float32."""
+    """Build softmax along an axis, before opset 13 along it and all behind it; float16 is summed in float32."""
     if value.dtype == tf.float16:
         wide = Softmax(node, value.over(lambda tensor: tf.cast(tensor, tf.float32)))
         return wide.over(lambda tensor: tf.cast(tensor, tf.float16))
@@ -192,7 +192,7 @@ def Softmax(node: Node, value: Value) -> Value:
 
 @since(1)
 def LogSoftmax(node: Node, value: Value) -> Value:
-    """The logarithm of softmax, computed as one."""
+    """Build the logarithm of softmax, computed as one."""
     axes = _axes(node, value)
     if _innermost(value, axes):
         return value.over(tf.nn.log_softmax)
@@ -223,12 +223,12 @@ def _axes(node: Node, value: Value) -> list[int]:
 
 @since(1)
 def Hardmax(node: Node, value: Value) -> Value:
-    """1 at the first greatest value along an axis, else 0."""
+    """Build 1 at the first greatest value along an axis, 0 elsewhere."""
     axes = _axes(node, value)
     if len(axes) > 1:
         if any(value.shape[axis] != 1 for axis in axes[1:]):
             raise node.refused("over several axes, as before opset 13")
         axes = axes[:1]
     place = tf.argmax(value.tensor, value.stored[axes[0]], output_type=tf.int32)
-    found = tf.one_hot(place, node.static(value, axes[0]), axis=value.stored[axes[0]], dtype=value.dtype)
-    return Value(found, value.stored)
+    marks = tf.one_hot(place, node.static(value, axes[0]), axis=value.stored[axes[0]], dtype=value.dtype)
+    return Value(marks, value.stored)

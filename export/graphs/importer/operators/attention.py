@@ -10,7 +10,7 @@ from export.graphs.importer.value import Dim, Extent, Value, number, product, re
 
 
 def _heads(node: Node, value: Value, name: str) -> Any:
-    """(N, heads, tokens, width), from (N, tokens, heads · width) where it is so."""
+    """Return (N, heads, tokens, width), also from (N, tokens, heads · width)."""
     if value.rank == 4:
         return value.logical
     heads = node.integer(name)
@@ -26,7 +26,7 @@ def Attention(
     node: Node, query: Value, key: Value, value: Value, mask: Value | None = None, past_key: Value | None = None,
     past_value: Value | None = None, lengths: Value | None = None,
 ) -> tuple[Value | None, ...]:  # fmt: skip
-    """softmax(scale · Q · Kᵀ + mask) · V, for as many heads of keys as divide those of queries."""
+    """Build softmax(scale · Q · Kᵀ + mask) · V, for as many heads of keys as divide those of queries."""
     if lengths is not None:
         raise node.refused("padded lengths of keys")
     q, k, v = _heads(node, query, "q_num_heads"), _heads(node, key, "kv_num_heads"), _heads(node, value, "kv_num_heads")
@@ -36,10 +36,10 @@ def Attention(
     present = (Value(k), Value(v))
     kind = q.dtype
     if kind == tf.float16:
-        q, k, v = (tf.cast(one, tf.float32) for one in (q, k, v))
+        q, k, v = (tf.cast(tensor, tf.float32) for tensor in (q, k, v))
     many, few = int(q.shape[1]), int(k.shape[1])
     if many != few:
-        k, v = (tf.repeat(one, many // few, axis=1) for one in (k, v))
+        k, v = (tf.repeat(tensor, many // few, axis=1) for tensor in (k, v))
     scale = node.real("scale") or 1 / float(np.sqrt(int(q.shape[3])))
     root = np.array(np.sqrt(scale), q.dtype.as_numpy_dtype)
     scores = tf.matmul(q * root, k * root, transpose_b=True)
@@ -52,23 +52,23 @@ def Attention(
     stages[2] = scores
     shares = tf.nn.softmax(scores)
     stages[3] = shares
-    found = tf.matmul(shares, v)
+    result = tf.matmul(shares, v)
     if query.rank == 3:
-        turned = tf.transpose(found, [0, 2, 1, 3])
+        turned = tf.transpose(result, [0, 2, 1, 3])
         sizes = Value(turned).sizes
-        found = reshaped(turned, [sizes[0], sizes[1], product(sizes[2:])])
-    wanted = len(node.wanted) > 3 and node.wanted[3]
+        result = reshaped(turned, [sizes[0], sizes[1], product(sizes[2:])])
+    gives_scores = len(node.wanted) > 3 and node.wanted[3]
     if (
-        wanted
+        gives_scores
         and (cap or mask is not None or node.flag("is_causal"))
         and node.integer("qk_matmul_output_mode") in {1, 2}
     ):
         raise node.refused("its scores before softmax as an output")
-    return Value(tf.cast(found, kind)), *present, Value(tf.cast(stages[node.integer("qk_matmul_output_mode")], kind))
+    return Value(tf.cast(result, kind)), *present, Value(tf.cast(stages[node.integer("qk_matmul_output_mode")], kind))
 
 
 def _masked(node: Node, scores: Any, mask: Value | None, past: Value | None) -> Any:
-    """With what is added, and without what must not be seen."""
+    """Return the scores plus the mask, and minus infinity for keys that must not be seen."""
     least = np.array(-np.inf, scores.dtype.as_numpy_dtype)
     if node.flag("is_causal"):
         whole = Value(scores)
@@ -78,12 +78,12 @@ def _masked(node: Node, scores: Any, mask: Value | None, past: Value | None) -> 
         scores = tf.where(row >= _ladder(columns)[None], scores, least)
     if mask is None:
         return scores
-    given = mask.logical
-    if int(given.shape[-1]) < int(scores.shape[-1]):
+    tensor = mask.logical
+    if int(tensor.shape[-1]) < int(scores.shape[-1]):
         raise node.refused("a mask that is shorter than the keys")
     if mask.dtype == tf.bool:
-        return tf.where(given, scores, least)
-    return scores + tf.cast(given, scores.dtype)
+        return tf.where(tensor, scores, least)
+    return scores + tf.cast(tensor, scores.dtype)
 
 
 def _ladder(size: Dim) -> Any:
@@ -92,17 +92,17 @@ def _ladder(size: Dim) -> Any:
 
 @since(23)
 def RotaryEmbedding(node: Node, value: Value, cosines: Value, sines: Value, places: Value | None = None) -> Value:
-    """Pairs of features turned by an angle that grows with the position."""
+    """Build pairs of features turned by an angle that grows with the position."""
     flat = value.rank == 3
     tensor = _heads(node, value, "num_heads") if flat else value.logical  # (N, heads, tokens, width)
     tensor = tf.transpose(tensor, [0, 2, 1, 3])  # (N, tokens, heads, width)
     width = int(tensor.shape[3])
     turned = node.integer("rotary_embedding_dim") or width
     angles = [
-        (tf.gather(one.logical, tf.cast(places.logical, tf.int32)) if places is not None else one.logical)[
+        (tf.gather(table.logical, tf.cast(places.logical, tf.int32)) if places is not None else table.logical)[
             ..., None, : turned // 2
         ]
-        for one in (cosines, sines)
+        for table in (cosines, sines)
     ]
     inside, rest = tensor[..., :turned], tensor[..., turned:]
     apart = node.flag("interleaved")

@@ -8,7 +8,7 @@ from export.graphs.importer.value import Value
 
 @since(1)
 def Constant(node: Node) -> Value:
-    """Numbers that are part of the node."""
+    """Build the numbers that are part of the node."""
     for name, kind in (
         ("value_float", np.float32),
         ("value_int", np.int64),
@@ -24,6 +24,6 @@ def Constant(node: Node) -> Value:
 
 @since(1)
 def If(node: Node, condition: Value) -> tuple[Value, ...]:
-    """One of two graphs, where it is known beforehand which."""
+    """Build one of two graphs; which one has to be known beforehand."""
     chosen = "then_branch" if bool(node.known(condition, "branches").item()) else "else_branch"
     return tuple(node.inside(node.attributes[chosen]))

@@ -17,7 +17,7 @@ Pads = list[tuple[int, int]]
 
 
 def windows(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int], list[int], Pads]:
-    """Strides, dilations and padding of each spatial axis."""
+    """Return strides, dilations and padding of each spatial axis."""
     count = len(kernel)
     strides = node.numbers("strides") or [1] * count
     dilations = node.numbers("dilations") or [1] * count
@@ -29,27 +29,27 @@ def windows(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int],
             extent = node.static(value, 2 + axis, where)
             pads.append(same_padding(extent, size, stride, dilation, upper=auto == "SAME_UPPER"))
         return strides, dilations, pads
-    given = node.numbers("pads") or [0] * 2 * count
-    pads = [(0, 0)] * count if auto == "VALID" else list(zip(given[:count], given[count:], strict=True))
+    flat = node.numbers("pads") or [0] * 2 * count
+    pads = [(0, 0)] * count if auto == "VALID" else list(zip(flat[:count], flat[count:], strict=True))
     return strides, dilations, pads
 
 
 def same_padding(extent: int, size: int, stride: int, dilation: int, upper: bool = True) -> tuple[int, int]:
-    """What keeps ⌈extent / stride⌉ windows; an odd one goes to the upper or the lower end."""
+    """Return the padding for ⌈extent / stride⌉ windows; an odd total pads the upper or the lower end by one more."""
     total = max((-(-extent // stride) - 1) * stride + (size - 1) * dilation + 1 - extent, 0)
     return (total // 2, total - total // 2) if upper else (total - total // 2, total // 2)
 
 
 def padding(value: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads) -> str:
-    """TensorFlow's word for the padding: SAME, VALID; empty: it has none. value: channels last."""
+    """Return TensorFlow's word for the padding, SAME or VALID; empty: it has none. value: channels last."""
     if not any(low or high for low, high in pads):
         return "VALID"
     for axis, pad in enumerate(pads):
         extent = value.shape[1 + axis]
         if extent is None and (strides[axis] > 1 or pad[0] != pad[1]):
             return ""
-        known = extent if extent is not None else 10**6
-        if pad != same_padding(known, kernel[axis], strides[axis], dilations[axis]):
+        size = extent if extent is not None else 10**6
+        if pad != same_padding(size, kernel[axis], strides[axis], dilations[axis]):
             return ""
     return "SAME"
 
@@ -57,14 +57,17 @@ def padding(value: Any, kernel: Sequence[int], strides: Sequence[int], dilations
 def prepared(
     tensor: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads
 ) -> tuple[Any, str]:
-    """An input, channels last, that is padded by itself where TensorFlow has no word for it."""
+    """Return an input, padded explicitly if TensorFlow has no word for the padding, and the word.
+
+    tensor: channels last.
+    """
     word = padding(tensor, kernel, strides, dilations, pads)
     return (tensor, word) if word else (tf.pad(tensor, [(0, 0), *pads, (0, 0)]), "VALID")
 
 
 @since(1)
 def Conv(node: Node, image: Value, weight: Value, bias: Value | None = None) -> Value:
-    """Of one, two or three spatial axes."""
+    """Build a convolution over one, two or three spatial axes."""
     count = image.rank - 2
     kernel = _kernel(node, weight, count)
     sizes = list(kernel.shape[:count])
@@ -75,18 +78,18 @@ def Conv(node: Node, image: Value, weight: Value, bias: Value | None = None) -> 
         sizes, strides, dilations, pads = [1, *sizes], [1, *strides], [1, *dilations], [(0, 0), *pads]
     tensor, word = prepared(tensor, sizes, strides, dilations, pads)
     if groups == 1:
-        found = plain(tensor, kernel, strides, dilations, word)
+        result = plain(tensor, kernel, strides, dilations, word)
     elif groups == node.static(image, 1) and count < 3:
-        found = depthwise(tensor, kernel, strides, dilations, word)
+        result = depthwise(tensor, kernel, strides, dilations, word)
     else:
-        found = grouped(tensor, kernel, groups, strides, dilations, word)
+        result = grouped(tensor, kernel, groups, strides, dilations, word)
     if bias is not None:
-        found = tf.nn.bias_add(found, bias.logical) if len(found.shape) == 4 else found + bias.logical
-    return Value(tf.squeeze(found, 1) if count == 1 else found, channels_last(image.rank))
+        result = tf.nn.bias_add(result, bias.logical) if len(result.shape) == 4 else result + bias.logical
+    return Value(tf.squeeze(result, 1) if count == 1 else result, channels_last(image.rank))
 
 
 def _kernel(node: Node, weight: Value, count: int) -> Any:
-    """(out, in / groups, …) → (…, in / groups, out)."""
+    """Return weights (out, in / groups, …) as (…, in / groups, out)."""
     order = [*range(2, 2 + count), 1, 0]
     return (
         np.ascontiguousarray(np.transpose(weight.array, order))
@@ -96,7 +99,7 @@ def _kernel(node: Node, weight: Value, count: int) -> Any:
 
 
 def plain(tensor: Any, kernel: Any, strides: Sequence[int], dilations: Sequence[int], word: str) -> Any:
-    """Every input channel to every output channel."""
+    """Return a convolution of every input channel to every output channel."""
     if len(strides) == 3:
         if max(dilations) > 1:
             kernel, word = _inflated(kernel, dilations), word
@@ -105,7 +108,7 @@ def plain(tensor: Any, kernel: Any, strides: Sequence[int], dilations: Sequence[
 
 
 def _inflated(kernel: Any, dilations: Sequence[int]) -> Any:
-    """A kernel with zeros between its weights: the same as its dilation."""
+    """Return a kernel with zeros between its weights, which equals its dilation."""
     sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilations, strict=False)]
     wide = np.zeros((*sizes, *kernel.shape[len(dilations) :]), kernel.dtype)
     wide[tuple(slice(None, None, step) for step in dilations)] = kernel
@@ -113,7 +116,7 @@ def _inflated(kernel: Any, dilations: Sequence[int]) -> Any:
 
 
 def depthwise(tensor: Any, kernel: Any, strides: Sequence[int], dilations: Sequence[int], word: str) -> Any:
-    """Each channel by itself, one or several outputs each."""
+    """Return a convolution of each channel by itself, to one or several outputs each."""
     channels = tensor.shape[3]
     height, width, _, out = (int(size) for size in kernel.shape)
     kernel = reshaped(kernel, [height, width, channels, out // channels])
@@ -132,7 +135,7 @@ def depthwise(tensor: Any, kernel: Any, strides: Sequence[int], dilations: Seque
 
 
 def grouped(tensor: Any, kernel: Any, groups: int, strides: Sequence[int], dilations: Sequence[int], word: str) -> Any:
-    """One convolution a group."""
+    """Return a convolution in groups, as one convolution for each."""
     parts = zip(tf.split(tensor, groups, -1), _split(kernel, groups), strict=True)
     return tf.concat([plain(part, weights, strides, dilations, word) for part, weights in parts], -1)
 
@@ -145,14 +148,14 @@ def _split(kernel: Any, groups: int) -> list[Any]:
 
 @since(1)
 def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = None) -> Value:
-    """The transpose of a convolution: everything it can reach, less the padding."""
+    """Build the transpose of a convolution: all that its inputs reach, less the padding."""
     count = image.rank - 2
     kernels = weight.array if weight.constant else weight.logical
     sizes = [int(size) for size in kernels.shape[2:]]
     strides, dilations, _ = windows(node, image, sizes)
     extents = [node.static(image, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}") for axis in range(count)]
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True)]
-    cuts, wanted = _cuts(node, extents, reach, strides)
+    cuts, sizes_out = _cuts(node, extents, reach, strides)
     if max(dilations) > 1:
         kernels = np.moveaxis(
             _inflated(np.moveaxis(node.known(weight, "weights"), (0, 1), (-2, -1)), dilations), (-2, -1), (0, 1)
@@ -161,10 +164,10 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
     if count == 1:
         tensor, kernels = tf.expand_dims(tensor, 1), kernels[:, :, None]
         extents, reach, strides = [1, *extents], [1, *reach], [1, *strides]
-        cuts, wanted = [0, *cuts], [1, *wanted]
+        cuts, sizes_out = [0, *cuts], [1, *sizes_out]
     parts = zip(tf.split(tensor, groups, -1), _along_inputs(kernels, groups), strict=True)
-    found = [_transposed(part, weights, extents, reach, strides, cuts, wanted) for part, weights in parts]
-    result = found[0] if groups == 1 else tf.concat(found, -1)
+    results = [_transposed(part, weights, extents, reach, strides, cuts, sizes_out) for part, weights in parts]
+    result = results[0] if groups == 1 else tf.concat(results, -1)
     if bias is not None:
         result = tf.nn.bias_add(result, bias.logical) if len(result.shape) == 4 else result + bias.logical
     return Value(tf.squeeze(result, 1) if count == 1 else result, channels_last(image.rank))
@@ -173,21 +176,21 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
 def _cuts(
     node: Node, extents: Sequence[int], reach: Sequence[int], strides: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Of each axis what is cut off at its beginning, and the size that is wanted."""
+    """Return what is cut off at the beginning of each axis, and the axis's size in the result."""
     count = len(extents)
     more = node.numbers("output_padding") or [0] * count
     whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
     auto, shape = node.text("auto_pad", "NOTSET"), node.numbers("output_shape")
     if shape or auto.startswith("SAME"):
-        wanted = shape[-count:] if shape else [size * step for size, step in zip(extents, strides, strict=True)]
-        totals = [max(0, far + extra - size) for far, extra, size in zip(whole, more, wanted, strict=True)]
-        return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], wanted
+        sizes = shape[-count:] if shape else [size * step for size, step in zip(extents, strides, strict=True)]
+        totals = [max(0, far + extra - size) for far, extra, size in zip(whole, more, sizes, strict=True)]
+        return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], sizes
     pads = [0] * 2 * count if auto == "VALID" else node.numbers("pads") or [0] * 2 * count
     return pads[:count], [far - pads[axis] - pads[axis + count] + more[axis] for axis, far in enumerate(whole)]
 
 
 def _along_inputs(kernels: Any, groups: int) -> list[Any]:
-    """(in, out / groups, …) → of each group (…, out / groups, in / groups)."""
+    """Return weights (in, out / groups, …) as (…, out / groups, in / groups) of each group."""
     order = [*range(2, len(kernels.shape)), 1, 0]
     if isinstance(kernels, np.ndarray):
         return [np.ascontiguousarray(np.transpose(part, order)) for part in np.split(kernels, groups)]
@@ -201,28 +204,28 @@ def _transposed(
     reach: Sequence[int],
     strides: Sequence[int],
     cuts: Sequence[int],
-    wanted: Sequence[int],
+    sizes: Sequence[int],
 ) -> Any:
-    """One group's result of the wanted size."""
+    """Return one group's result, of the sizes given."""
     channels = int(kernel.shape[-2])
     if len(extents) == 3:
-        return _reached(tensor, kernel, strides, reach, cuts, wanted)
+        return _reached(tensor, kernel, strides, reach, cuts, sizes)
     batch = tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
     same = [max(far - step, 0) // 2 for far, step in zip(reach, strides, strict=True)]
-    if list(cuts) == same and list(wanted) == [size * step for size, step in zip(extents, strides, strict=True)]:
-        shape = tf.stack([batch, *wanted, channels])
-        found = tf.nn.conv2d_transpose(tensor, kernel, shape, list(strides), "SAME")
-        found.set_shape([tensor.shape[0], *wanted, channels])
-        return found
+    if list(cuts) == same and list(sizes) == [size * step for size, step in zip(extents, strides, strict=True)]:
+        shape = tf.stack([batch, *sizes, channels])
+        result = tf.nn.conv2d_transpose(tensor, kernel, shape, list(strides), "SAME")
+        result.set_shape([tensor.shape[0], *sizes, channels])
+        return result
     whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
-    found = tf.nn.conv2d_transpose(tensor, kernel, tf.stack([batch, *whole, channels]), list(strides), "VALID")
-    found.set_shape([tensor.shape[0], *whole, channels])
-    short = [max(0, cut + size - far) for cut, size, far in zip(cuts, wanted, whole, strict=True)]
+    result = tf.nn.conv2d_transpose(tensor, kernel, tf.stack([batch, *whole, channels]), list(strides), "VALID")
+    result.set_shape([tensor.shape[0], *whole, channels])
+    short = [max(0, cut + size - far) for cut, size, far in zip(cuts, sizes, whole, strict=True)]
     if any(short):
-        found = tf.pad(found, [(0, 0), *((0, more) for more in short), (0, 0)])
-    if any(cuts) or list(wanted) != [far + more for far, more in zip(whole, short, strict=True)]:
-        found = found[(slice(None), *(slice(cut, cut + size) for cut, size in zip(cuts, wanted, strict=True)))]
-    return found
+        result = tf.pad(result, [(0, 0), *((0, more) for more in short), (0, 0)])
+    if any(cuts) or list(sizes) != [far + more for far, more in zip(whole, short, strict=True)]:
+        result = result[(slice(None), *(slice(cut, cut + size) for cut, size in zip(cuts, sizes, strict=True)))]
+    return result
 
 
 def _reached(
@@ -231,11 +234,11 @@ def _reached(
     strides: Sequence[int],
     reach: Sequence[int],
     cuts: Sequence[int],
-    wanted: Sequence[int],
+    sizes: Sequence[int],
 ) -> Any:
-    """Of three axes: a convolution over the input with zeros between and around it, for TF.js has no other."""
+    """Return the result of three axes: a convolution over the input with zeros between and around, which TF.js has."""
     around = [(0, 0)]
-    for axis, (step, far, cut, size) in enumerate(zip(strides, reach, cuts, wanted, strict=True)):
+    for axis, (step, far, cut, size) in enumerate(zip(strides, reach, cuts, sizes, strict=True)):
         tensor = _spread(tensor, 1 + axis, step)
         before = far - 1 - cut
         behind = size + far - 1 - before - int(tensor.shape[1 + axis])
@@ -248,7 +251,7 @@ def _reached(
 
 
 def _spread(tensor: Any, axis: int, step: int) -> Any:
-    """With step - 1 zeros between neighbours along an axis."""
+    """Return a tensor with step - 1 zeros between neighbours along an axis."""
     if step == 1:
         return tensor
     sizes, count = Value(tensor).sizes, int(tensor.shape[axis])
@@ -262,7 +265,7 @@ def _spread(tensor: Any, axis: int, step: int) -> Any:
 def ConvInteger(
     node: Node, image: Value, weight: Value, zero: Value | None = None, other: Value | None = None
 ) -> Value:
-    """Of 8-bit numbers less their zero points: exact in float32 up to 2²⁴."""
+    """Build a convolution of 8-bit numbers less their zero points: exact in float32 up to 2²⁴."""
     left = tf.cast(image.logical, tf.float32)
     right = tf.cast(weight.logical, tf.float32)
     if zero is not None:

@@ -11,7 +11,7 @@ from export.graphs.importer.value import Value, broadcast
 
 
 def unary(opset: int, change: Callable[[Any], Any]) -> Callable[[Node, Value], Value]:
-    """An operator on one tensor."""
+    """Return the operator that changes one tensor element by element."""
 
     @since(opset)
     def operator(node: Node, value: Value) -> Value:
@@ -21,7 +21,7 @@ def unary(opset: int, change: Callable[[Any], Any]) -> Callable[[Node, Value], V
 
 
 def pairwise(opset: int, combine: Callable[[Any, Any], Any]) -> Callable[[Node, Value, Value], Value]:
-    """An operator on two tensors."""
+    """Return the operator that combines two tensors."""
 
     @since(opset)
     def operator(node: Node, first: Value, second: Value) -> Value:
@@ -32,21 +32,21 @@ def pairwise(opset: int, combine: Callable[[Any, Any], Any]) -> Callable[[Node, 
 
 
 def several(opset: int, combine: Callable[[Any, Any], Any]) -> Callable[..., Value]:
-    """An operator on any number of tensors."""
+    """Return the operator that combines any number of tensors."""
 
     @since(opset)
     def operator(node: Node, *values: Value) -> Value:
         tensors, stored = broadcast(values)
-        found = tensors[0]
+        result = tensors[0]
         for tensor in tensors[1:]:
-            found = combine(found, tensor)
-        return Value(tf.identity(found) if len(tensors) == 1 else found, stored)
+            result = combine(result, tensor)
+        return Value(tf.identity(result) if len(tensors) == 1 else result, stored)
 
     return operator
 
 
 def _slope(tensor: Any) -> Any:
-    """√(1 − x²) without the loss near ±1."""
+    """Return √(1 − x²) without the loss near ±1."""
     return tf.sqrt((1 - tensor) * (1 + tensor))
 
 
@@ -77,7 +77,7 @@ Not = unary(1, tf.logical_not)
 
 
 def _quotient(left: Any, right: Any) -> Any:
-    """Whole numbers are divided towards zero."""
+    """Return left / right; whole numbers are divided towards zero."""
     kind = tf.as_dtype(left.dtype)
     if not kind.is_integer:
         return tf.divide(left, right)
@@ -97,14 +97,14 @@ Sum = several(8, tf.add)
 
 @since(8)
 def Mean(node: Node, *values: Value) -> Value:
-    """Of any number of tensors."""
+    """Build the mean of any number of tensors."""
     total = Sum(node, *values)
     return total.over(lambda tensor: tensor / len(values))
 
 
 @since(10)
 def Mod(node: Node, first: Value, second: Value) -> Value:
-    """The remainder with the divisor's sign; with `fmod` the dividend's."""
+    """Build the remainder with the divisor's sign, or with the dividend's if `fmod`."""
     (left, right), stored = broadcast([first, second])
     if not node.flag("fmod"):
         return Value(tf.math.floormod(left, right), stored)
@@ -125,11 +125,11 @@ POWERS: dict[float, Callable[[Any], Any]] = {
 
 @since(7)
 def Pow(node: Node, base: Value, exponent: Value) -> Value:
-    """The base's type, whatever the exponent's."""
+    """Build a power, in the base's type whatever the exponent's."""
     floating = base.dtype.is_floating
     if exponent.constant and exponent.array.size == 1 and floating and float(exponent.array.item()) in POWERS:
-        found = base.over(POWERS[float(exponent.array.item())])
-        return Value(*_as_wide(found, exponent.rank))
+        result = base.over(POWERS[float(exponent.array.item())])
+        return Value(*_as_wide(result, exponent.rank))
     (left, right), stored = broadcast([base, exponent])
     if not floating and tf.as_dtype(right.dtype).is_floating:
         power = tf.pow(tf.cast(left, right.dtype), right)
@@ -138,7 +138,7 @@ def Pow(node: Node, base: Value, exponent: Value) -> Value:
 
 
 def _as_wide(value: Value, rank: int) -> tuple[Any, tuple[int, ...]]:
-    """With the axes that an exponent of more axes would give it."""
+    """Return a tensor with the axes that an exponent of more axes gives it, and how it is stored."""
     if rank <= value.rank:
         return value.tensor, value.stored
     (tensor, _), stored = broadcast([value, Value(np.zeros((1,) * rank))])
@@ -147,26 +147,26 @@ def _as_wide(value: Value, rank: int) -> tuple[Any, tuple[int, ...]]:
 
 @since(1)
 def Cast(node: Node, value: Value) -> Value:
-    """To another type; floats lose what is behind the point."""
+    """Build a value in another type; floats lose what is behind the point."""
     return _cast(node, value, node.outputs[0].dtype)
 
 
 @since(15)
 def CastLike(node: Node, value: Value, other: Value) -> Value:
-    """To another tensor's type."""
+    """Build a value in another tensor's type."""
     return _cast(node, value, other.dtype)
 
 
 def _cast(node: Node, value: Value, kind: Any) -> Value:
     if kind is None or kind == tf.string or value.dtype == tf.string:
         raise node.refused("it casts to or from a type that TensorFlow does not compute with")
-    wanted = running(kind)
-    return value if value.dtype == wanted else value.over(lambda tensor: tf.cast(tensor, wanted))
+    dtype = running(kind)
+    return value if value.dtype == dtype else value.over(lambda tensor: tf.cast(tensor, dtype))
 
 
 @since(1)
 def Dropout(node: Node, value: Value, *rest: Value | None) -> tuple[Value, Value | None]:
-    """Nothing, once trained."""
+    """Build nothing: a trained model passes its input on."""
     training = rest[1] if len(rest) > 1 else None
     if training is not None and bool(node.known(training, "training_mode").item()):
         raise node.refused("the model is in training mode. Export it after model.eval()")
@@ -176,7 +176,7 @@ def Dropout(node: Node, value: Value, *rest: Value | None) -> tuple[Value, Value
 
 @since(9)
 def Erf(node: Node, value: Value) -> Value:
-    """The error function, in TensorFlow's own operator for what is folded, else as a quotient of polynomials.
+    """Build the error function: TensorFlow's operator in what is folded, else a quotient of polynomials.
 
     TFLite has none. W. J. Cody's form on [-4, 4], where float32 reaches ±1: numerator and denominator in x², as Eigen
     has it; largest error 2e-7.
@@ -196,7 +196,7 @@ DENOMINATOR = (
 
 
 def error_function(tensor: Any) -> Any:
-    """(…) float32 → erf of it."""
+    """Return the error function of a float32 tensor."""
     inside = tf.maximum(tf.minimum(tensor, 4.0), -4.0)
     square = inside * inside
     above, below = NUMERATOR[0], DENOMINATOR[0]
@@ -209,7 +209,7 @@ def error_function(tensor: Any) -> Any:
 
 @since(11)
 def BitShift(node: Node, first: Value, second: Value) -> Value:
-    """By as many bits as the second says."""
+    """Build whole numbers shifted by as many bits as the second input says."""
     (left, right), stored = broadcast([first, second])
     shift = tf.bitwise.left_shift if node.text("direction") == "LEFT" else tf.bitwise.right_shift
     return Value(shift(left, right), stored)

@@ -21,20 +21,20 @@ IsNaN = unary(9, lambda tensor: tf.not_equal(tensor, tensor))
 
 @since(10)
 def IsInf(node: Node, value: Value) -> Value:
-    """True where a value is infinite, of either sign or of one."""
-    wanted = [sign for name, sign in (("detect_positive", 1.0), ("detect_negative", -1.0)) if node.flag(name, True)]
+    """Build true where a value is infinite, of either sign or of one."""
+    signs = [sign for name, sign in (("detect_positive", 1.0), ("detect_negative", -1.0)) if node.flag(name, True)]
 
-    def found(tensor: Any) -> Any:
-        parts = [tf.equal(tensor, tf.constant(sign * float("inf"), tensor.dtype)) for sign in wanted]
+    def infinite(tensor: Any) -> Any:
+        parts = [tf.equal(tensor, tf.constant(sign * float("inf"), tensor.dtype)) for sign in signs]
         if not parts:
             return tf.zeros_like(tensor, tf.bool)
         return parts[0] if len(parts) == 1 else tf.logical_or(*parts)
 
-    return value.over(found)
+    return value.over(infinite)
 
 
 @since(9)
 def Where(node: Node, condition: Value, yes: Value, no: Value) -> Value:
-    """From the one or the other."""
+    """Build the one or the other value by a condition."""
     tensors, stored = broadcast([condition, yes, no])
     return Value(tf.where(*tensors), stored)

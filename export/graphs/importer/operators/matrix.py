@@ -13,9 +13,9 @@ from export.graphs.importer.value import Dim, Value, product, reshaped
 
 @since(1)
 def MatMul(node: Node, first: Value, second: Value) -> Value:
-    """As numpy's matmul; of float16, summed in float32."""
+    """Build a product of matrices as numpy's matmul; float16 is summed in float32."""
     if first.dtype == tf.float16:
-        wide = MatMul(node, *(Value(tf.cast(one.tensor, tf.float32), one.stored) for one in (first, second)))
+        wide = MatMul(node, *(Value(tf.cast(value.tensor, tf.float32), value.stored) for value in (first, second)))
         return wide.over(lambda tensor: tf.cast(tensor, tf.float16))
     if second.rank == 2 and first.rank > 2 and first.stored[-1] == first.rank - 1:
         return _dense(first, second)
@@ -27,15 +27,15 @@ def MatMul(node: Node, first: Value, second: Value) -> Value:
 
 
 def _dense(value: Value, weight: Value) -> Value:
-    """(…, C) times (C, D): one product of all rows, however the other axes are stored."""
+    """Return (…, C) times (C, D) as one product of all rows, however the other axes are stored."""
     inside = [value._physical(place) for place in range(value.rank)]
     rows = reshaped(value.tensor, [product(inside[:-1]), inside[-1]])
-    found = tf.matmul(rows, weight.logical)
-    return Value(reshaped(found, [*inside[:-1], weight.size(1)]), value.stored)
+    products = tf.matmul(rows, weight.logical)
+    return Value(reshaped(products, [*inside[:-1], weight.size(1)]), value.stored)
 
 
 def _matrices(value: Value) -> tuple[Any, bool]:
-    """The tensor with its axes in order, or with the last two exchanged, and whether they are: products take both."""
+    """Return a tensor in order, or with its last two axes exchanged and True: products take both."""
     rank = value.rank
     exchanged = (*range(rank - 2), rank - 1, rank - 2)
     if value.stored == exchanged and not value.constant:
@@ -46,27 +46,27 @@ def _matrices(value: Value) -> tuple[Any, bool]:
 def _with_vector(first: Value, second: Value) -> Value:
     left = first.logical[None] if first.rank == 1 else first.logical
     right = second.logical[..., None] if second.rank == 1 else second.logical
-    found = tf.matmul(left, right)
+    products = tf.matmul(left, right)
     gone = [axis for axis, value in ((-2, first), (-1, second)) if value.rank == 1]
-    return Value(tf.squeeze(found, gone))
+    return Value(tf.squeeze(products, gone))
 
 
 @since(7)
 def Gemm(node: Node, first: Value, second: Value, third: Value | None = None) -> Value:
-    """alpha · A · B + beta · C, A and B transposed on request."""
-    found = tf.matmul(
+    """Build alpha · A · B + beta · C, A and B transposed on request."""
+    products = tf.matmul(
         first.logical, _weight(second, node.flag("transB")), transpose_a=node.flag("transA"),
         transpose_b=node.flag("transB") and not second.constant,
     )  # fmt: skip
-    alpha, beta = (np.array(node.real(name, 1)).astype(found.dtype.as_numpy_dtype) for name in ("alpha", "beta"))
-    found = found if alpha == 1 else found * alpha
+    alpha, beta = (np.array(node.real(name, 1)).astype(products.dtype.as_numpy_dtype) for name in ("alpha", "beta"))
+    products = products if alpha == 1 else products * alpha
     if third is None:
-        return Value(found)
-    return Value(found + (third.logical if beta == 1 else third.logical * beta))
+        return Value(products)
+    return Value(products + (third.logical if beta == 1 else third.logical * beta))
 
 
 def _weight(value: Value, turned: bool) -> Any:
-    """A constant is stored as the product takes it."""
+    """Return a weight as the product takes it; a constant is transposed here."""
     return np.ascontiguousarray(value.array.T) if value.constant and turned else value.logical
 
 
@@ -74,7 +74,7 @@ def _weight(value: Value, turned: bool) -> Any:
 def MatMulInteger(
     node: Node, first: Value, second: Value, zero: Value | None = None, other: Value | None = None
 ) -> Value:
-    """Of 8-bit numbers less their zero points, in 32 bits."""
+    """Build a product of 8-bit numbers less their zero points, in 32 bits."""
     left, right = (tf.cast(value.logical, tf.int32) for value in (first, second))
     if zero is not None:
         point = tf.cast(zero.logical, tf.int32)
@@ -86,7 +86,7 @@ def MatMulInteger(
 
 @since(12)
 def Einsum(node: Node, *values: Value) -> Value:
-    """Sums of products, by a formula: as transpositions, reshapes and one product of matrices for each pair."""
+    """Build sums of products by a formula: transpositions, reshapes and one product of matrices for each pair."""
     inputs, output = _formula(node, [value.rank for value in values])
     factor = (inputs[0], values[0])
     for index in range(1, len(values)):
@@ -97,46 +97,46 @@ def Einsum(node: Node, *values: Value) -> Value:
 
 
 def _formula(node: Node, ranks: Sequence[int]) -> tuple[list[str], str]:
-    """Labels of each input and of the output; what stands for any axes has labels of its own."""
+    """Return the labels of each input and of the output; the axes of `...` have labels of their own."""
     text = node.text("equation").replace(" ", "")
     left, arrow, output = text.partition("->")
     inputs = left.split(",")
     count = max([rank - len(part.replace("...", "")) for part, rank in zip(inputs, ranks, strict=True)], default=0)
-    others = "".join(chr(0x3B1 + index) for index in range(max(0, count)))
+    unnamed = "".join(chr(0x3B1 + index) for index in range(max(0, count)))
     named = []
     for part, rank in zip(inputs, ranks, strict=True):
         own = rank - len(part.replace("...", ""))
-        named.append(part.replace("...", others[len(others) - own :]))
+        named.append(part.replace("...", unnamed[len(unnamed) - own :]))
         if max(Counter(named[-1]).values(), default=1) > 1:
             raise node.refused(f"the diagonal in {text}")
     if not arrow:
         once = Counter(label for part in left.replace("...", "") for label in part if label != ",")
         output = ("..." if "..." in left else "") + "".join(sorted(label for label in once if once[label] == 1))
-    return named, output.replace("...", others)
+    return named, output.replace("...", unnamed)
 
 
 Factor = tuple[str, Value]
 
 
-def _summed(factor: Factor, kept: set[str]) -> Factor:
-    """Without the axes that nothing asks for."""
+def _summed(factor: Factor, needed: set[str]) -> Factor:
+    """Return a factor without the axes whose labels nothing needs."""
     labels, value = factor
-    gone = [axis for axis, label in enumerate(labels) if label not in kept]
+    gone = [axis for axis, label in enumerate(labels) if label not in needed]
     if not gone:
         return factor
-    left = "".join(label for label in labels if label in kept)
+    left = "".join(label for label in labels if label in needed)
     ordered = Value(value.logical)
     return left, Value(tf.reduce_sum(ordered.tensor, gone))
 
 
 def _contracted(node: Node, first: Factor, second: Factor, later: set[str]) -> Factor:
-    """Two factors → one."""
+    """Return two factors multiplied, without the labels that no later factor has."""
     first, second = _summed(first, later | set(second[0])), _summed(second, later | set(first[0]))
-    (one, left), (two, right) = first, second
-    both = [label for label in one if label in two]
+    (first_labels, left), (two, right) = first, second
+    both = [label for label in first_labels if label in two]
     batch = [label for label in both if label in later]
     inner = [label for label in both if label not in later]
-    rows = [label for label in one if label not in both]
+    rows = [label for label in first_labels if label not in both]
     columns = [label for label in two if label not in both]
 
     sizes: dict[str, Dim] = {}
@@ -150,15 +150,18 @@ def _contracted(node: Node, first: Factor, second: Factor, later: set[str]) -> F
         order = [labels.index(label) for label in [*batch, *before, *behind]]
         turned = Value(value.tensor, [value.stored[axis] for axis in order])
         own = {label: value.size(axis) for axis, label in enumerate(labels)}
-        groups = [*(own[label] for label in batch), *(product([own[one] for one in some]) for some in (before, behind))]
+        groups = [
+            *(own[label] for label in batch),
+            *(product([own[label] for label in axes]) for axes in (before, behind)),
+        ]
         return reshaped(turned.logical, groups)
 
-    found = tf.matmul(matrices(one, left, rows, inner), matrices(two, right, inner, columns))
+    products = tf.matmul(matrices(first_labels, left, rows, inner), matrices(two, right, inner, columns))
     joined = [*batch, *rows, *columns]
-    return "".join(joined), Value(reshaped(found, [sizes[label] for label in joined]))
+    return "".join(joined), Value(reshaped(products, [sizes[label] for label in joined]))
 
 
 @since(1)
 def Det(node: Node, value: Value) -> Value:
-    """Of square matrices: as TensorFlow has it; no other format of ours does."""
+    """Build the determinants of square matrices by TensorFlow's operator, which no other format has."""
     return Value(tf.linalg.det(value.logical))

@@ -15,7 +15,7 @@ LONG = 256
 
 
 def normalised(tensor: Any, axes: Sequence[int], epsilon: float) -> tuple[Any, Any, Any]:
-    """Less the mean, by the deviation, over physical axes; → also the mean and 1 / deviation."""
+    """Return (tensor − mean) / deviation over physical axes, the mean, and 1 / deviation."""
     mean = averaged(tensor, axes)
     rest = tensor - mean
     scale = tf.math.rsqrt(averaged(rest * rest, axes) + epsilon)
@@ -23,10 +23,10 @@ def normalised(tensor: Any, axes: Sequence[int], epsilon: float) -> tuple[Any, A
 
 
 def averaged(tensor: Any, axes: Sequence[int]) -> Any:
-    """The mean over axes, in parts: TF.js adds thousands of numbers in one float32, and loses by it."""
+    """Return the mean over axes, in parts: TF.js adds thousands of numbers in one float32, and loses by it."""
     for axis in axes:
         size = tensor.shape[axis] or 1
-        part = next((one for one in range(int(size**0.5), 1, -1) if size % one == 0), 1)
+        part = next((divisor for divisor in range(int(size**0.5), 1, -1) if size % divisor == 0), 1)
         if size > LONG and part > 1:
             sizes = Value(tensor).sizes
             split = reshaped(tensor, [*sizes[:axis], size // part, part, *sizes[axis + 1 :]])
@@ -36,17 +36,17 @@ def averaged(tensor: Any, axes: Sequence[int]) -> Any:
 
 
 def _scaled(value: Value, scale: Value | None, shift: Value | None) -> Value:
-    """value · scale + shift, with broadcasting."""
-    found = value
+    """Return value · scale + shift, with broadcasting."""
+    result = value
     for other, combine in ((scale, tf.multiply), (shift, tf.add)):
         if other is not None:
-            (left, right), stored = broadcast([found, other])
-            found = Value(combine(left, right), stored)
-    return found
+            (left, right), stored = broadcast([result, other])
+            result = Value(combine(left, right), stored)
+    return result
 
 
 def _per_channel(value: Value, rank: int) -> Value:
-    """(C,) → (C, 1, …), as it is broadcast to (N, C, …)."""
+    """Return (C,) as (C, 1, …), which is broadcast to (N, C, …)."""
     if value.constant:
         return Value(value.array.reshape(-1, *[1] * (rank - 2)))
     return Value(reshaped(value.logical, [value.size(0), *[1] * (rank - 2)]))
@@ -54,16 +54,16 @@ def _per_channel(value: Value, rank: int) -> Value:
 
 @since(1)
 def BatchNormalization(node: Node, value: Value, *rest: Value) -> Value:
-    """With the statistics of training, as one product and one sum."""
+    """Build a normalisation with the statistics of training, as one product and one sum."""
     if node.flag("training_mode"):
         raise node.refused("the model is in training mode. Export it after model.eval()")
     scale, shift, mean, variance = rest[:4]
     epsilon = node.real("epsilon", 1e-5)
-    if all(one.constant for one in (scale, shift, mean, variance)):
-        wide = [one.array.astype(np.float64) for one in (scale, shift, mean, variance)]
+    if all(part.constant for part in (scale, shift, mean, variance)):
+        wide = [part.array.astype(np.float64) for part in (scale, shift, mean, variance)]
         factor = wide[0] / np.sqrt(wide[3] + epsilon)
         kind = value.dtype.as_numpy_dtype
-        parts = [Value(one.astype(kind)) for one in (factor, wide[1] - wide[2] * factor)]
+        parts = [Value(array.astype(kind)) for array in (factor, wide[1] - wide[2] * factor)]
     else:
         running = scale.logical * tf.math.rsqrt(variance.logical + epsilon)
         parts = [Value(running), Value(shift.logical - mean.logical * running)]
@@ -73,29 +73,29 @@ def BatchNormalization(node: Node, value: Value, *rest: Value) -> Value:
 
 @since(6)
 def InstanceNormalization(node: Node, value: Value, scale: Value, shift: Value) -> Value:
-    """Each channel of each sample by itself."""
+    """Build a normalisation of each channel of each sample by itself."""
     axes = [value.stored[axis] for axis in range(2, value.rank)]
-    found = value.over(lambda tensor: normalised(tensor, axes, node.real("epsilon", 1e-5))[0])
-    return _scaled(found, *(_per_channel(one, value.rank) for one in (scale, shift)))
+    result = value.over(lambda tensor: normalised(tensor, axes, node.real("epsilon", 1e-5))[0])
+    return _scaled(result, *(_per_channel(part, value.rank) for part in (scale, shift)))
 
 
 @since(17)
 def LayerNormalization(
     node: Node, value: Value, scale: Value, shift: Value | None = None
 ) -> tuple[Value, Value, Value]:
-    """Over the last axes, from `axis` on."""
+    """Build a normalisation over the last axes, from `axis` on."""
     first = node.integer("axis", -1) % value.rank
     axes = [value.stored[axis] for axis in range(first, value.rank)]
     kind = value.dtype
     tensor = tf.cast(value.tensor, tf.float32) if kind == tf.float16 else value.tensor
-    found, mean, inverse = normalised(tensor, axes, node.real("epsilon", 1e-5))
-    result = _scaled(Value(tf.cast(found, kind), value.stored), scale, shift)
+    tensor_out, mean, inverse = normalised(tensor, axes, node.real("epsilon", 1e-5))
+    result = _scaled(Value(tf.cast(tensor_out, kind), value.stored), scale, shift)
     return result, Value(mean, value.stored), Value(inverse, value.stored)
 
 
 @since(23)
 def RMSNormalization(node: Node, value: Value, scale: Value) -> Value:
-    """By the root of the mean of squares, over the last axes."""
+    """Build a division by the root of the mean of squares, over the last axes."""
     first = node.integer("axis", -1) % value.rank
     axes = [value.stored[axis] for axis in range(first, value.rank)]
     kind, epsilon = value.dtype, node.real("epsilon", 1e-5)
@@ -109,12 +109,15 @@ def RMSNormalization(node: Node, value: Value, scale: Value) -> Value:
 
 @since(18)
 def GroupNormalization(node: Node, value: Value, scale: Value | None = None, shift: Value | None = None) -> Value:
-    """Groups of channels of each sample by themselves; scale and shift a group before opset 21, a channel since."""
+    """Build a normalisation of groups of channels of each sample; opset 21 has scale and shift by channel.
+
+    Before it they are by group.
+    """
     groups, epsilon = node.integer("num_groups"), node.real("epsilon", 1e-5)
     channels = node.static(value, 1)
-    found = group_normalised(value, groups, channels, epsilon)
-    parts = [None if one is None else _per_channel(_repeated(one, channels), value.rank) for one in (scale, shift)]
-    return _scaled(found, *parts)
+    result = group_normalised(value, groups, channels, epsilon)
+    parts = [None if part is None else _per_channel(_repeated(part, channels), value.rank) for part in (scale, shift)]
+    return _scaled(result, *parts)
 
 
 def _repeated(value: Value, channels: int) -> Value:
@@ -129,17 +132,17 @@ def _repeated(value: Value, channels: int) -> Value:
 
 
 def group_normalised(value: Value, groups: int, channels: int, epsilon: float) -> Value:
-    """(N, C, …), in channels last, without scale and shift."""
+    """Return (N, C, …) normalised in groups of channels, channels last, without scale and shift."""
     tensor = value.last
     last = Value(tensor)
     split = reshaped(tensor, [last.size(0), product(last.sizes[1:-1]), groups, channels // groups])
-    found = normalised(split, [1, 3], epsilon)[0]
-    return Value(reshaped(found, last.sizes), channels_last(value.rank))
+    result = normalised(split, [1, 3], epsilon)[0]
+    return Value(reshaped(result, last.sizes), channels_last(value.rank))
 
 
 @since(1)
 def LpNormalization(node: Node, value: Value) -> Value:
-    """By the 1- or 2-norm along an axis."""
+    """Build a division by the 1- or 2-norm along an axis."""
     axis = value.stored[node.integer("axis", -1) % value.rank]
     absolute = node.integer("p", 2) == 1
 
@@ -155,7 +158,7 @@ def LpNormalization(node: Node, value: Value) -> Value:
 
 @since(9)
 def MeanVarianceNormalization(node: Node, value: Value) -> Value:
-    """Less the mean, by the deviation."""
+    """Build (value − mean) / deviation."""
     axes = [value.stored[axis % value.rank] for axis in node.numbers("axes", [0, 2, 3])]
 
     def scaled(tensor: Any) -> Any:
@@ -167,7 +170,7 @@ def MeanVarianceNormalization(node: Node, value: Value) -> Value:
 
 @since(1)
 def LRN(node: Node, value: Value) -> Value:
-    """By the squares of the channels around each: a product with a band of ones."""
+    """Build a division by the squares of the channels around each: a product with a band of ones."""
     channels, size = node.static(value, 1), node.integer("size")
     band = _band(channels, size)
     tensor = value.last
@@ -178,7 +181,7 @@ def LRN(node: Node, value: Value) -> Value:
 
 
 def _band(channels: int, size: int) -> Array:
-    """(C, C): 1 where the second is among the channels around the first."""
+    """Return (C, C): 1 where the second is among the channels around the first."""
     first, last = (size - 1) // 2, size - 1 - (size - 1) // 2
     apart = np.arange(channels)[:, None] - np.arange(channels)[None]  # [in, out]
     return np.asarray((apart >= -first) & (apart <= last))

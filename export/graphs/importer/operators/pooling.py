@@ -18,7 +18,7 @@ from records.tensor import Array
 
 
 def _counted(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int], list[int], Pads, Pads]:
-    """Strides, dilations, padding as given, and padding that the last windows need where they are rounded up."""
+    """Return strides, dilations, padding as given, and padding for the last windows if they are rounded up."""
     strides, dilations, pads = windows(node, value, kernel)
     if not node.flag("ceil_mode"):
         return strides, dilations, pads, pads
@@ -41,10 +41,10 @@ def separable(
     word: str,
     pool: Callable[..., Any],
 ) -> Any:
-    """Pooling over one, two or three axes, channels last, in two-dimensional operators."""
+    """Return the pooling over one, two or three axes, channels last, in two-dimensional operators."""
     if len(kernel) == 1:
-        found = _flat(tf.expand_dims(tensor, 1), [1, *kernel], [1, *strides], [1, *dilations], word, pool)
-        return tf.squeeze(found, 1)
+        pooled = _flat(tf.expand_dims(tensor, 1), [1, *kernel], [1, *strides], [1, *dilations], word, pool)
+        return tf.squeeze(pooled, 1)
     if len(kernel) == 2:
         return _flat(tensor, kernel, strides, dilations, word, pool)
     whole = Value(tensor)
@@ -76,7 +76,7 @@ def _flat(
 
 @since(1)
 def MaxPool(node: Node, value: Value) -> Value:
-    """The greatest of each window."""
+    """Build the greatest value of each window."""
     if len(node.wanted) > 1 and node.wanted[1]:
         raise node.refused("the places of the greatest values")
     kernel = node.numbers("kernel_shape")
@@ -86,12 +86,12 @@ def MaxPool(node: Node, value: Value) -> Value:
     word = padding(tensor, kernel, strides, dilations, pads)
     if any(low or high for low, high in pads):
         tensor, word = _surrounded(node, tensor, kernel, dilations, pads), "VALID"
-    found = separable(tensor, kernel, strides, dilations, word or "VALID", tf.nn.max_pool2d)
-    return Value(found if kind.is_floating else tf.cast(found, kind), channels_last(value.rank))
+    pooled = separable(tensor, kernel, strides, dilations, word or "VALID", tf.nn.max_pool2d)
+    return Value(pooled if kind.is_floating else tf.cast(pooled, kind), channels_last(value.rank))
 
 
 def _surrounded(node: Node, tensor: Any, kernel: Sequence[int], dilations: Sequence[int], pads: Pads) -> Any:
-    """An image with what cannot be the greatest of any window around it."""
+    """Return an image padded with values that are the greatest of no window."""
     around = [(0, 0), *pads, (0, 0)]
     if node.never_negative:
         return tf.pad(tensor, around)
@@ -108,7 +108,7 @@ def _surrounded(node: Node, tensor: Any, kernel: Sequence[int], dilations: Seque
 
 
 def _nearest(size: int, step: int, low: int, high: int) -> Array:
-    """(low + size + high,): of each place the nearest inside that the same windows hold, `step` by `step` from it."""
+    """Return for each place (low + size + high,) the nearest inside, `step` by `step`, that the same windows hold."""
     places = np.arange(-low, size + high)
     last = size - 1
     return np.where(places < 0, places % step, np.where(places > last, last - (last - places) % step, places))
@@ -116,7 +116,7 @@ def _nearest(size: int, step: int, low: int, high: int) -> Array:
 
 @since(1)
 def AveragePool(node: Node, value: Value) -> Value:
-    """The mean of each window: of what lies inside the image, or with the padding."""
+    """Build the mean of each window: of what lies inside the image, or with the padding."""
     kernel = node.numbers("kernel_shape")
     strides, dilations, pads, needed = _counted(node, value, kernel)
     tensor = value.last
@@ -126,12 +126,12 @@ def AveragePool(node: Node, value: Value) -> Value:
         return Value(separable(tensor, kernel, strides, dilations, word, tf.nn.avg_pool2d), channels_last(value.rank))
     if any(low or high for low, high in needed):
         tensor = tf.pad(tensor, [(0, 0), *needed, (0, 0)])
-    found = separable(tensor, kernel, strides, dilations, "VALID", tf.nn.avg_pool2d)
+    pooled = separable(tensor, kernel, strides, dilations, "VALID", tf.nn.avg_pool2d)
     if not any(low or high for low, high in needed):
-        return Value(found, channels_last(value.rank))
+        return Value(pooled, channels_last(value.rank))
     share = _shares(node, value, kernel, strides, dilations, pads, needed, include)
-    found = found if (share == 1).all() else found * share.astype(value.dtype.as_numpy_dtype)
-    return Value(found, channels_last(value.rank))
+    pooled = pooled if (share == 1).all() else pooled * share.astype(value.dtype.as_numpy_dtype)
+    return Value(pooled, channels_last(value.rank))
 
 
 def _shares(
@@ -144,7 +144,7 @@ def _shares(
     needed: Pads,
     include: bool,
 ) -> Array:
-    """(1, …, 1): size of a window by how many of its places count."""
+    """Return (1, …, 1): size of a window by how many of its places count."""
     share = np.ones((), np.float64)
     for axis, (size, step, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
         extent = node.static(value, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}, whose padding counts for nothing,")
@@ -160,7 +160,7 @@ def _shares(
 
 @since(1)
 def LpPool(node: Node, value: Value) -> Value:
-    """The p-norm of each window."""
+    """Build the p-norm of each window."""
     kernel, power = node.numbers("kernel_shape"), node.integer("p", 2)
     strides, dilations, _, needed = _counted(node, value, kernel)
     tensor = tf.pow(tf.abs(value.last), float(power)) if power != 2 else value.last * value.last
@@ -171,7 +171,7 @@ def LpPool(node: Node, value: Value) -> Value:
 
 
 def everywhere(reduce: Callable[[Node, Any, list[int]], Any]) -> Callable[[Node, Value], Value]:
-    """Pooling over all spatial axes, however they are stored."""
+    """Return the operator that pools over all spatial axes, however they are stored."""
 
     @since(1)
     def operator(node: Node, value: Value) -> Value:

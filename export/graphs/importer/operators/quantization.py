@@ -12,7 +12,7 @@ LIMITS = {tf.uint8: (0, 255), tf.int8: (-128, 127), tf.uint16: (0, 65535), tf.in
 
 
 def _along(node: Node, value: Value, part: Value) -> Any:
-    """A scale or zero point a tensor, or one for each place along an axis, as it is broadcast."""
+    """Return a scale or zero point, one for a tensor or one for each place along an axis, as it is broadcast."""
     if node.integer("block_size"):
         raise node.refused("scales of blocks")
     if part.rank == 0 or part.shape == (1,):
@@ -25,7 +25,7 @@ def _along(node: Node, value: Value, part: Value) -> Any:
 
 @since(10)
 def DequantizeLinear(node: Node, value: Value, scale: Value, zero: Value | None = None) -> Value:
-    """(steps - zero point) · scale."""
+    """Build (steps − zero point) · scale."""
     if value.dtype not in LIMITS and value.dtype != tf.int32:
         raise node.refused("steps of this type")
     factor = _along(node, value, scale)
@@ -37,7 +37,7 @@ def DequantizeLinear(node: Node, value: Value, scale: Value, zero: Value | None 
 
 @since(10)
 def QuantizeLinear(node: Node, value: Value, scale: Value, zero: Value | None = None) -> Value:
-    """round(value / scale) + zero point, to even, held within the type."""
+    """Build round(value / scale) + zero point, rounded to even, held within the type."""
     kind = node.outputs[0].dtype or (zero.dtype if zero is not None else tf.uint8)
     if kind not in LIMITS:
         raise node.refused("steps of this type")

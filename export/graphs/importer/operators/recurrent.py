@@ -19,7 +19,7 @@ def _affine(tensor: Any, alpha: float, beta: float) -> Any:
 
 
 def _activation(node: Node, name: str, alpha: float | None, beta: float | None) -> Callable[[Any], Any]:
-    """One of ONNX's functions between gates."""
+    """Return ONNX's function of that name between gates. Raises Refused."""
     plain: dict[str, Callable[[Any], Any]] = {
         "sigmoid": tf.sigmoid,
         "tanh": tf.tanh,
@@ -39,16 +39,16 @@ def _activation(node: Node, name: str, alpha: float | None, beta: float | None) 
 
 
 def _activations(node: Node, default: list[str], directions: int) -> list[list[Callable[[Any], Any]]]:
-    """Of each direction its functions."""
-    names = [one.decode() if isinstance(one, bytes) else one for one in node.attributes.get("activations", [])]
+    """Return the functions of each direction."""
+    names = [name.decode() if isinstance(name, bytes) else name for name in node.attributes.get("activations", [])]
     names = names or default * directions
-    alphas, betas = (list(node.attributes.get(f"activation_{one}", [])) for one in ("alpha", "beta"))
+    alphas, betas = (list(node.attributes.get(f"activation_{kind}", [])) for kind in ("alpha", "beta"))
     count = len(names) // directions
-    found = [
-        _activation(node, name, *(some[index] if index < len(some) else None for some in (alphas, betas)))
+    functions = [
+        _activation(node, name, *(numbers[index] if index < len(numbers) else None for numbers in (alphas, betas)))
         for index, name in enumerate(names)
     ]
-    return [found[index * count : (index + 1) * count] for index in range(directions)]
+    return [functions[index * count : (index + 1) * count] for index in range(directions)]
 
 
 class Sequence:
@@ -68,10 +68,10 @@ class Sequence:
         self.lengths = None if lengths is None else tf.cast(lengths.logical, tf.int32)
         self.kind = value.dtype
 
-    def start(self, given: Value | None, direction: int) -> Any:
-        """The state before the first step, (N, hidden)."""
-        if given is not None:
-            return given.logical[:, direction] if self.time == 1 else given.logical[direction]
+    def start(self, state: Value | None, direction: int) -> Any:
+        """Return the state before the first step, (N, hidden)."""
+        if state is not None:
+            return state.logical[:, direction] if self.time == 1 else state.logical[direction]
         return tf.zeros(tf.stack([number(self.count), self.hidden]), self.kind)
 
     def backward(self, direction: int) -> bool:
@@ -79,7 +79,7 @@ class Sequence:
         return self.direction == "reverse" or direction == 1
 
     def walk(self, direction: int, states: States, step: Step) -> tuple[list[Any], States]:
-        """→ the first state after each step, in the order of time, and the last states."""
+        """Return the first state after each step, in the order of time, and the last states."""
         order = range(self.steps)[:: -1 if self.backward(direction) else 1]
         outputs: list[Any] = [None] * self.steps
         for index in order:
@@ -94,22 +94,25 @@ class Sequence:
         return outputs, states
 
     def joined(self, outputs: list[list[Any]], last: list[States]) -> tuple[Value, ...]:
-        """All steps (T, directions, N, hidden), or as `layout` has it, and each last state (directions, N, hidden)."""
+        """Return all steps and each last state (directions, N, hidden).
+
+        Steps are (T, directions, N, hidden), or as `layout` has it.
+        """
         axis = 2 if self.time == 1 else 1
-        whole = tf.stack([tf.stack(some, self.time) for some in outputs], axis)
-        states = [tf.stack(list(some), 1 if self.time == 1 else 0) for some in zip(*last, strict=True)]
+        whole = tf.stack([tf.stack(steps, self.time) for steps in outputs], axis)
+        states = [tf.stack(list(state), 1 if self.time == 1 else 0) for state in zip(*last, strict=True)]
         return (Value(whole), *(Value(state) for state in states))
 
 
 def _split(value: Value | None, direction: int, parts: int, width: int, kind: Any) -> Any:
-    """One direction's row of a (directions, parts · width) tensor; zeros where there is none."""
+    """Return one direction's row of a (directions, parts · width) tensor; zeros if there is none."""
     if value is None:
         return np.zeros(parts * width, tf.as_dtype(kind).as_numpy_dtype)
     return value.array[direction] if value.constant else value.logical[direction]
 
 
 def _turned(value: Value, direction: int) -> Any:
-    """(directions, gates, inputs) → (inputs, gates) of one direction."""
+    """Return (directions, gates, inputs) as (inputs, gates) of one direction."""
     return np.ascontiguousarray(value.array[direction].T) if value.constant else tf.transpose(value.logical[direction])
 
 
@@ -123,22 +126,22 @@ def RNN(
     node: Node, value: Value, weight: Value, recurrence: Value, bias: Value | None = None,
     lengths: Value | None = None, first: Value | None = None,
 ) -> tuple[Value, ...]:  # fmt: skip
-    """h = f(W · x + R · h + b)."""
+    """Build h = f(W · x + R · h + b)."""
     run, clip = Sequence(node, value, recurrence, lengths), _clipped(node)
     functions = _activations(node, ["Tanh"], run.directions)
     outputs, last = [], []
     for direction in range(run.directions):
-        given, inner = _turned(weight, direction), _turned(recurrence, direction)
+        outer, inner = _turned(weight, direction), _turned(recurrence, direction)
         both = _split(bias, direction, 2, run.hidden, run.kind)
         shift = both[: run.hidden] + both[run.hidden :]
         (function,) = functions[direction]
 
-        def step(x: Any, states: States, given: Any = given, inner: Any = inner, shift: Any = shift,
+        def step(x: Any, states: States, outer: Any = outer, inner: Any = inner, shift: Any = shift,
                  function: Any = function) -> States:  # fmt: skip
-            return [function(clip(tf.matmul(x, given) + tf.matmul(states[0], inner) + shift))]
+            return [function(clip(tf.matmul(x, outer) + tf.matmul(states[0], inner) + shift))]
 
-        some, end = run.walk(direction, [run.start(first, direction)], step)
-        outputs.append(some)
+        steps, end = run.walk(direction, [run.start(first, direction)], step)
+        outputs.append(steps)
         last.append(end)
     return run.joined(outputs, last)
 
@@ -148,19 +151,19 @@ def GRU(
     node: Node, value: Value, weight: Value, recurrence: Value, bias: Value | None = None,
     lengths: Value | None = None, first: Value | None = None,
 ) -> tuple[Value, ...]:  # fmt: skip
-    """Gates z, r, h; the reset before or after the product, as `linear_before_reset` says."""
+    """Build gates z, r, h; the reset before or after the product, as `linear_before_reset` says."""
     run, clip, after = Sequence(node, value, recurrence, lengths), _clipped(node), node.flag("linear_before_reset")
     functions, size = _activations(node, ["Sigmoid", "Tanh"], run.directions), run.hidden
     outputs, last = [], []
     for direction in range(run.directions):
-        given, inner = _turned(weight, direction), _turned(recurrence, direction)
+        outer, inner = _turned(weight, direction), _turned(recurrence, direction)
         both = _split(bias, direction, 6, size, run.kind)
         gate, candidate = functions[direction]
 
-        def step(x: Any, states: States, given: Any = given, inner: Any = inner, both: Any = both,
+        def step(x: Any, states: States, outer: Any = outer, inner: Any = inner, both: Any = both,
                  gate: Any = gate, candidate: Any = candidate) -> States:  # fmt: skip
             (state,) = states
-            new = tf.matmul(x, given) + both[: 3 * size]
+            new = tf.matmul(x, outer) + both[: 3 * size]
             if after:
                 old = tf.matmul(state, inner) + both[3 * size :]
             else:
@@ -174,8 +177,8 @@ def GRU(
             fresh = candidate(clip(new[:, 2 * size :] + part))
             return [(1 - update) * fresh + update * state]
 
-        some, end = run.walk(direction, [run.start(first, direction)], step)
-        outputs.append(some)
+        steps, end = run.walk(direction, [run.start(first, direction)], step)
+        outputs.append(steps)
         last.append(end)
     return run.joined(outputs, last)
 
@@ -185,22 +188,22 @@ def LSTM(
     node: Node, value: Value, weight: Value, recurrence: Value, bias: Value | None = None,
     lengths: Value | None = None, first: Value | None = None, cell: Value | None = None, peep: Value | None = None,
 ) -> tuple[Value, ...]:  # fmt: skip
-    """Gates i, o, f, c, with peepholes on request."""
+    """Build gates i, o, f, c, with peepholes on request."""
     run, clip = Sequence(node, value, recurrence, lengths), _clipped(node)
     functions, size = _activations(node, ["Sigmoid", "Tanh", "Tanh"], run.directions), run.hidden
     coupled = node.flag("input_forget")
     outputs, last = [], []
     for direction in range(run.directions):
-        given, inner = _turned(weight, direction), _turned(recurrence, direction)
+        outer, inner = _turned(weight, direction), _turned(recurrence, direction)
         both = _split(bias, direction, 8, size, run.kind)
         shift = both[: 4 * size] + both[4 * size :]
         look = _split(peep, direction, 3, size, run.kind)
         gate, candidate, out = functions[direction]
 
-        def step(x: Any, states: States, given: Any = given, inner: Any = inner, shift: Any = shift, look: Any = look,
+        def step(x: Any, states: States, outer: Any = outer, inner: Any = inner, shift: Any = shift, look: Any = look,
                  gate: Any = gate, candidate: Any = candidate, out: Any = out) -> States:  # fmt: skip
             state, memory = states
-            gates = tf.matmul(x, given) + tf.matmul(state, inner) + shift
+            gates = tf.matmul(x, outer) + tf.matmul(state, inner) + shift
             parts = [gates[:, index * size : (index + 1) * size] for index in range(4)]
 
             def peeped(part: Any, index: int, seen: Any) -> Any:
@@ -213,7 +216,7 @@ def LSTM(
             return [let_out * out(new), new]
 
         start = [run.start(first, direction), run.start(cell, direction)]
-        some, end = run.walk(direction, start, step)
-        outputs.append(some)
+        steps, end = run.walk(direction, start, step)
+        outputs.append(steps)
         last.append(end)
     return run.joined(outputs, last)

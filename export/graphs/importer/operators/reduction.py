@@ -10,19 +10,19 @@ from export.graphs.importer.value import Value, without
 
 
 def reduction(reduce: Callable[..., Any]) -> Callable[..., Value]:
-    """An operator along axes that were an attribute and have become an input."""
+    """Return the operator that reduces axes, which were an attribute and became an input."""
 
     @since(1)
-    def operator(node: Node, value: Value, given: Value | None = None) -> Value:
-        axes = node.axes(given)
+    def operator(node: Node, value: Value, along: Value | None = None) -> Value:
+        axes = node.axes(along)
         if not axes:
             if node.flag("noop_with_empty_axes"):
                 return value.over(lambda tensor: reduce(tensor[None], [0], False))
             axes = list(range(value.rank))
         axes = [axis % value.rank for axis in axes]
         keep = node.flag("keepdims", True)
-        found = reduce(value.tensor, [value.stored[axis] for axis in axes], keep)
-        return Value(found, value.stored if keep else without(value.stored, axes))
+        reduced = reduce(value.tensor, [value.stored[axis] for axis in axes], keep)
+        return Value(reduced, value.stored if keep else without(value.stored, axes))
 
     return operator
 
@@ -32,13 +32,13 @@ def _sum_square(tensor: Any, axes: list[int], keep: bool) -> Any:
 
 
 def _root(tensor: Any) -> Any:
-    """Of whole numbers, too."""
+    """Return the root, also of whole numbers."""
     kind = tf.as_dtype(tensor.dtype)
     return tf.sqrt(tensor) if kind.is_floating else tf.cast(tf.sqrt(tf.cast(tensor, tf.float64)), kind)
 
 
 def _log_sum_exp(tensor: Any, axes: list[int], keep: bool) -> Any:
-    """Without overflow; of nothing it is minus infinity."""
+    """Return the logarithm of a sum of exponentials without overflow; minus infinity for nothing."""
     if 0 in [tensor.shape[axis] for axis in axes]:
         return tf.math.log(tf.reduce_sum(tf.exp(tensor), axes, keep))
     greatest = tf.reduce_max(tensor, axes, keepdims=True)
@@ -70,7 +70,7 @@ ReduceLogSumExp = reduction(_log_sum_exp)
 
 
 def place(find: Callable[..., Any]) -> Callable[[Node, Value], Value]:
-    """Where along an axis the extreme is: the first of equals, or the last."""
+    """Return the operator that tells where along an axis an extreme is: the first of equals, or the last."""
 
     @since(1)
     def operator(node: Node, value: Value) -> Value:
@@ -78,12 +78,12 @@ def place(find: Callable[..., Any]) -> Callable[[Node, Value], Value]:
         physical = value.stored[axis]
         if node.flag("select_last_index"):
             flipped = find(tf.reverse(value.tensor, [physical]), physical, output_type=tf.int32)
-            found = node.static(value, axis) - 1 - flipped
+            places = node.static(value, axis) - 1 - flipped
         else:
-            found = find(value.tensor, physical, output_type=tf.int32)
+            places = find(value.tensor, physical, output_type=tf.int32)
         if node.flag("keepdims", True):
-            return Value(tf.expand_dims(found, physical), value.stored)
-        return Value(found, without(value.stored, [axis]))
+            return Value(tf.expand_dims(places, physical), value.stored)
+        return Value(places, without(value.stored, [axis]))
 
     return operator
 
@@ -94,7 +94,7 @@ ArgMin = place(tf.argmin)
 
 @since(11)
 def CumSum(node: Node, value: Value, axis: Value) -> Value:
-    """The running sum along an axis."""
+    """Build the running sum along an axis."""
     along = int(node.known(axis, "axis").item()) % value.rank
     return value.over(
         lambda tensor: tf.cumsum(tensor, value.stored[along], node.flag("exclusive"), node.flag("reverse"))

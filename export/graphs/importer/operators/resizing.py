@@ -42,7 +42,7 @@ class Rule:
 
 @since(10)
 def Resize(node: Node, value: Value, *rest: Value | None) -> Value:
-    """By scales or to sizes, of some axes or all."""
+    """Build a resizing by scales or to sizes, of some axes or all."""
     roi, scales, sizes = (None, rest[0], None) if node.opset < 11 else (*rest, None, None, None)[:3]
     rule = Rule(
         mode=node.text("mode", "nearest"),
@@ -58,7 +58,7 @@ def Resize(node: Node, value: Value, *rest: Value | None) -> Value:
 
 @since(7)
 def Upsample(node: Node, value: Value, scales: Value | None = None) -> Value:
-    """As Resize was before there was Resize."""
+    """Build a resizing by scales, as it was named before Resize."""
     factors = node.known(scales, "scales").ravel() if scales is not None else np.array(node.attributes["scales"])
     axes = {
         axis: Axis(size := node.static(value, axis), math.floor(size * float(factor)), float(factor))
@@ -69,61 +69,61 @@ def Upsample(node: Node, value: Value, scales: Value | None = None) -> Value:
 
 
 def _axes(node: Node, value: Value, roi: Value | None, scales: Value | None, sizes: Value | None) -> dict[int, Axis]:
-    """Those that change."""
+    """Return the axes that change, with their sizes before and after."""
     axes = [axis % value.rank for axis in node.axes(None) or range(value.rank)]
     parts = node.known(roi, "region").ravel() if roi is not None and roi.shape != (0,) else None
     cropped = node.text("coordinate_transformation_mode") == "tf_crop_and_resize" and parts is not None
     if sizes is not None and sizes.shape != (0,):
-        wanted = _wanted(node, value, axes, sizes)
-        ratios = {axis: size / node.static(value, axis) for axis, size in wanted.items()}
+        sizes_out = _target_sizes(node, value, axes, sizes)
+        ratios = {axis: size / node.static(value, axis) for axis, size in sizes_out.items()}
     else:
-        given = node.known(scales, "scales").ravel()
-        ratios = {axis: float(scale) for axis, scale in zip(axes, given, strict=True) if scale != 1 or cropped}
-        wanted = {axis: math.floor(node.static(value, axis) * scale) for axis, scale in ratios.items()}
-    found = {}
-    for axis, size in wanted.items():
+        factors = node.known(scales, "scales").ravel()
+        ratios = {axis: float(scale) for axis, scale in zip(axes, factors, strict=True) if scale != 1 or cropped}
+        sizes_out = {axis: math.floor(node.static(value, axis) * scale) for axis, scale in ratios.items()}
+    changes = {}
+    for axis, size in sizes_out.items():
         place = axes.index(axis)
         start, end = (float(parts[place]), float(parts[place + len(axes)])) if cropped and parts is not None else (0, 1)
         if size != value.shape[axis] or ratios[axis] != 1 or (start, end) != (0, 1):
-            found[axis] = Axis(node.static(value, axis), size, ratios[axis], start, end)
-    return found
+            changes[axis] = Axis(node.static(value, axis), size, ratios[axis], start, end)
+    return changes
 
 
-def _wanted(node: Node, value: Value, axes: list[int], sizes: Value) -> dict[int, int]:
-    """The sizes asked for; what is not known of them, ONNX's inference may know."""
+def _target_sizes(node: Node, value: Value, axes: list[int], sizes: Value) -> dict[int, int]:
+    """Return the sizes that are asked for, by axis; ONNX's inference fills in some that depend on the input."""
     parts = sizes.parts if isinstance(sizes, Sizes) else list(node.known(sizes, "sizes").ravel())
     inferred = node.outputs[0].shape
-    wanted: dict[int, int] = {}
+    sizes_out: dict[int, int] = {}
     for axis, size in zip(axes, parts, strict=True):
-        known = size if not isinstance(size, Extent) else inferred[axis] if inferred else None
-        if known is None and value.shape[axis] is None and axis == 0:
+        extent = size if not isinstance(size, Extent) else inferred[axis] if inferred else None
+        if extent is None and value.shape[axis] is None and axis == 0:
             continue  # the batch
-        if known is None:
+        if extent is None:
             raise node.refused(f"the size it is to give to axis {axis} depends on the input")
         if value.shape[axis] is not None:
-            wanted[axis] = int(known)
+            sizes_out[axis] = int(extent)
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         choose = min if policy == "not_larger" else max
-        scale = choose(size / node.static(value, axis) for axis, size in wanted.items())
-        wanted = {axis: math.floor(node.static(value, axis) * scale + 0.5) for axis in wanted}
-    return wanted
+        scale = choose(size / node.static(value, axis) for axis, size in sizes_out.items())
+        sizes_out = {axis: math.floor(node.static(value, axis) * scale + 0.5) for axis in sizes_out}
+    return sizes_out
 
 
 def resized(node: Node, value: Value, axes: dict[int, Axis], rule: Rule) -> Value:
-    """A value, resized along axes one after the other."""
+    """Return a value resized along axes, one after the other."""
     if rule.mode == "nearest":
         return _nearest(value, axes, rule)
     if _builtin(value, axes, rule):
         size = [axes[axis].after if axis in axes else node.static(value, axis) for axis in (2, 3)]
-        found = tf.raw_ops.ResizeBilinear(
+        image = tf.raw_ops.ResizeBilinear(
             images=value.last, size=size, align_corners=rule.coordinates == "align_corners",
             half_pixel_centers=rule.coordinates in {"half_pixel", "pytorch_half_pixel"},
         )  # fmt: skip
-        return Value(found, channels_last(4))
+        return Value(image, channels_last(4))
     tensor, outside = value.tensor, None
-    for axis, one in axes.items():
-        matrix, beyond = weights(one, rule)
+    for axis, change in axes.items():
+        matrix, beyond = weights(change, rule)
         tensor = _mixed(tensor, value.stored[axis], matrix.astype(np.float32))
         outside = _joined(outside, beyond, value.stored[axis], value.rank) if beyond.any() else outside
     if outside is not None:
@@ -131,9 +131,9 @@ def resized(node: Node, value: Value, axes: dict[int, Axis], rule: Rule) -> Valu
     return Value(tf.cast(tensor, value.dtype), value.stored)
 
 
-def _joined(known: Array | None, beyond: Array, place: int, rank: int) -> Array:
+def _joined(earlier: Array | None, beyond: Array, place: int, rank: int) -> Array:
     shaped = beyond.reshape([-1 if axis == place else 1 for axis in range(rank)])
-    return shaped if known is None else np.asarray(known | shaped)
+    return shaped if earlier is None else np.asarray(earlier | shaped)
 
 
 def _builtin(value: Value, axes: dict[int, Axis], rule: Rule) -> bool:
@@ -148,24 +148,25 @@ def _builtin(value: Value, axes: dict[int, Axis], rule: Rule) -> bool:
 
 
 def _nearest(value: Value, axes: dict[int, Axis], rule: Rule) -> Value:
-    """Whole pixels: repeated, or taken from where they are."""
+    """Return a value of whole pixels: repeated, or gathered from where they are."""
     repeated = all(
-        one.after % one.before == 0 and (places(one, rule) == np.arange(one.after) // (one.after // one.before)).all()
-        for one in axes.values()
+        change.after % change.before == 0
+        and (places(change, rule) == np.arange(change.after) // (change.after // change.before)).all()
+        for change in axes.values()
     )
     if repeated and value.rank == 4 and set(axes) <= {2, 3} and value.dtype == tf.float32:
         size = [axes[axis].after if axis in axes else int(value.shape[axis] or 0) for axis in (2, 3)]
         if 0 not in size:
-            found = tf.raw_ops.ResizeNearestNeighbor(images=value.last, size=size)
-            return Value(found, channels_last(4))
+            image = tf.raw_ops.ResizeNearestNeighbor(images=value.last, size=size)
+            return Value(image, channels_last(4))
     tensor = value.tensor
-    for axis, one in axes.items():
-        tensor = tf.gather(tensor, narrow(places(one, rule).astype(np.int64)), axis=value.stored[axis])
+    for axis, change in axes.items():
+        tensor = tf.gather(tensor, narrow(places(change, rule).astype(np.int64)), axis=value.stored[axis])
     return Value(tensor, value.stored)
 
 
 def coordinates(axis: Axis, rule: Rule) -> Array:
-    """(after,) float64: where in the old axis each new place lies."""
+    """Return (after,) float64: where in the old axis each new place lies."""
     new = np.arange(axis.after, dtype=np.float64)
     wide = axis.scale * axis.before
     match rule.coordinates:
@@ -193,13 +194,13 @@ ROUNDING: dict[str, Callable[[Array], Array]] = {
 
 
 def places(axis: Axis, rule: Rule) -> Array:
-    """(after,) int: which old pixel each new one is."""
-    found = ROUNDING[rule.nearest](coordinates(axis, rule))
-    return np.asarray(found.clip(0, axis.before - 1).astype(np.int64))
+    """Return (after,) int: which old pixel each new one is."""
+    rounded = ROUNDING[rule.nearest](coordinates(axis, rule))
+    return np.asarray(rounded.clip(0, axis.before - 1).astype(np.int64))
 
 
 def weights(axis: Axis, rule: Rule) -> tuple[Array, Array]:
-    """(after, before) float64, and (after,) bool: which lie outside of all."""
+    """Return (after, before) float64, and (after,) bool: true for places outside of all old ones."""
     place = coordinates(axis, rule)
     shrink = min(axis.scale, 1.0) if rule.antialias else 1.0
     support = (1 if rule.mode == "linear" else 2) / shrink
@@ -218,7 +219,7 @@ def weights(axis: Axis, rule: Rule) -> tuple[Array, Array]:
 
 
 def _shares(apart: Array, rule: Rule) -> Array:
-    """How much a pixel counts that lies so far away; cubic: R. Keys, 1981, with a = `cubic_coeff_a`."""
+    """Return how much a pixel counts that lies so far away; cubic: R. Keys, 1981, with a = `cubic_coeff_a`."""
     far, a = np.abs(apart), rule.cubic
     if rule.mode == "linear":
         return np.asarray(np.maximum(1 - far, 0))
@@ -228,7 +229,7 @@ def _shares(apart: Array, rule: Rule) -> Array:
 
 
 def _mixed(tensor: Any, place: int, matrix: Array) -> Any:
-    """A physical axis times (after, before)."""
+    """Return a tensor with a physical axis multiplied by a matrix (after, before)."""
     kind = tf.as_dtype(tensor.dtype)
     wide = tensor if kind == tf.float32 else tf.cast(tensor, tf.float32)
     sizes = Value(wide).sizes

@@ -18,7 +18,7 @@ Tap = tuple[Any, Any]
 
 @since(16)
 def GridSample(node: Node, image: Value, grid: Value) -> Value:
-    """(N, C, …) read at (N, …, places from -1 to 1, x first)."""
+    """Build (N, C, …) read at the places of a grid (N, …, axes) from -1 to 1, x first."""
     axes = image.rank - 2
     mode = node.text("mode", "linear").removeprefix("bi").replace("cubic", "cubic")
     beyond, corners = node.text("padding_mode", "zeros"), node.flag("align_corners")
@@ -36,12 +36,12 @@ def GridSample(node: Node, image: Value, grid: Value) -> Value:
 
 
 def _pixels(place: Any, size: int, corners: bool) -> Any:
-    """From -1 … 1 to pixels: the ends are the centres of the outer pixels, or their edges."""
+    """Return places from -1 … 1 in pixels; the ends are the outer pixels' centres if `corners`, else their edges."""
     return (place + 1) * ((size - 1) / 2) if corners else ((place + 1) * size - 1) * 0.5
 
 
 def _brought_in(place: Any, size: int, beyond: str, corners: bool) -> Any:
-    """What lies outside, on the edge or mirrored at it."""
+    """Return places inside the image; those outside are moved to the edge or mirrored at it."""
     if beyond == "reflection":
         low, high = (0.0, float(size - 1)) if corners else (-0.5, size - 0.5)
         place = _mirrored(place, low, high)
@@ -55,12 +55,12 @@ def _mirrored(place: Any, low: float, high: float) -> Any:
     apart = tf.abs(place - low)
     turns = tf.floor(apart / span)
     rest = apart - turns * span
-    odd = turns - 2 * tf.floor(turns / 2)
-    return low + rest + odd * (span - 2 * rest)
+    returning = turns - 2 * tf.floor(turns / 2)
+    return low + rest + returning * (span - 2 * rest)
 
 
 def _taps(place: Any, mode: str) -> list[Tap]:
-    """The pixels that are read around a place, as float numbers, and their shares."""
+    """Return the pixels that are read around a place, as float numbers, and their shares."""
     if mode == "nearest":
         return [(tf.round(place), None)]
     first = tf.floor(place)
@@ -69,14 +69,14 @@ def _taps(place: Any, mode: str) -> list[Tap]:
         return [(first, 1 - rest), (first + 1, rest)]
     a = -0.75
     far = [rest + 1, rest, 1 - rest, 2 - rest]
-    outer = [((a * one - 5 * a) * one + 8 * a) * one - 4 * a for one in (far[0], far[3])]
-    inner = [((a + 2) * one - (a + 3)) * one * one + 1 for one in (far[1], far[2])]
+    outer = [((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a for distance in (far[0], far[3])]
+    inner = [((a + 2) * distance - (a + 3)) * distance * distance + 1 for distance in (far[1], far[2])]
     shares = [outer[0], inner[0], inner[1], outer[1]]
     return [(first + step, share) for step, share in zip((-1, 0, 1, 2), shares, strict=True)]
 
 
 def _inside(place: Any, share: Any, size: int, beyond: str, corners: bool) -> Tap:
-    """Only pixels that there are; what lies outside counts nothing, or is another pixel."""
+    """Return a tap with its pixel inside the image; a pixel outside counts nothing, or is another one."""
     if beyond == "reflection":
         place = _mirrored(place, *((0.0, float(size - 1)) if corners else (-0.5, size - 0.5)))
     held = tf.minimum(tf.maximum(place, 0.0), float(size - 1))
@@ -87,7 +87,7 @@ def _inside(place: Any, share: Any, size: int, beyond: str, corners: bool) -> Ta
 
 
 def _read(table: Any, sizes: list[int], start: Any, taps: list[list[Tap]]) -> Any:
-    """The sum over all combinations of taps. start: number of the image, as it is broadcast to the places."""
+    """Return the sum over all combinations of taps. start: number of the image, as it is broadcast to the places."""
     total: Any = None
     for chosen in itertools.product(*taps):
         index, share = start, None
@@ -102,21 +102,21 @@ def _read(table: Any, sizes: list[int], start: Any, taps: list[list[Tap]]) -> An
 
 @since(20)
 def AffineGrid(node: Node, theta: Value, size: Value) -> Value:
-    """(N, 2, 3) or (N, 3, 4) → a grid of places from -1 to 1."""
-    wanted = _numbers(node, size, "size")
-    extents = [one for one in wanted[2:] if isinstance(one, int)]
-    if len(extents) < len(wanted) - 2:
+    """Build a grid of places from -1 to 1 from matrices (N, 2, 3) or (N, 3, 4)."""
+    sizes = _numbers(node, size, "size")
+    extents = [extent for extent in sizes[2:] if isinstance(extent, int)]
+    if len(extents) < len(sizes) - 2:
         raise node.refused("the size of its grid depends on the input")
     base = _base(extents, node.flag("align_corners")).astype(theta.dtype.as_numpy_dtype)
     points = base.reshape(-1, base.shape[-1]).T  # (axes + 1, places)
-    found = tf.matmul(theta.logical, np.ascontiguousarray(points)[None])
-    turned = tf.transpose(found, [0, 2, 1])
-    batch = theta.size(0) if isinstance(wanted[0], Extent) or wanted[0] == theta.shape[0] else wanted[0]
+    points_out = tf.matmul(theta.logical, np.ascontiguousarray(points)[None])
+    turned = tf.transpose(points_out, [0, 2, 1])
+    batch = theta.size(0) if isinstance(sizes[0], Extent) or sizes[0] == theta.shape[0] else sizes[0]
     return Value(reshaped(turned, [batch, *extents, len(extents)]))
 
 
 def _base(extents: list[int], corners: bool) -> Array:
-    """(…, axes + 1): x first, and a 1 at the end."""
+    """Return the places of a grid that is not moved, (…, axes + 1): x first, and a 1 at the end."""
     lines = []
     for size in extents:
         step = np.linspace(-1, 1, size) if corners else (np.arange(size) * 2 + 1) / size - 1
@@ -127,7 +127,10 @@ def _base(extents: list[int], corners: bool) -> Array:
 
 @since(10)
 def RoiAlign(node: Node, image: Value, regions: Value, numbers: Value) -> Value:
-    """(N, C, H, W), (R, 4) as x1, y1, x2, y2 and (R,) → (R, C, height, width): means or maxima of fixed points."""
+    """Build means or maxima of points in regions: (R, C, height, width).
+
+    image: (N, C, H, W). regions: (R, 4) as x1, y1, x2, y2. numbers: (R,), of the image of each.
+    """
     ratio = node.integer("sampling_ratio")
     if ratio < 1:
         raise node.refused("sampling_ratio 0 makes the number of points depend on the input. Give it a number")
@@ -144,7 +147,7 @@ def RoiAlign(node: Node, image: Value, regions: Value, numbers: Value) -> Value:
         taps.append(_clamped_taps(shaped, size))
     table, whole = rows(image)
     start = tf.reshape(tf.cast(numbers.logical, tf.int32), [-1, 1, 1])
-    sizes = [int(number(one)) for one in whole[1:]]
+    sizes = [int(number(extent)) for extent in whole[1:]]
     if node.text("mode", "avg") == "max":
         return _greatest(node, table, sizes, start, taps, (height, width, ratio), image, regions)
     points = _read(table, sizes, start, taps)
@@ -153,7 +156,7 @@ def RoiAlign(node: Node, image: Value, regions: Value, numbers: Value) -> Value:
 
 
 def _clamped_taps(place: Any, size: int) -> list[Tap]:
-    """Two pixels around a place; beyond one pixel outside, nothing counts."""
+    """Return the two pixels around a place; a place more than one pixel outside counts nothing."""
     valid = tf.cast(tf.logical_and(place >= -1.0, place <= float(size)), place.dtype)
     held = tf.maximum(place, 0.0)
     first = tf.minimum(tf.floor(held), float(size - 1))
@@ -172,7 +175,7 @@ def _greatest(
     image: Value,
     regions: Value,
 ) -> Value:
-    """ONNX's maximum is of the weighted pixels themselves, not of their sums."""
+    """Return the greatest of the weighted pixels themselves, as ONNX has it, not of their sums."""
     height, width, ratio = window
     parts = [_read(table, sizes, start, [[row], [column]]) for row in taps[0] for column in taps[1]]
     greatest = parts[0]

@@ -11,35 +11,35 @@ from export.graphs.importer.value import Value, number, reshaped
 
 @since(11)
 def ScatterND(node: Node, value: Value, indices: Value, updates: Value) -> Value:
-    """Slices written at places along the first axes."""
+    """Build a value in which slices are written at places along the first axes."""
     depth = node.static(indices, -1)
     places = indices.array if indices.constant else indices.logical
-    parts = [counted(places[..., one], value.size(one)) for one in range(depth)]
+    parts = [counted(places[..., axis], value.size(axis)) for axis in range(depth)]
     where = tf.cast(tf.stack(parts, -1), tf.int32)
     return Value(_written(node, value, where, updates.logical))
 
 
 @since(11)
 def ScatterElements(node: Node, value: Value, indices: Value, updates: Value) -> Value:
-    """Each element of `updates` written at its place along an axis."""
+    """Build a value in which each element of `updates` is written at its place along an axis."""
     axis, rank = node.integer("axis") % value.rank, value.rank
     places = counted(indices.array if indices.constant else indices.logical, value.size(axis))
     zeros = tf.zeros_like(tf.cast(places, tf.int32))
     parts = [
-        tf.cast(places, tf.int32) if one == axis else zeros + ladder(indices.size(one), one, rank)
-        for one in range(rank)
+        tf.cast(places, tf.int32) if dim == axis else zeros + ladder(indices.size(dim), dim, rank)
+        for dim in range(rank)
     ]
     return Value(_written(node, value, tf.stack(parts, -1), updates.logical))
 
 
 @since(9)
 def Scatter(node: Node, value: Value, indices: Value, updates: Value) -> Value:
-    """As ScatterElements was called first."""
+    """Build ScatterElements by its first name."""
     return ScatterElements(node, value, indices, updates)
 
 
 def _written(node: Node, value: Value, where: Any, updates: Any) -> Any:
-    """where: (…, depth) places; updates: (…, the other axes)."""
+    """Return a value with updates written. where: (…, depth) places; updates: (…, the other axes)."""
     how, tensor = node.text("reduction", "none"), value.logical
     if how in {"min", "max"}:
         write = tf.tensor_scatter_nd_max if how == "max" else tf.tensor_scatter_nd_min
@@ -49,8 +49,8 @@ def _written(node: Node, value: Value, where: Any, updates: Any) -> Any:
     depth = int(where.shape[-1])
     shape = tf.stack([number(size) for size in value.sizes])
     numeric = tf.as_dtype(tensor.dtype) != tf.bool
-    given = updates if numeric else tf.cast(updates, tf.int32)
-    written = tf.scatter_nd(where, given, shape)
+    numbers = updates if numeric else tf.cast(updates, tf.int32)
+    written = tf.scatter_nd(where, numbers, shape)
     if how == "add":
         return tensor + written
     lead = value.sizes[:depth]

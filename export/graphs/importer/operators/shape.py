@@ -26,44 +26,44 @@ from records.tensor import Array
 
 @since(1)
 def Transpose(node: Node, value: Value) -> Value:
-    """Another order of the axes: nothing is computed."""
+    """Build another order of the axes: nothing is computed."""
     order = node.numbers("perm") or list(range(value.rank))[::-1]
     return Value(value.tensor, [value.stored[axis] for axis in order])
 
 
 @since(5)
 def Reshape(node: Node, value: Value, shape: Value) -> Value:
-    """Another shape. Where only axes that lie beside each other are joined or split, the storage stays."""
+    """Build another shape. If only axes that lie beside each other are joined or split, the storage stays."""
     if not shape.constant and not isinstance(shape, Sizes):
         return _reshaped_by(node, value, shape)
-    return reshape(value, _wanted(node, value, _numbers(node, shape, "shape")))
+    return reshape(value, _target(node, value, _numbers(node, shape, "shape")))
 
 
 def _reshaped_by(node: Node, value: Value, shape: Value) -> Value:
-    """To a shape that only the running model knows."""
-    rank, wanted = node.static(shape, 0, "the length of its shape"), shape.logical
+    """Return a value in a shape that only the running model knows."""
+    rank, target = node.static(shape, 0, "the length of its shape"), shape.logical
     if not node.flag("allowzero"):
         own = [*value.sizes, *[0] * rank][:rank]
-        wanted = tf.where(tf.equal(wanted, 0), tf.stack([number(size) for size in own]), wanted)
-    return Value(tf.reshape(value.logical, tf.ensure_shape(wanted, [rank])))
+        target = tf.where(tf.equal(target, 0), tf.stack([number(size) for size in own]), target)
+    return Value(tf.reshape(value.logical, tf.ensure_shape(target, [rank])))
 
 
-def reshape(value: Value, wanted: Sequence[Dim]) -> Value:
-    """A value with other sizes, in its storage where that can be."""
-    groups = _groups(value, wanted)
+def reshape(value: Value, target: Sequence[Dim]) -> Value:
+    """Return a value with other sizes, in its storage if that is possible."""
+    groups = _groups(value, target)
     if groups is None or value.stored == tuple(range(value.rank)):
-        return Value(reshaped(value.logical, wanted))
+        return Value(reshaped(value.logical, target))
     placed = []
     for old, new in groups:
         places = [value.stored[axis] for axis in old if value.shape[axis] != 1] or [value.stored[old[0]]]
         if places != list(range(places[0], places[0] + len(places))) and not _touching(value, places):
-            return Value(reshaped(value.logical, wanted))
+            return Value(reshaped(value.logical, target))
         placed.append((places[0], new))
-    order = [axis for _, new in sorted(placed, key=lambda one: one[0]) for axis in new]
-    stored = [0] * len(wanted)
+    order = [axis for _, new in sorted(placed, key=lambda placed_run: placed_run[0]) for axis in new]
+    stored = [0] * len(target)
     for place, axis in enumerate(order):
         stored[axis] = place
-    return Value(reshaped(value.tensor, [wanted[axis] for axis in order]), stored)
+    return Value(reshaped(value.tensor, [target[axis] for axis in order]), stored)
 
 
 def _touching(value: Value, places: list[int]) -> bool:
@@ -75,17 +75,17 @@ def _touching(value: Value, places: list[int]) -> bool:
     return all(static[axis] == 1 for axis in between)
 
 
-def _groups(value: Value, wanted: Sequence[Dim]) -> list[tuple[list[int], list[int]]] | None:
-    """Runs of old axes and the new axes that hold the same numbers, as short as can be; None: not known."""
+def _groups(value: Value, target: Sequence[Dim]) -> list[tuple[list[int], list[int]]] | None:
+    """Return runs of old axes and the new axes that hold the same numbers, as short as possible; None: not known."""
     sizes = value.shape
-    found: list[tuple[list[int], list[int]]] = []
+    runs: list[tuple[list[int], list[int]]] = []
     old, new = 0, 0
-    while old < len(sizes) and new < len(wanted):
-        some, others = [old], [new]
-        left, right = sizes[old], wanted[new]
+    while old < len(sizes) and new < len(target):
+        old_axes, new_axes = [old], [new]
+        left, right = sizes[old], target[new]
         old, new = old + 1, new + 1
         if left is None and isinstance(right, Extent):
-            found.append((some, others))
+            runs.append((old_axes, new_axes))
             continue
         if left is None or isinstance(right, Extent):
             return None
@@ -93,86 +93,86 @@ def _groups(value: Value, wanted: Sequence[Dim]) -> list[tuple[list[int], list[i
             if left < right:
                 if old == len(sizes) or sizes[old] is None:
                     return None
-                left, some, old = left * int(sizes[old] or 0), [*some, old], old + 1
+                left, old_axes, old = left * int(sizes[old] or 0), [*old_axes, old], old + 1
             else:
-                following = wanted[new] if new < len(wanted) else None
+                following = target[new] if new < len(target) else None
                 if not isinstance(following, int):
                     return None
-                right, others, new = right * following, [*others, new], new + 1
-        found.append((some, others))
-    return _with_ones(found, sizes, wanted, old, new)
+                right, new_axes, new = right * following, [*new_axes, new], new + 1
+        runs.append((old_axes, new_axes))
+    return _with_ones(runs, sizes, target, old, new)
 
 
 def _with_ones(
-    found: list[tuple[list[int], list[int]]],
+    runs: list[tuple[list[int], list[int]]],
     sizes: Sequence[int | None],
-    wanted: Sequence[Dim],
+    target: Sequence[Dim],
     old: int,
     new: int,
 ) -> list[tuple[list[int], list[int]]] | None:
-    """With the axes of size 1 at the end, which belong to the last run."""
-    rest, more = list(range(old, len(sizes))), list(range(new, len(wanted)))
-    if not found or any(sizes[axis] != 1 for axis in rest) or any(wanted[axis] != 1 for axis in more):
+    """Return the runs with the axes of size 1 at the end, which belong to the last run; None: not known."""
+    rest, more = list(range(old, len(sizes))), list(range(new, len(target)))
+    if not runs or any(sizes[axis] != 1 for axis in rest) or any(target[axis] != 1 for axis in more):
         return None
-    some, others = found[-1]
-    return [*found[:-1], (some + rest, others + more)]
+    old_axes, new_axes = runs[-1]
+    return [*runs[:-1], (old_axes + rest, new_axes + more)]
 
 
 def _numbers(node: Node, value: Value, what: str) -> list[Dim]:
-    """Of a vector: known, or an extent where only the running model knows."""
+    """Return the numbers of a vector; an Extent for each that only the running model knows."""
     if isinstance(value, Sizes):
         return value.parts
     if value.constant:
-        return [int(one) for one in value.array.ravel()]
+        return [int(number) for number in value.array.ravel()]
     count, vector = node.static(value, 0, f"the length of its {what}"), value.logical
     return [Extent(partial(vector.__getitem__, index)) for index in range(count)]
 
 
-def _wanted(node: Node, value: Value, numbers: Sequence[Dim]) -> list[Dim]:
-    """The sizes a reshape asks for: 0 keeps one, -1 is what is left."""
+def _target(node: Node, value: Value, numbers: Sequence[Dim]) -> list[Dim]:
+    """Return the sizes that a reshape asks for: 0 is the old size, -1 is what is left."""
     sizes = value.sizes
     keeps = not node.flag("allowzero")
-    wanted = [sizes[index] if one == 0 and keeps else one for index, one in enumerate(numbers)]
-    if -1 not in wanted:
-        return wanted
-    place = wanted.index(-1)
-    others = [one for index, one in enumerate(wanted) if index != place]
-    left, right = _without_common(sizes, others)
+    target = [sizes[index] if size == 0 and keeps else size for index, size in enumerate(numbers)]
+    if -1 not in target:
+        return target
+    place = target.index(-1)
+    rest = [size for index, size in enumerate(target) if index != place]
+    left, right = _without_common(sizes, rest)
     total, part = product(left), product(right)
     if isinstance(total, int) and isinstance(part, int):
-        wanted[place] = total // part if part else 0
+        target[place] = total // part if part else 0
     elif isinstance(total, Extent) and part == 1 and total in sizes:
-        wanted[place] = total
+        target[place] = total
     else:
-        wanted[place] = Extent(lambda: tf.math.floordiv(number(total), number(part)))
-    return wanted
+        target[place] = Extent(lambda: tf.math.floordiv(number(total), number(part)))
+    return target
 
 
-def _without_common(sizes: Sequence[Dim], others: Sequence[Dim]) -> tuple[list[Dim], list[Dim]]:
-    """Both lists without the extents that are in both, such as the batch."""
+def _without_common(sizes: Sequence[Dim], target: Sequence[Dim]) -> tuple[list[Dim], list[Dim]]:
+    """Return both lists without the extents that are in both, such as the batch."""
     left, right = list(sizes), []
-    for one in others:
-        if isinstance(one, Extent) and one in left:
-            left.remove(one)
-        elif isinstance(one, Extent) and (same := [size for size in left if isinstance(size, Extent)]):
+    for extent in target:
+        if isinstance(extent, Extent) and extent in left:
+            left.remove(extent)
+        elif isinstance(extent, Extent) and (same := [size for size in left if isinstance(size, Extent)]):
             left.remove(same[0])  # one unknown size, written another way
         else:
-            right.append(one)
+            right.append(extent)
     return left, right
 
 
 @since(1)
 def Flatten(node: Node, value: Value) -> Value:
-    """Two axes: all before `axis`, and the rest."""
+    """Build two axes: all before `axis`, and the rest."""
     axis = node.integer("axis", 1)
     axis = axis % value.rank if axis < 0 else axis
     return reshape(value, [product(value.sizes[:axis]), product(value.sizes[axis:])])
 
 
 @since(1)
-def Squeeze(node: Node, value: Value, given: Value | None = None) -> Value:
-    """Without axes of size 1."""
-    axes = node.axes(given)
+def Squeeze(node: Node, value: Value, positions: Value | None = None) -> Value:
+    """Build a value without axes of size 1."""
+    axes = node.axes(positions)
     if axes is None:
         axes = [axis for axis in range(value.rank) if node.static(value, axis) == 1]
     axes = [axis % value.rank for axis in axes]
@@ -181,9 +181,9 @@ def Squeeze(node: Node, value: Value, given: Value | None = None) -> Value:
 
 
 @since(1)
-def Unsqueeze(node: Node, value: Value, given: Value | None = None) -> Value:
-    """With new axes of size 1, each stored where the order of the others allows it to lie beside its neighbours."""
-    axes = node.axes(given) or []
+def Unsqueeze(node: Node, value: Value, positions: Value | None = None) -> Value:
+    """Build a value with new axes of size 1, each stored beside its neighbours if their order allows it."""
+    axes = node.axes(positions) or []
     rank = value.rank + len(axes)
     new = {axis % rank for axis in axes}
     old = iter(value.stored)
@@ -202,7 +202,7 @@ def Unsqueeze(node: Node, value: Value, given: Value | None = None) -> Value:
 
 @since(4)
 def Concat(node: Node, *values: Value) -> Value:
-    """One behind the other along an axis."""
+    """Build values one behind the other along an axis."""
     rank = max(value.rank for value in values)
     axis = node.integer("axis") % rank
     moving = [value for value in values if not value.constant] or list(values)
@@ -211,12 +211,14 @@ def Concat(node: Node, *values: Value) -> Value:
 
 
 @since(2)
-def Split(node: Node, value: Value, given: Value | None = None) -> tuple[Value, ...]:
-    """Into parts along an axis, as even as can be or of given sizes."""
+def Split(node: Node, value: Value, sizes: Value | None = None) -> tuple[Value, ...]:
+    """Build the parts of a value along an axis, as even as possible or of the sizes given."""
     axis = node.integer("axis") % value.rank
     count = node.integer("num_outputs", len(node.outputs))
     size = node.static(value, axis)
-    lengths = [int(one) for one in node.known(given, "parts").ravel()] if given is not None else node.numbers("split")
+    lengths = (
+        [int(length) for length in node.known(sizes, "parts").ravel()] if sizes is not None else node.numbers("split")
+    )
     if not lengths:
         step = -(-size // count)
         lengths = [min(step, size - step * index) for index in range(count)]
@@ -233,13 +235,15 @@ def Slice(
     axes: Value | None = None,
     steps: Value | None = None,
 ) -> Value:
-    """From, to and by along axes; attributes before opset 10."""
+    """Build a value cut along axes: from, to and by; attributes before opset 10."""
     begin, end = (
-        node.numbers(name) if given is None else _numbers(node, given, name)
-        for name, given in (("starts", starts), ("ends", ends))
+        node.numbers(name) if bounds is None else _numbers(node, bounds, name)
+        for name, bounds in (("starts", starts), ("ends", ends))
     )
     along = node.axes(axes) or list(range(len(begin)))
-    stride = [int(one) for one in node.known(steps, "steps").ravel()] if steps is not None else [1] * len(begin)
+    stride = (
+        [int(step_size) for step_size in node.known(steps, "steps").ravel()] if steps is not None else [1] * len(begin)
+    )
     cuts: list[Any] = [slice(None)] * value.rank
     for axis, first, last, step in zip(along, begin, end, stride, strict=True):
         cuts[value.stored[axis % value.rank]] = _cut(first, last, step, value.shape[axis % value.rank])
@@ -247,14 +251,14 @@ def Slice(
 
 
 def _cut(first: Dim, last: Dim, step: int, size: int | None) -> slice:
-    """As Python has it; beyond 32 bits, or beyond the size, means to the end."""
+    """Return Python's slice; an end beyond 32 bits, or beyond the size, is the axis's end."""
 
-    def bound(one: Dim) -> Any:
-        if isinstance(one, Extent):
-            return one.tensor
+    def bound(place: Dim) -> Any:
+        if isinstance(place, Extent):
+            return place.tensor
         if size is not None and step > 0:
-            return None if one >= size else max(one, -size)
-        return None if abs(one) >= 2**31 - 1 else one
+            return None if place >= size else max(place, -size)
+        return None if abs(place) >= 2**31 - 1 else place
 
     if isinstance(first, int) and step < 0 and size is not None:
         first = min(first, size - 1)
@@ -268,10 +272,10 @@ def _cut(first: Dim, last: Dim, step: int, size: int | None) -> slice:
 
 @since(1)
 def Pad(node: Node, value: Value, *rest: Value | None) -> Value:
-    """More at the ends of axes, or less; attributes before opset 11."""
-    pads, filler, given = (*rest, None, None, None)[:3]
-    widths = [int(one) for one in node.known(pads, "widths").ravel()] if pads is not None else node.numbers("pads")
-    axes = [axis % value.rank for axis in node.axes(given) or range(value.rank)]
+    """Build a value with more at the ends of axes, or less; attributes before opset 11."""
+    pads, filler, positions = (*rest, None, None, None)[:3]
+    widths = [int(width) for width in node.known(pads, "widths").ravel()] if pads is not None else node.numbers("pads")
+    axes = [axis % value.rank for axis in node.axes(positions) or range(value.rank)]
     mode = node.text("mode", "constant")
     constant: Any = filler.tensor if filler is not None else np.array(node.real("value"))
     around = [(0, 0)] * value.rank
@@ -285,7 +289,7 @@ def Pad(node: Node, value: Value, *rest: Value | None) -> Value:
 
 
 def padded(node: Node, tensor: Any, around: Sequence[tuple[int, int]], mode: str, constant: Any = 0) -> Any:
-    """A tensor with more at the ends of its physical axes: a constant, its mirror image, its edge, or its other end."""
+    """Return a tensor with more at the ends of its physical axes: a constant, its mirror image, edge or other end."""
     if not any(low or high for low, high in around):
         return tf.identity(tensor)
     if mode == "constant":
@@ -319,7 +323,7 @@ def _along(node: Node, tensor: Any, axis: int, low: int, high: int, mode: str) -
 
 
 def taken(tensor: Any, axis: int, places: Array) -> Any:
-    """Slices at known places along an axis: as runs that are joined, where those are few, else gathered."""
+    """Return slices at known places along an axis: joined runs if those are few, else gathered."""
     jumps = np.flatnonzero(np.diff(places) != 1) + 1
     runs = np.split(places, jumps)
     if len(runs) > 8:
@@ -330,18 +334,18 @@ def taken(tensor: Any, axis: int, places: Array) -> Any:
 
 @since(8)
 def Expand(node: Node, value: Value, shape: Value) -> Value:
-    """Repeated along axes of size 1, as in broadcasting."""
-    wanted = _numbers(node, shape, "shape")
-    (tensor, _), stored = broadcast([value, Value(np.zeros((1,) * len(wanted), bool))])
+    """Build a value repeated along axes of size 1, as in broadcasting."""
+    numbers = _numbers(node, shape, "shape")
+    (tensor, _), stored = broadcast([value, Value(np.zeros((1,) * len(numbers), bool))])
     same = Value(tensor, stored)
-    sizes = [1] * (same.rank - len(wanted)) + list(wanted)
+    sizes = [1] * (same.rank - len(numbers)) + list(numbers)
     target: list[Dim] = [0] * same.rank
     repeated = False
     for axis, size in enumerate(sizes):
-        known = same.shape[axis]
-        target[stored[axis]] = size if known == 1 else same.size(axis)
-        repeated |= known == 1 and size != 1
-        if known is None and not isinstance(size, Extent) and size != 1:
+        own = same.shape[axis]
+        target[stored[axis]] = size if own == 1 else same.size(axis)
+        repeated |= own == 1 and size != 1
+        if own is None and not isinstance(size, Extent) and size != 1:
             raise node.refused("it repeats along an axis that may or may not have size 1")
     if not repeated:
         return Value(tf.identity(tensor), stored)
@@ -351,17 +355,17 @@ def Expand(node: Node, value: Value, shape: Value) -> Value:
 def _repeated(tensor: Any, target: Sequence[Dim]) -> Any:
     if all(isinstance(size, int) for size in target):
         return tf.broadcast_to(tensor, [int(number(size)) for size in target])
-    known = list(tensor.shape)
-    if not any(isinstance(size, Extent) and own == 1 for size, own in zip(target, known, strict=True)):
-        return tf.tile(tensor, [number(size) if own == 1 else 1 for size, own in zip(target, known, strict=True)])
-    found = tf.broadcast_to(tensor, tf.stack([number(size) for size in target]))
-    found.set_shape([None if isinstance(size, Extent) else size for size in target])
-    return found
+    static = list(tensor.shape)
+    if not any(isinstance(size, Extent) and own == 1 for size, own in zip(target, static, strict=True)):
+        return tf.tile(tensor, [number(size) if own == 1 else 1 for size, own in zip(target, static, strict=True)])
+    result = tf.broadcast_to(tensor, tf.stack([number(size) for size in target]))
+    result.set_shape([None if isinstance(size, Extent) else size for size in target])
+    return result
 
 
 @since(6)
 def Tile(node: Node, value: Value, repeats: Value) -> Value:
-    """The whole tensor again and again along each axis."""
+    """Build the whole tensor again and again along each axis."""
     counts = _numbers(node, repeats, "repeats")
     physical: list[Dim] = [1] * value.rank
     for axis, count in enumerate(counts):
@@ -373,7 +377,7 @@ def Tile(node: Node, value: Value, repeats: Value) -> Value:
 
 @since(1)
 def Shape(node: Node, value: Value) -> Value:
-    """The sizes, as far as they are known as numbers."""
+    """Build the sizes of a value, as numbers where they are known."""
     first = node.integer("start")
     last = node.integer("end", value.rank)
     return whole(value.sizes[first:last])
@@ -381,31 +385,31 @@ def Shape(node: Node, value: Value) -> Value:
 
 @since(1)
 def Size(node: Node, value: Value) -> Value:
-    """How many elements there are."""
+    """Build the number of elements."""
     return whole([product(value.sizes)], 0)
 
 
 @since(9)
 def ConstantOfShape(node: Node, shape: Value) -> Value:
-    """One number everywhere."""
+    """Build a tensor of one number everywhere."""
     filler = np.ravel(node.attributes.get("value", np.zeros(1, np.float32)))[0]
     sizes = _numbers(node, shape, "shape")
     if all(isinstance(size, int) for size in sizes):
         return Value(np.full([int(number(size)) for size in sizes], filler))
-    found = tf.fill(tf.stack([number(size) for size in sizes]), tf.cast(filler, running(filler.dtype)))
-    found.set_shape([None if isinstance(size, Extent) else size for size in sizes])
-    return Value(found)
+    result = tf.fill(tf.stack([number(size) for size in sizes]), tf.cast(filler, running(filler.dtype)))
+    result.set_shape([None if isinstance(size, Extent) else size for size in sizes])
+    return Value(result)
 
 
 @since(11)
 def Range(node: Node, start: Value, limit: Value, delta: Value) -> Value:
-    """Numbers from, to and by."""
+    """Build numbers from, to and by."""
     return Value(tf.range(start.logical, limit.logical, delta.logical))
 
 
 @since(9)
 def EyeLike(node: Node, value: Value) -> Value:
-    """1 on a diagonal, else 0."""
+    """Build 1 on a diagonal, 0 elsewhere."""
     rows, columns = (node.static(value, axis) for axis in (0, 1))
     kind = node.outputs[0].dtype or value.dtype
     return Value(np.eye(rows, columns, node.integer("k"), kind.as_numpy_dtype))
@@ -413,18 +417,18 @@ def EyeLike(node: Node, value: Value) -> Value:
 
 @since(14)
 def Trilu(node: Node, value: Value, diagonal: Value | None = None) -> Value:
-    """The upper or the lower triangle of the last two axes; the rest is 0."""
+    """Build the upper or the lower triangle of the last two axes, 0 elsewhere."""
     offset = int(node.known(diagonal, "k").item()) if diagonal is not None else 0
     rows, columns = (node.static(value, axis) for axis in (-2, -1))
     ones = np.ones((rows, columns), bool)
     mask = np.triu(ones, offset) if node.flag("upper", True) else np.tril(ones, offset)
-    (tensor, kept), stored = broadcast([value, Value(mask.reshape((1,) * (value.rank - 2) + mask.shape))])
-    return Value(tf.where(kept, tensor, tf.zeros_like(tensor)), stored)
+    (tensor, inside), stored = broadcast([value, Value(mask.reshape((1,) * (value.rank - 2) + mask.shape))])
+    return Value(tf.where(inside, tensor, tf.zeros_like(tensor)), stored)
 
 
 @since(1)
 def DepthToSpace(node: Node, value: Value) -> Value:
-    """(N, C, H, W) → (N, C / b², H · b, W · b)."""
+    """Build (N, C / b², H · b, W · b) from (N, C, H, W)."""
     block = node.integer("blocksize")
     channels, height, width = (node.static(value, axis) for axis in (1, 2, 3))
     depth = channels // block**2
@@ -439,17 +443,17 @@ def DepthToSpace(node: Node, value: Value) -> Value:
 
 @since(1)
 def SpaceToDepth(node: Node, value: Value) -> Value:
-    """(N, C, H, W) → (N, C · b², H / b, W / b)."""
+    """Build (N, C · b², H / b, W / b) from (N, C, H, W)."""
     return Value(tf.nn.space_to_depth(value.last, node.integer("blocksize")), channels_last(4))
 
 
 @since(18)
 def CenterCropPad(node: Node, value: Value, shape: Value) -> Value:
-    """Cut or padded with zeros around the middle."""
-    wanted = [int(one) for one in node.known(shape, "shape").ravel()]
+    """Build a value cut, or padded with zeros, around the middle."""
+    target = [int(size) for size in node.known(shape, "shape").ravel()]
     axes = [axis % value.rank for axis in node.axes(None) or range(value.rank)]
     tensor, around, cuts = value.tensor, [(0, 0)] * value.rank, [slice(None)] * value.rank
-    for axis, size in zip(axes, wanted, strict=True):
+    for axis, size in zip(axes, target, strict=True):
         more, place = size - node.static(value, axis), value.stored[axis]
         if more > 0:
             around[place] = (more // 2, more - more // 2)
@@ -461,7 +465,7 @@ def CenterCropPad(node: Node, value: Value, shape: Value) -> Value:
 
 @since(10)
 def ReverseSequence(node: Node, value: Value, lengths: Value) -> Value:
-    """The first elements along the time axis in reverse order, as many as each sample says."""
+    """Build the first elements along the time axis in reverse order, as many as each sample says."""
     time, batch = node.integer("time_axis"), node.integer("batch_axis", 1)
     return Value(
         tf.reverse_sequence(value.tensor, lengths.logical, seq_axis=value.stored[time], batch_axis=value.stored[batch]),
