@@ -75,7 +75,7 @@ class Step:
 
     @property
     def right(self) -> bool:
-        """Whether it wrote a float32 model that gives golden's numbers."""
+        """True if it wrote a float32 model that gives golden's numbers."""
         return not self.failed and self.sqnr_db is not None and self.sqnr_db >= SAME_DB
 
 
@@ -101,7 +101,7 @@ def run_step(
 
 
 def watched(command: Sequence[str], log: Path, cwd: Path) -> tuple[float, int, int]:
-    """→ seconds, greatest memory of the process and all below it in bytes, exit status."""
+    """Run a command; return its seconds, the most memory of it and all below it in bytes, and its exit status."""
     # As in an activated environment: onnx2tf starts onnxsim by its name.
     places = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": places}
@@ -121,7 +121,7 @@ def watched(command: Sequence[str], log: Path, cwd: Path) -> tuple[float, int, i
 
 
 def memory_of_tree(root: int) -> int:
-    """Bytes of a process and all that descend from it in memory now.
+    """Return the bytes that a process and all its descendants have in memory now.
 
     https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the parent is field 4, the resident pages field 24.
     """
@@ -138,7 +138,7 @@ def memory_of_tree(root: int) -> int:
 
 
 def said_last(log: Path) -> str:
-    """What a log most likely has on what went wrong: the last line with an error in it, or else the last.
+    """Return what a log most likely has on what went wrong: the last line with an error in it, or else the last.
 
     And the line after it: Keras first says where.
     """
@@ -151,7 +151,7 @@ def said_last(log: Path) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     return sum(one.stat().st_size for one in ([path] if path.is_file() else path.rglob("*")) if one.is_file())
 
 
@@ -224,7 +224,7 @@ class Comparer:
 
 
 def ours(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
-    """Each target with what it is made from already there; then all at once."""
+    """Measure each target with its source already there; then all at once."""
     plan = target.plan(target.find())
     for name in {one.target.toolchain for one in plan}:
         registry.find()[name].build()
@@ -240,7 +240,7 @@ def ours(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
 
 
 def alone(run: Run, name: str, comparer: Comparer) -> Step:
-    """One conversion, by its manifest."""
+    """Measure one conversion, by its manifest."""
     try:
         artifact: Artifact = run.artifact(name)
     except BadInput as error:
@@ -251,7 +251,7 @@ def alone(run: Run, name: str, comparer: Comparer) -> Step:
 
 
 def plain(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
-    """torch.onnx.export, onnx2tf, tensorflowjs one after the other; and litert-torch by itself."""
+    """Measure torch.onnx.export, onnx2tf and tensorflowjs one after the other; and litert-torch by itself."""
     folder, checkpoint = comparer.folder / "plain", run.checkpoint.folder.resolve()
     folder.mkdir()
     chains = registry.find() | registry.find(HERE / "toolchains")
@@ -299,7 +299,7 @@ def plain(run: Run, repeat: int, comparer: Comparer) -> Iterator[Step]:
 
 
 def table(title: str, steps: Sequence[Step]) -> Table:
-    """One row a step."""
+    """Return a table with one row for each step."""
     rows = Table(title=title, title_justify="left", box=None, pad_edge=False, width=100)
     rows.add_column("step", no_wrap=True)
     for heading in ("seconds", "peak MiB", "size MB", "batch"):
@@ -319,7 +319,7 @@ def table(title: str, steps: Sequence[Step]) -> Table:
 
 @contextmanager
 def copy_of(run: Run) -> Iterator[Run]:
-    """The run with its checkpoint and nothing else, in a folder that goes away."""
+    """Yield a copy of the run with its checkpoint and nothing else, in a folder that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="anywhere-benchmark-") as folder:
         place = Path(folder) / "runs" / run.name
         shutil.copytree(run.checkpoint.folder, place / "checkpoint")

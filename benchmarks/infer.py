@@ -13,7 +13,7 @@ from records.tensor import Array
 
 
 def onnx(path: str, images: str, out: str) -> str:
-    """In ONNX Runtime."""
+    """Run images in ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -22,7 +22,7 @@ def onnx(path: str, images: str, out: str) -> str:
 
 
 def saved_model(path: str, images: str, out: str) -> str:
-    """In TensorFlow, by the signature that TensorFlow Serving would call."""
+    """Run images in TensorFlow, by the signature that TensorFlow Serving would call."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
@@ -39,7 +39,7 @@ def saved_model(path: str, images: str, out: str) -> str:
 
 
 def tflite(path: str, images: str, out: str) -> str:
-    """In LiteRT on the CPU."""
+    """Run images in LiteRT on the CPU."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(path)
@@ -71,7 +71,7 @@ def _from_integers(values: Array, details: Any) -> Any:
 
 
 def _collect(infer: Callable[[Array], Any], shape: Sequence[Any], images: str, out: str) -> str:
-    """All images in batches the file takes, in its layout; the outputs as (N, K) float32."""
+    """Run all images in batches that the file takes, in its layout; return the outputs as (N, K) float32."""
     values = np.load(images)
     if shape[1] != values.shape[1]:
         values = np.ascontiguousarray(np.moveaxis(values, 1, 3))

@@ -13,7 +13,7 @@ from pipeline.checkpoint import Checkpoint
 
 
 def onnx(checkpoint: Checkpoint, path: Path) -> None:
-    """PyTorch's exporter, any batch size."""
+    """Export with PyTorch's exporter, for any batch size."""
     example = checkpoint.example()
     torch.onnx.export(
         checkpoint.model(),
@@ -27,7 +27,10 @@ def onnx(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def torchscript(checkpoint: Checkpoint, path: Path) -> None:
-    """PyTorch's deprecated exporter, one image at a time: what most recipes for onnx2tf were written for."""
+    """Export with PyTorch's deprecated exporter, for one image at a time.
+
+    Most recipes for onnx2tf were written for it.
+    """
     torch.onnx.export(
         checkpoint.model(),
         tuple(one[:1] for one in checkpoint.example()),
@@ -39,7 +42,7 @@ def torchscript(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def litert_torch(checkpoint: Checkpoint, path: Path) -> None:
-    """PyTorch → TFLite without ONNX, for one image at a time."""
+    """Convert PyTorch → TFLite without ONNX, for one image at a time."""
     import litert_torch
 
     litert_torch.convert(checkpoint.model(), tuple(one[:1] for one in checkpoint.example())).export(str(path))

@@ -48,7 +48,7 @@ def main(
 
 
 def line(network: Network, work: Path) -> list[str]:
-    """One network's cells, printed too."""
+    """Print one network's cells, and return them."""
     run, logs = work / "runs" / network.name, work / "logs" / network.name
     problem = checkpointed(network, run, work, logs)
     command = anywhere("export", network.name, "--to", "onnx", "--precision", "float32")
@@ -59,7 +59,7 @@ def line(network: Network, work: Path) -> list[str]:
 
 
 def measured(run: Path, logs: Path) -> list[str]:
-    """Both ways of one run."""
+    """Measure one run in both ways."""
     ours, theirs = (converted(run, way, logs) for way in ("importer", "onnx2tf"))
     both = "bytes" in ours and "bytes" in theirs
     times = latencies(run, logs) if both else []
@@ -74,7 +74,7 @@ def measured(run: Path, logs: Path) -> list[str]:
 
 
 def converted(run: Path, way: str, logs: Path) -> dict[str, Any]:
-    """One way of it, in a process of its own; what went wrong as `reason`."""
+    """Convert one run in one way, in a process of its own; what went wrong is its `reason`."""
     (run / way).mkdir(exist_ok=True)
     source = Run(run, Checkpoint.open(run / "checkpoint")).artifact("onnx/float32").path
     arguments = {"source": str(source), "checkpoint": str(run / "checkpoint"), "way": way, "out": str(run / way)}
@@ -94,7 +94,7 @@ def started(log: Path) -> Worker:
 
 
 def latencies(run: Path, logs: Path) -> list[float]:
-    """Milliseconds of the two TFLite files."""
+    """Measure the two TFLite files, in milliseconds."""
     files = {name: str(run / way / "model.tflite") for name, way in (("first", "importer"), ("second", "onnx2tf"))}
     log = logs / "latency.log"
     with started(log) as worker:

@@ -44,7 +44,7 @@ def main(
 
 
 def attempted(network: Network, work: Path) -> Row:
-    """The row, whatever happens."""
+    """Return the network's row, whatever goes wrong."""
     try:
         return measure(network, work)
     except Exception as error:  # noqa: BLE001  # one network's failure is its row, and the others' turn

@@ -32,7 +32,7 @@ OFF = 1e-3
 
 
 def configuration(network: Network) -> Config:
-    """The settled config of a run on digits in the network's size."""
+    """Return the settled config of a run on digits in the network's size."""
     samples = SAMPLES if network.size <= SIZE else FEW
     return train.settle(
         Config(
@@ -76,7 +76,7 @@ def bear_signal(model: nn.Module, images: torch.Tensor, classes: int) -> None:
 
 
 def _outputs(module: nn.Linear | nn.Conv2d) -> int:
-    """How many values it gives; a convolution, of one place."""
+    """Return how many values a layer gives; a convolution, at one place."""
     return module.out_features if isinstance(module, nn.Linear) else module.out_channels
 
 

@@ -36,7 +36,7 @@ LIMIT_S = 300.0
 
 
 def measure(network: Network, work: Path) -> Row:
-    """Checkpoint, export, validation; the row says how far it came."""
+    """Make the checkpoint, export and validate it; the row says how far it came."""
     run, logs = work / "runs" / network.name, work / "logs" / network.name
     row = Row(network.name, network.source, network.size, versions={name: version(name) for name in PACKAGES})
     if problem := checkpointed(network, run, work, logs):
@@ -76,12 +76,12 @@ def failed(command: list[str], work: Path, log: Path) -> str:
 
 
 def anywhere(*words: str) -> list[str]:
-    """The command of the environment this runs in."""
+    """Return the command `anywhere` of the running environment."""
     return [sys.executable, "-m", "anywhere", *words]
 
 
 def described(row: Row, run: Run) -> Row:
-    """With what the checkpoint says: its parameters, and what float32 itself loses."""
+    """Return the row with what the checkpoint says: its parameters, and what float32 itself loses."""
     golden = run.checkpoint.golden()
     (output,) = run.checkpoint.outputs
     floor = sqnr_db(golden.outputs[output.name], golden.oracle[output.name])
@@ -90,7 +90,7 @@ def described(row: Row, run: Run) -> Row:
 
 
 def exported(row: Row, run: Run, work: Path, logs: Path) -> Row:
-    """With seconds, way and transposes by the manifests, and why a target is missing."""
+    """Return the row with seconds, way and transposes by the manifests, and why a target is missing."""
     log = logs / "export.log"
     command = anywhere("export", run.name, "--to", ",".join(TARGETS), "--precision", PRECISION, "--jobs", "1")
     problem = failed(command, work, log)
@@ -109,7 +109,7 @@ def exported(row: Row, run: Run, work: Path, logs: Path) -> Row:
 
 
 def reasons(printed: str, missing: list[str]) -> tuple[str, ...]:
-    """Why these targets were not made, from what `anywhere export` printed."""
+    """Return why these targets were not made, from what `anywhere export` printed."""
     found = []
     for target in missing:
         pattern = rf"^{target}/{PRECISION}: (.+?)(?: Log: \S+)?$"
@@ -118,7 +118,7 @@ def reasons(printed: str, missing: list[str]) -> tuple[str, ...]:
 
 
 def counted(folder: Path, log: Path) -> int | None:
-    """Transposes of a SavedModel; None where it cannot be read."""
+    """Count a SavedModel's transposes; None if it cannot be read."""
     chain = registry.find()["tensorflow"]
     try:
         with chain.start(log, environment=transposes.ENVIRONMENT) as worker:
@@ -129,7 +129,7 @@ def counted(folder: Path, log: Path) -> int | None:
 
 
 def compared(row: Row, run: Run, work: Path, logs: Path) -> Row:
-    """With SQNR and version of every runtime by validate's report, and why one did not pass."""
+    """Return the row with SQNR and version of every runtime by validate's report, and why one did not pass."""
     if set(row.seconds) <= {"onnx"}:
         return row
     path = run.folder / "report" / "report.json"
@@ -158,14 +158,14 @@ def wrong(results: dict[str, Result], row: Row) -> tuple[str, ...]:
 
 
 def least(result: Result) -> float | None:
-    """The SQNR of the worst output; None where one has none."""
+    """Return the SQNR of the worst output; None if one has none."""
     ratios = [output.sqnr_db for output in result.outputs]
     numbers = [ratio for ratio in ratios if ratio is not None]
     return min(numbers) if numbers and len(numbers) == len(ratios) else None
 
 
 def unwanted() -> list[str]:
-    """Every row of validate that the table has no column for: "tfjs/* in node cpu"."""
+    """Return every row of validate that the table has no column for: "tfjs/* in node cpu"."""
     return [
         f"{one.target}/* in {place}"
         for one in runner.find()

@@ -32,12 +32,12 @@ class Network:
 
 
 def own(name: str) -> Network:
-    """A module of `modules.py`."""
+    """Return a network of `modules.py`."""
     return Network(name, f"{OWN}:{name}")
 
 
 def timm(name: str, size: int = SIZE, **options: bool | int | float | str) -> Network:
-    """One of timm's; options as its constructor takes them."""
+    """Return a network of timm's; the options are its constructor's."""
     return Network(name, "timm:create_model", size, {"model_name": name, **options})
 
 

@@ -56,7 +56,7 @@ class Row:
 
 
 def judged(row: Row) -> Row:
-    """The row, with a problem for each thing that is missing and that none of its problems says.
+    """Return the row, with a problem for each thing that is missing and that none of its problems says.
 
     Where a target was not made, that says why no runtime has run it.
     """

@@ -26,7 +26,7 @@ the project's own commands in float32: `make zoo` writes this page.
 
 
 def render(rows: Sequence[Row], known: int) -> str:
-    """The page. known: how many networks there are, run or not."""
+    """Return the page. known: how many networks there are, run or not."""
     green = sum(row.green for row in rows)
     summary = f"**{green} of {len(rows)} green**" + (f"; {known - len(rows)} not run" if known > len(rows) else "")
     heads = ["network", "of", "parameters", "px", "made by", *(f"{target} s" for target in TARGETS), "transposes"]
@@ -38,7 +38,7 @@ def render(rows: Sequence[Row], known: int) -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """One line of the table."""
+    """Return one line of the table."""
     return [
         row.name,
         row.source,
@@ -54,14 +54,14 @@ def cells(row: Row) -> list[str]:
 
 
 def decibels(ratio: float | None) -> str:
-    """A whole number; empty for none."""
+    """Return a whole number; empty for None."""
     if ratio is None:
         return ""
     return "equal" if ratio >= EQUAL_DB else f"{ratio:.0f}"
 
 
 def status(row: Row) -> str:
-    """Green, or the first problem as one line that a Markdown cell can hold."""
+    """Return green, or the first problem as one line that a Markdown cell can hold."""
     if row.green:
         return "green"
     text = " ".join(row.problems[0].split()).replace("|", "\\|").replace("<", "&lt;")
@@ -71,7 +71,7 @@ def status(row: Row) -> str:
 
 
 def versions(rows: Sequence[Row]) -> str:
-    """Which package and runtime the rows were made with; several, where the rows differ."""
+    """Return package and runtime that the rows were made with; several if the rows differ."""
     found: dict[str, list[str]] = {}
     for row in rows:
         for name, number in row.versions.items():
