@@ -24,15 +24,15 @@ from export.graphs.operators import inexpressible, module_of
 from records.tensor import Tensor
 
 ONE_BY_ONE = "a batch is computed image by image: onnx2tf gives this network for a batch of one only"
-Graph = Callable[..., Any]
-"""A function of tensors that returns a tensor or a list of tensors."""
+TensorFunction = Callable[..., Any]
+"""A function of tensors that returns a tensor or a list of tensors, as onnx2tf's graph is called."""
 
 
 @dataclass(frozen=True)
 class Network:
     """The graph that one of `WAYS` returns."""
 
-    call: Graph
+    call: TensorFunction
     batch: int | None
     """The only batch size it accepts; None: any."""
 
@@ -105,7 +105,7 @@ def _padded(node: onnx.NodeProto, mode: str, graph: onnx.GraphProto) -> list[onn
     return [helper.make_node("Pad", [node.input[0], f"{name}.pads"], [name], name, mode=mode), pool]
 
 
-def onnx2tf_graph(model: onnx.ModelProto, **options: Any) -> Graph:
+def onnx2tf_graph(model: onnx.ModelProto, **options: Any) -> TensorFunction:
     """Return onnx2tf's network in memory, as a function of its tensors."""
     import onnx2tf  # seconds, which only this way needs
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any
 FRESH = "ZYXWVUTSRQ"
 """Letters for the axes of an ellipsis, the last axis first."""
 
 
-def einsum(equation: str, *factors: Tensor) -> Tensor | None:
+def einsum(equation: str, *factors: tf.Tensor) -> tf.Tensor | None:
     """Return the sum; None if an axis occurs twice in one factor, or if more is summed than one product can express."""
     terms = spelled(equation, factors)
     if terms is None or any(len(set(term)) < len(term) for term in terms):
@@ -29,7 +28,7 @@ def einsum(equation: str, *factors: Tensor) -> Tensor | None:
     return _product(reduced[0], reduced[1], result)
 
 
-def spelled(equation: str, factors: Sequence[Tensor]) -> list[str] | None:
+def spelled(equation: str, factors: Sequence[tf.Tensor]) -> list[str] | None:
     """Return the letters of every factor's axes and of the result's, ellipses spelled out; None for unknown ranks."""
     factor_letters, arrow, result = equation.replace(" ", "").partition("->")
     terms = factor_letters.split(",")
@@ -41,14 +40,14 @@ def spelled(equation: str, factors: Sequence[Tensor]) -> list[str] | None:
     return [term.replace("...", fresh) for term, fresh in zip((*terms, result), letters, strict=True)]
 
 
-def _without(factor: Tensor, term: str, needed: set[str]) -> tuple[Tensor, str]:
+def _without(factor: tf.Tensor, term: str, needed: set[str]) -> tuple[tf.Tensor, str]:
     """Return a factor summed over the axes that nothing else has, and the letters of the axes that are left."""
     alone = [axis for axis, letter in enumerate(term) if letter not in needed]
     remaining = "".join(letter for letter in term if letter in needed)
     return (tf.reduce_sum(factor, alone) if alone else factor), remaining
 
 
-def _product(first: tuple[Tensor, str], second: tuple[Tensor, str], result: str) -> Tensor:
+def _product(first: tuple[tf.Tensor, str], second: tuple[tf.Tensor, str], result: str) -> tf.Tensor:
     """Return two factors multiplied, and summed over the axes that the result does not have."""
     (left_factor, left_term), (right_factor, right_term) = first, second
     shared = [letter for letter in result if letter in left_term and letter in right_term]
@@ -66,13 +65,13 @@ def _product(first: tuple[Tensor, str], second: tuple[Tensor, str], result: str)
     return _ordered(tf.reshape(product, [sizes[letter] for letter in order]), order, result)
 
 
-def _sizes(factor: Tensor, term: str) -> dict[str, Any]:
+def _sizes(factor: tf.Tensor, term: str) -> dict[str, Any]:
     """Return the length of every axis by its letter; a tensor where it is not known yet."""
     shape = tf.shape(factor)
     return {letter: factor.shape[axis] or shape[axis] for axis, letter in enumerate(term)}
 
 
-def _in_three(factor: Tensor, sizes: dict[str, Any], *groups: Sequence[str]) -> Tensor:
+def _in_three(factor: tf.Tensor, sizes: dict[str, Any], *groups: Sequence[str]) -> tf.Tensor:
     """Return a factor whose axes of each group are merged into one."""
     lengths = []
     for group in groups:
@@ -83,7 +82,7 @@ def _in_three(factor: Tensor, sizes: dict[str, Any], *groups: Sequence[str]) -> 
     return tf.reshape(factor, lengths)
 
 
-def _ordered(factor: Tensor, term: Sequence[str], order: Sequence[str]) -> Tensor:
+def _ordered(factor: tf.Tensor, term: Sequence[str], order: Sequence[str]) -> tf.Tensor:
     """Return a factor with its axes in another order."""
     axes = [list(term).index(letter) for letter in order]
     return factor if axes == sorted(axes) else tf.transpose(factor, axes)

@@ -25,7 +25,6 @@ MANY = 5
 """Number of axes from which on some kernels of WebGL and WebGPU are wrong or missing."""
 FUSED_APART = {"Tanh"}
 """Activations that no backend fuses."""
-Tensor = Any
 Operation = Any
 
 
@@ -35,7 +34,7 @@ class Rule:
 
     wrong: Callable[[Operation], bool]
     """Returns True for an operator that meets the kernel's fault."""
-    mended: Callable[[Operation], Tensor | None]
+    mended: Callable[[Operation], tf.Tensor | None]
     """Returns the same value by other operators; None if a dimension that is needed is not known."""
 
 
@@ -44,7 +43,7 @@ def mend(graph: Any) -> list[str]:
     split_convolutions(graph)
     with tf.Graph().as_default() as imported:
         tf.import_graph_def(graph, name="")
-        replacements: dict[str, Tensor] = {}
+        replacements: dict[str, tf.Tensor] = {}
         findings = []
         for operation in imported.get_operations():
             rule = next((candidate for candidate in RULES.get(operation.type, ()) if candidate.wrong(operation)), None)
@@ -61,7 +60,7 @@ def mend(graph: Any) -> list[str]:
     return list(dict.fromkeys(findings))
 
 
-def _replace(graph: Any, imported: Any, replacements: dict[str, Tensor]) -> None:
+def _replace(graph: Any, imported: Any, replacements: dict[str, tf.Tensor]) -> None:
     """Turn each rewritten operator into an identity of its replacement, under its old name."""
     for node in imported.node:
         if node.name in replacements:
@@ -179,7 +178,7 @@ def _thin(graph: Any, node: Any, pads: list[int]) -> None:
     node.attr["begin_mask"].i = node.attr["end_mask"].i = 15
 
 
-def _rank(tensor: Tensor) -> int | None:
+def _rank(tensor: tf.Tensor) -> int | None:
     rank: int | None = tensor.shape.rank
     return rank
 
@@ -197,15 +196,15 @@ def _always(_: Operation) -> bool:
     return True
 
 
-def _same(operation: Operation) -> Tensor:
+def _same(operation: Operation) -> tf.Tensor:
     return tf.identity(operation.inputs[0])
 
 
-def _is_not_zero(operation: Operation) -> Tensor:
+def _is_not_zero(operation: Operation) -> tf.Tensor:
     return tf.not_equal(operation.inputs[0], tf.zeros([], operation.inputs[0].dtype))
 
 
-def gathered(operation: Operation) -> Tensor | None:
+def gathered(operation: Operation) -> tf.Tensor | None:
     """Return a gather with batch axes as one gather from the rows of all batches, at index + row · length.
 
     The batch axes come first, then the gathered axis.
@@ -234,12 +233,12 @@ def gathered(operation: Operation) -> Tensor | None:
     return values
 
 
-def _constant(tensor: Tensor) -> Any:
+def _constant(tensor: tf.Tensor) -> Any:
     """Return the value of a tensor that is constant; None for any other."""
     return tf.get_static_value(tensor)
 
 
-def widened(operation: Operation) -> Tensor:
+def widened(operation: Operation) -> tf.Tensor:
     """Return a product with batches of one shape, because TF.js repeats batches wrongly (`_repeats_within`)."""
     first, second = operation.inputs
     ranks = max(first.shape.rank, second.shape.rank) - 2
@@ -252,7 +251,7 @@ def widened(operation: Operation) -> Tensor:
     return tf.matmul(first, second, **options)
 
 
-def _batch(tensor: Tensor, count: int) -> Tensor:
+def _batch(tensor: tf.Tensor, count: int) -> tf.Tensor:
     """Return the shape without the matrix, as `count` axes."""
     return tf.concat([[1] * (count + 2 - tensor.shape.rank), tf.shape(tensor)[:-2]], 0)
 
@@ -273,7 +272,7 @@ def _repeats_within(operation: Operation) -> bool:
     return False
 
 
-def multiplied(operation: Operation) -> Tensor | None:
+def multiplied(operation: Operation) -> tf.Tensor | None:
     """Return an einsum as one matrix product: wasm has no Einsum, and no other backend has an ellipsis."""
     if operation.inputs[0].dtype != tf.float32:
         return None
@@ -284,7 +283,7 @@ def _vector_beside_many(operation: Operation) -> bool:
     return _many_axes(operation) and any(_rank(tensor) == 1 for tensor in operation.inputs)
 
 
-def in_rows(operation: Operation) -> Tensor:
+def in_rows(operation: Operation) -> tf.Tensor:
     """Return the operator with a vector, beside a tensor of many axes, as a matrix of one row.
 
     WebGPU reads a matrix by another shader, which is correct.
@@ -294,11 +293,11 @@ def in_rows(operation: Operation) -> Tensor:
     return getattr(tf.raw_ops, operation.type)(**dict(zip(names, inputs, strict=True)))
 
 
-def _biased(operation: Operation) -> Tensor:
+def _biased(operation: Operation) -> tf.Tensor:
     return tf.add(operation.inputs[0], tf.reshape(operation.inputs[1], [1, -1]))
 
 
-def one_hot(operation: Operation) -> Tensor | None:
+def one_hot(operation: Operation) -> tf.Tensor | None:
     """Return a one-hot tensor by comparing indices with a range.
 
     TF.js always puts the new axis last, and wasm's kernel takes integers only.
@@ -312,7 +311,7 @@ def one_hot(operation: Operation) -> Tensor | None:
     return tf.cast(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), numbers), on.dtype) * (on - off) + off
 
 
-def _floats(value: Tensor) -> Tensor:
+def _floats(value: tf.Tensor) -> tf.Tensor:
     """Return a tensor as float32.
 
     WebGPU's Cast leaves integers as they are and calls them floats; a multiplication does convert them.
@@ -320,22 +319,22 @@ def _floats(value: Tensor) -> Tensor:
     return value if value.dtype == tf.float32 else tf.cast(value, tf.float32) * tf.ones([])
 
 
-def through_floats(operation: Operation) -> Tensor:
+def through_floats(operation: Operation) -> tf.Tensor:
     """Return the operator computed in float32, which holds every integer up to 2²⁴, on integers or booleans."""
     value = operation.inputs[0]
     result = _IN_FLOATS[operation.type](operation, _floats(value), operation.inputs[1:])
     return tf.not_equal(result, 0.0) if value.dtype == tf.bool else tf.cast(result, value.dtype)
 
 
-def _reduce(function: Any) -> Callable[..., Tensor]:
+def _reduce(function: Any) -> Callable[..., tf.Tensor]:
     return lambda operation, value, arguments: function(value, arguments[0], operation.get_attr("keep_dims"))
 
 
-def _thinned(operation: Operation, value: Tensor, arguments: Sequence[Tensor]) -> Tensor:
+def _thinned(operation: Operation, value: tf.Tensor, arguments: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.strided_slice(value, *arguments, **{name: operation.get_attr(name) for name in MASKS})
 
 
-_IN_FLOATS: dict[str, Callable[..., Tensor]] = {
+_IN_FLOATS: dict[str, Callable[..., tf.Tensor]] = {
     "Sum": _reduce(tf.reduce_sum),
     "Prod": _reduce(tf.reduce_prod),
     "Max": _reduce(tf.reduce_max),
@@ -360,13 +359,13 @@ def _reduces_within(operation: Operation) -> bool:
     return along != list(range(rank - len(along), rank))
 
 
-def power(operation: Operation) -> Tensor:
+def power(operation: Operation) -> tf.Tensor:
     """Return a power of integers by float32, rounded: WebGPU leaves out the rounding."""
     first, second = map(_floats, operation.inputs)
     return tf.cast(tf.round(tf.pow(first, second)), operation.inputs[0].dtype)
 
 
-def running_sum(operation: Operation) -> Tensor | None:
+def running_sum(operation: Operation) -> tf.Tensor | None:
     """Return a cumulative sum along an axis counted from the front, forwards; None if the axis or rank is not known.
 
     WebGPU gives all cumulative sums of a model the length of the first.
@@ -376,7 +375,7 @@ def running_sum(operation: Operation) -> Tensor | None:
         return None
     sum_axis, backwards = int(axis) % value.shape.rank, operation.get_attr("reverse")
 
-    def add_up(part: Tensor, axis: int) -> Tensor:
+    def add_up(part: tf.Tensor, axis: int) -> tf.Tensor:
         reversed_part = tf.reverse(part, [axis]) if backwards else part
         sums = tf.cumsum(reversed_part, axis, exclusive=operation.get_attr("exclusive"))
         return tf.reverse(sums, [axis]) if backwards else sums
@@ -393,7 +392,9 @@ def _running_wrong(operation: Operation) -> bool:
     return _whole(operation) or _many_axes(operation) or turned
 
 
-def along_each_axis(value: Tensor, changes: dict[int, Any], change: Callable[[Tensor, Any], Tensor]) -> Tensor | None:
+def along_each_axis(
+    value: tf.Tensor, changes: dict[int, Any], change: Callable[[tf.Tensor, Any], tf.Tensor]
+) -> tf.Tensor | None:
     """Return a value changed along one axis after the other, each as the middle one of three.
 
     changes: axis → the second argument of `change`, whose first is a tensor (before, axis, after). None if a size is
@@ -411,7 +412,7 @@ def along_each_axis(value: Tensor, changes: dict[int, Any], change: Callable[[Te
     return value
 
 
-def padded(operation: Operation) -> Tensor | None:
+def padded(operation: Operation) -> tf.Tensor | None:
     """Return padding along one axis after the other; None if its amounts or rank are not known."""
     amounts = _constant(operation.inputs[1])
     if amounts is None or _rank(operation.inputs[0]) is None:
@@ -419,7 +420,7 @@ def padded(operation: Operation) -> Tensor | None:
     mode = operation.get_attr("mode").decode() if operation.type == "MirrorPad" else "CONSTANT"
     constant = operation.inputs[2] if operation.type == "PadV2" else 0
 
-    def pad(value: Tensor, sides: Any) -> Tensor:
+    def pad(value: tf.Tensor, sides: Any) -> tf.Tensor:
         return tf.pad(value, [[0, 0], sides, [0, 0]], mode, constant)
 
     return along_each_axis(
@@ -427,7 +428,7 @@ def padded(operation: Operation) -> Tensor | None:
     )
 
 
-def mirrored(operation: Operation) -> Tensor | None:
+def mirrored(operation: Operation) -> tf.Tensor | None:
     """Return a reversal along one axis after the other; None if its axes or rank are not known."""
     axes = _constant(operation.inputs[1])
     if axes is None or _rank(operation.inputs[0]) is None:
@@ -436,7 +437,7 @@ def mirrored(operation: Operation) -> Tensor | None:
     return along_each_axis(operation.inputs[0], changes, lambda value, _: tf.reverse(value, [1]))
 
 
-def stepped(operation: Operation) -> Tensor | None:
+def stepped(operation: Operation) -> tf.Tensor | None:
     """Return a strided slice along one axis after the other; None if it is not constant or drops or adds an axis."""
     begin, end, steps = (_constant(bound) for bound in operation.inputs[1:4])
     bits = [operation.get_attr(name) for name in MASKS]
@@ -456,7 +457,7 @@ def _steps(operation: Operation) -> bool:
     return steps is None or bool((steps != 1).any())
 
 
-def selected(operation: Operation) -> Tensor | None:
+def selected(operation: Operation) -> tf.Tensor | None:
     """Return a selection from flat values: WebGL and WebGPU select in four axes at most.
 
     None if a rank is not known.
@@ -464,7 +465,7 @@ def selected(operation: Operation) -> Tensor | None:
     return None if None in map(_rank, operation.inputs) else _in_one_row(*operation.inputs)
 
 
-def _in_one_row(*inputs: Tensor) -> Tensor:
+def _in_one_row(*inputs: tf.Tensor) -> tf.Tensor:
     rank = max(tensor.shape.rank for tensor in inputs)
     shapes = [tf.concat([[1] * (rank - tensor.shape.rank), tf.shape(tensor)], 0) for tensor in inputs]
     target = tf.maximum(tf.maximum(shapes[0], shapes[1]), shapes[2])
@@ -479,14 +480,14 @@ def _flag_for_rows(operation: Operation) -> bool:
     return _rank(flags) == 1 and (_rank(values) or 0) > 1
 
 
-def selected_by_row(operation: Operation) -> Tensor:
+def selected_by_row(operation: Operation) -> tf.Tensor:
     """Return a selection with the flags along the first axis: TF.js lays them along the last."""
     flags, first, second = operation.inputs
     flags = tf.reshape(flags, [-1, *[1] * (first.shape.rank - 1)])
     return (_in_one_row if _many_axes(operation) else tf.where)(flags, first, second)
 
 
-def banded(operation: Operation) -> Tensor | None:
+def banded(operation: Operation) -> tf.Tensor | None:
     """Return matrices with zeros beside a band of diagonals; None if the bounds or the matrices' sizes are not known.
 
     TF.js takes a bound below zero, which means no bound, for a number.
@@ -502,7 +503,7 @@ def banded(operation: Operation) -> Tensor | None:
     return tf.reshape(tf.where(band, matrices, tf.zeros([], value.dtype)), tf.shape(value))
 
 
-def cropped(operation: Operation) -> Tensor:
+def cropped(operation: Operation) -> tf.Tensor:
     """Return crops with the image of each box at the box's own index, by which WebGL looks for it in any case."""
     images, boxes, places, size = operation.inputs
     return tf.raw_ops.CropAndResize(
@@ -515,7 +516,7 @@ def cropped(operation: Operation) -> Tensor:
     )
 
 
-def space_to_depth(operation: Operation) -> Tensor | None:
+def space_to_depth(operation: Operation) -> tf.Tensor | None:
     """Return space-to-depth by moving axes: TF.js has no such operator. None if a size is not known."""
     value, block = operation.inputs[0], operation.get_attr("block_size")
     _, height, width, channels = value.shape.as_list()
@@ -527,7 +528,7 @@ def space_to_depth(operation: Operation) -> Tensor | None:
     )
 
 
-def _floor_of_quotient(operation: Operation) -> Tensor:
+def _floor_of_quotient(operation: Operation) -> tf.Tensor:
     rows = _vector_beside_many(operation)
     inputs = [tf.reshape(tensor, [1, -1]) if rows and _rank(tensor) == 1 else tensor for tensor in operation.inputs]
     return tf.floor(tf.math.divide(*inputs))

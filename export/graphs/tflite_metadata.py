@@ -1,6 +1,7 @@
 """TFLite Metadata: writes labels, names and the scale of the pixels into a .tflite, where apps look for them.
 
-    described = with_metadata(model, Description("digits", "…", "1"), [Image("image")], [Tensor("logits")], ["0", …])
+    inputs, outputs = [ImageMetadata("image")], [TensorMetadata("logits")]
+    described = with_metadata(model, Description("digits", "…", "1"), inputs, outputs, ["0", …])
 
 MediaPipe's and the Task Library's vision tasks on Android, iOS and the web load such a file without any further code
 and show its outputs as they are (logits stay logits); for an interpreter it is the same model. The labels are a zip at
@@ -47,7 +48,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorMetadata:
     """The name and description of an input or output."""
 
     name: str
@@ -55,7 +56,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Image(Tensor):
+class ImageMetadata(TensorMetadata):
     """An input of RGB pixels: an app computes (byte − mean) ÷ std.
 
     For a uint8 input the same holds, followed by its quantization: with scale 1/255 and zero point 0 the byte comes out
@@ -70,8 +71,8 @@ class Image(Tensor):
 def with_metadata(
     model: bytes,
     description: Description,
-    inputs: Sequence[Tensor],
-    outputs: Sequence[Tensor],
+    inputs: Sequence[TensorMetadata],
+    outputs: Sequence[TensorMetadata],
     labels: Sequence[str] = (),
 ) -> bytes:
     """Return the bytes of a .tflite with metadata added. Tensors are in the order of the model's first subgraph.
@@ -99,7 +100,7 @@ class _Model:
         self.bytes = model + bytes(-len(model) % ALIGNMENT)
         self.root = Table(self.bytes, Uint32Flags.packer_type.unpack_from(self.bytes)[0])
 
-    def check(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: Sequence[str]) -> None:
+    def check(self, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], labels: Sequence[str]) -> None:
         """Raise ValueError if the description is of another model, or if metadata cannot be added to this one."""
         graph = _tables(self.root, SUBGRAPHS)[0]
         tensors = _tables(graph, TENSORS)
@@ -151,7 +152,9 @@ class _Model:
         return bytes(builder.Output())
 
 
-def _metadata(description: Description, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labelled: bool) -> bytes:
+def _metadata(
+    description: Description, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], labelled: bool
+) -> bytes:
     """Return a flatbuffer of metadata_schema.fbs. The number before each dictionary is how many slots its table has."""
     builder = flatbuffers.Builder(1024)
     text = builder.CreateString
@@ -175,10 +178,10 @@ def _metadata(description: Description, inputs: Sequence[Tensor], outputs: Seque
     return bytes(builder.Output())
 
 
-def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> dict[int, int]:
+def _tensor(builder: flatbuffers.Builder, tensor: TensorMetadata) -> dict[int, int]:
     """Write the parts of a TensorMetadata and return slot → offset."""
     fields = {0: builder.CreateString(tensor.name), 1: builder.CreateString(tensor.description)}
-    if not isinstance(tensor, Image):
+    if not isinstance(tensor, ImageMetadata):
         return fields
     image = _table(builder, 2, {}, {0: RGB})
     options = _table(builder, 2, {0: _floats(builder, tensor.mean), 1: _floats(builder, tensor.std)})

@@ -23,7 +23,7 @@ CHANGES_AXES = "that drops or adds an axis"
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Operand:
     """A tensor that an operator takes or returns."""
 
     name: str
@@ -42,20 +42,20 @@ class Operator:
     kind: str
     """TRANSPOSE; of a custom operator its own name, such as FlexMatrixDeterminant."""
     custom: bool
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[Operand, ...]
+    outputs: tuple[Operand, ...]
     at_end: bool
     """True if it converts an app's input to what the model computes in, or back."""
     options: Any
     """The schema's object: StridedSliceOptionsT and the like."""
 
     @property
-    def result(self) -> Tensor:
+    def result(self) -> Operand:
         """Return the tensor that identifies it: its first output, or its first input without one (ASSIGN_VARIABLE)."""
-        return next(iter((*self.outputs, *self.inputs)), Tensor("", "", (), False))
+        return next(iter((*self.outputs, *self.inputs)), Operand("", "", (), False))
 
     @property
-    def flows(self) -> tuple[Tensor, ...]:
+    def flows(self) -> tuple[Operand, ...]:
         """Return its inputs and outputs without constants."""
         return tuple(tensor for tensor in (*self.inputs, *self.outputs) if not tensor.constant)
 
@@ -145,7 +145,7 @@ def _of_graph(model: Any, graph: Any) -> Iterable[Operator]:
         )
 
 
-def _tensor(graph: Any, place: int, constants: set[int]) -> Tensor:
+def _tensor(graph: Any, place: int, constants: set[int]) -> Operand:
     tensor = graph.tensors[place]
     shape = () if tensor.shape is None else tuple(map(int, tensor.shape))
-    return Tensor(tensor.name.decode(), TYPES[tensor.type].lower(), shape, place in constants)
+    return Operand(tensor.name.decode(), TYPES[tensor.type].lower(), shape, place in constants)

@@ -20,8 +20,7 @@ from export.graphs import layers
 from export.graphs.tensorflow import nhwc
 from export.graphs.tflite_converter import exact, from_saved_model
 from export.graphs.tflite_lint import lint, record
-from export.graphs.tflite_metadata import Description, Image, with_metadata
-from export.graphs.tflite_metadata import Tensor as Described
+from export.graphs.tflite_metadata import Description, ImageMetadata, TensorMetadata, with_metadata
 from export.quantize.calibration import calibration, provenance
 from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
 from measures import tasks
@@ -204,5 +203,7 @@ def with_labels(model: bytes, opened: Checkpoint, inputs: tuple[Tensor, ...], ou
         f"{', '.join(tensor.name for tensor in outputs)} are not normalised (no softmax).",
         opened.sha256[:12],
     )
-    images = [Image(tensor.name) if tensor.channels == "RGB" else Described(tensor.name) for tensor in inputs]
-    return with_metadata(model, description, images, [Described(tensor.name) for tensor in outputs], opened.labels)
+    images = [
+        ImageMetadata(tensor.name) if tensor.channels == "RGB" else TensorMetadata(tensor.name) for tensor in inputs
+    ]
+    return with_metadata(model, description, images, [TensorMetadata(tensor.name) for tensor in outputs], opened.labels)

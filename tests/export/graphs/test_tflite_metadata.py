@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.graphs.tflite_metadata import ALIGNMENT, Description, Image, Tensor, with_metadata
+from export.graphs.tflite_metadata import ALIGNMENT, Description, ImageMetadata, TensorMetadata, with_metadata
 from workers import registry
 from workers.worker import Worker
 
@@ -23,7 +23,9 @@ LABELS = ["red", "green", "blue"]
 
 def described(model: bytes, labels: list[str] = LABELS, inputs: int = 1) -> bytes:
     about = Description("mean", "the mean colour", "1")
-    return with_metadata(model, about, [Image("image", "a picture")] * inputs, [Tensor("colour")], labels)
+    return with_metadata(
+        model, about, [ImageMetadata("image", "a picture")] * inputs, [TensorMetadata("colour")], labels
+    )
 
 
 @pytest.fixture(params=["float32", "uint8"])
