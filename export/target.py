@@ -88,9 +88,9 @@ class Conversion:
 def code(file: Path) -> list[Path]:
     """Return the files that decide what a target makes, sorted.
 
-    They are its own file, the modules of the project that it imports at any depth, and the lists in this room.
+    They are its own file, the modules of the project that it imports at any depth, and the lists in graphs/.
     """
-    files, waiting = {*FOLDER.parent.glob("*.txt"), *FOLDER.parent.glob("graphs/*.json")}, [file]
+    files, waiting = {*FOLDER.parent.glob("graphs/*.txt"), *FOLDER.parent.glob("graphs/*.json")}, [file]
     while waiting:
         current = waiting.pop()
         if current not in files:

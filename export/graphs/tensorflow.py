@@ -19,12 +19,14 @@ SINGLE = "single"
 """The signature of a model that takes one sample; there where `serving_default` maps it over a batch."""
 
 
-def nhwc(tensor: Tensor) -> Tensor:
-    """Return a tensor's record as TensorFlow has the tensor: images NHWC."""
+def nhwc(tensor: Tensor, batch: int | None = None) -> Tensor:
+    """Return a tensor's record as TensorFlow has the tensor: images NHWC. batch: the only size it takes; None: any."""
+    first, *sizes = tensor.shape
+    shape = (first if batch is None else batch, *sizes)
     if tensor.layout != "NCHW":
-        return tensor
-    batch, channels, height, width = tensor.shape
-    return replace(tensor, shape=(batch, height, width, channels), layout="NHWC")
+        return replace(tensor, shape=shape)
+    size, channels, height, width = shape
+    return replace(tensor, shape=(size, height, width, channels), layout="NHWC")
 
 
 @dataclass(frozen=True)

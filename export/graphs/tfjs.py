@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs.einsum import einsum
+from export.graphs.graph_def import add_constant
 
 KERNELS = Path(__file__).with_name("tfjs_kernels.json")
 """File of the kernels known to be wrong or refused: a list of {operators, condition, backends, cases, mended}."""
@@ -168,10 +169,8 @@ def _thin(graph: Any, node: Any, pads: list[int]) -> None:
     kind = node.attr["T"].type
     names = []
     for name, value in (("begin", [0] * 4), ("end", [0] * 4), ("steps", [1, *steps, 1])):
-        constant = graph.node.add(name=f"{node.name}/mended/{name}", op="Const")
-        constant.attr["dtype"].type = tf.int32.as_datatype_enum
-        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.array(value, np.int32)))
-        names.append(constant.name)
+        names.append(f"{node.name}/mended/{name}")
+        add_constant(graph, names[-1], np.array(value, np.int32))
     node.op, node.input[:] = "StridedSlice", [inner.name, *names]
     node.attr.clear()
     node.attr["T"].type, node.attr["Index"].type = kind, tf.int32.as_datatype_enum

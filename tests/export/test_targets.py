@@ -150,7 +150,7 @@ def test_the_operators_of_tensorflow_js_are_those_of_the_runtime() -> None:
     lists = web.home / "node_modules" / "@tensorflow" / "tfjs-converter" / "dist" / "operations" / "op_list"
     known = {name for file in lists.glob("*.js") for name in re.findall(r"'tfOpName': '(\w+)'", file.read_text())}
     assert len(known) > 200
-    assert set((toolchain.ROOT / "export" / "tfjs_operators.txt").read_text().split()) == known
+    assert set((toolchain.ROOT / "export" / "graphs" / "tfjs_operators.txt").read_text().split()) == known
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.python.framework import op_def_library, op_def_registry
 
-from export.graphs import tfjs as graphs
-from export.targets import tfjs
+from export.graphs import tfjs, tfjs_file, tfjs_graph
 from records.tensor import Array
 
 UNFUSED = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
@@ -48,8 +47,8 @@ def generate(cases: list[dict[str, Any]], out: str) -> dict[str, Any]:
         )
     graph = whole.as_graph_def()
     _write(copy.deepcopy(graph), Path(out) / "plain", cases)
-    tfjs.straighten(graph)
-    findings = graphs.mend(graph)
+    tfjs_graph.straighten(graph)
+    findings = tfjs.mend(graph)
     _write(graph, Path(out) / "mended", cases)
     return {"cases": told, "findings": findings}
 
@@ -57,8 +56,8 @@ def generate(cases: list[dict[str, Any]], out: str) -> dict[str, Any]:
 def _write(graph: Any, folder: Path, cases: Sequence[dict[str, Any]]) -> None:
     folder.mkdir(parents=True)
     _name_fused(graph, cases)
-    weights = tfjs.take_weights(graph)
-    manifest = tfjs.write_weights(weights, "float32", folder)
+    weights = tfjs_file.take_weights(graph)
+    manifest = tfjs_file.write_weights(weights, "float32", folder)
     model = {"format": "graph-model", "modelTopology": json_format.MessageToDict(graph), "weightsManifest": [manifest]}
     (folder / "model.json").write_text(json.dumps(model))
 
