@@ -5,6 +5,9 @@
 Runs inside toolchains: numpy only.
 """
 
+import itertools
+from collections.abc import Callable
+
 import numpy as np
 
 from export.graphs.operators import Inexpressible
@@ -15,6 +18,8 @@ from records.tensor import Arrays
 
 SAMPLES = 32
 """Golden inputs a conversion is checked on."""
+BATCHES = (1, 5, 8)
+"""Samples of one call of a check: one, an odd number, and little memory at any image size."""
 LIMIT_BYTES = 2**31
 """Bytes that one protobuf or flatbuffer can hold."""
 
@@ -27,6 +32,18 @@ def least(actual: Arrays, reference: Arrays) -> float:
             raise ValueError(f"{name} has shape {actual[name].shape}, its source gives {expected.shape}")
         ratios.append(sqnr_db(actual[name], expected))
     return float(np.min(ratios))
+
+
+def in_batches(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Arrays:
+    """Return what a function of some samples gives for all: called for each size of a batch once, then the greatest."""
+    count = len(next(iter(arrays.values())))
+    starts = [0, *np.cumsum(BATCHES).tolist()]
+    starts = [*starts, *range(starts[-1] + BATCHES[-1], count, BATCHES[-1])]
+    bounds = [start for start in starts if start < count] + [count]
+    parts = [
+        call({name: value[start:end] for name, value in arrays.items()}) for start, end in itertools.pairwise(bounds)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def same_db(opened: Checkpoint) -> float:

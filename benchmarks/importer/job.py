@@ -14,6 +14,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export import self_check
 from export.graphs import by_onnx2tf
+from export.graphs.saved_model_case import Case, measured
+from export.graphs.saved_model_file import transposes
+from export.graphs.saved_model_ways import by_importer, by_other
 from export.graphs.tflite_converter import from_saved_model
 from export.targets import saved_model
 from pipeline.checkpoint import Checkpoint
@@ -27,16 +30,16 @@ def compare(source: str, checkpoint: str, way: str, out: str) -> dict[str, Any]:
 
     way: importer, or onnx2tf, of whose ways the first counts that is right; the seconds are those of all it tries.
     """
-    case = saved_model.Case.of(Path(source), Checkpoint.open(Path(checkpoint)))
-    others = [saved_model.by_other(other) for other in by_onnx2tf.WAYS]
-    ways: list[Any] = [saved_model.by_importer] if way == "importer" else [*others]
+    case = Case.of(Path(source), Checkpoint.open(Path(checkpoint)))
+    others = [by_other(other) for other in by_onnx2tf.WAYS]
+    ways: list[Any] = [by_importer] if way == "importer" else [*others]
     start, reason = time.perf_counter(), ""
     for number, make in enumerate(ways):
         place = Path(out) / str(number)
         try:
             single, _ = make(case, place)
             seconds = time.perf_counter() - start
-            ratios = saved_model.measured(case, place)
+            ratios = measured(case, place)
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             continue
@@ -48,7 +51,7 @@ def compare(source: str, checkpoint: str, way: str, out: str) -> dict[str, Any]:
         return {
             "seconds": seconds,
             "sqnr_db": self_check.rounded(ratios["onnx"]),
-            "transposes": saved_model.transposes(place),
+            "transposes": transposes(place),
             "batch": "one by one" if single else "any",
             "bytes": len(model),
         }

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from export import self_check
 from export.graphs.control_flow import refusal
+from export.graphs.onnx_runtime import run
 from export.graphs.operators import inexpressible, user_path
 from measures.distance import sqnr_db
 from measures.tolerance import SAME_DB
 from pipeline.checkpoint import Checkpoint
-from records.tensor import Array, Arrays
+from records.tensor import Array
 
 
 def export(opened: Checkpoint, path: Path) -> None:
@@ -138,10 +138,3 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
         "cross_check_sqnr_db": {name: self_check.rounded(ratio) for name, ratio in ratios.items()},
         "cross_check_samples": self_check.SAMPLES,
     }
-
-
-def run(path: Path, inputs: Arrays) -> Arrays:
-    """Return the named outputs of an ONNX file for named inputs, computed by ONNX Runtime on the CPU."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs), strict=True))

@@ -12,7 +12,7 @@ import onnx
 
 from export import self_check
 from export.graphs import layers
-from export.graphs.onnx_exporter import run
+from export.graphs.onnx_runtime import run
 from export.quantize import keep_float
 from export.quantize.calibration import calibration, provenance
 from measures import tasks

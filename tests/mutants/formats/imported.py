@@ -16,6 +16,8 @@ from export.graphs.importer import graph, value
 from export.graphs.importer.node import Node
 from export.graphs.importer.operators import normalisation
 from export.graphs.importer.value import Value, reshaped
+from export.graphs.saved_model_case import Case
+from export.graphs.saved_model_ways import by_importer
 from export.targets import saved_model, tflite
 from pipeline.checkpoint import Checkpoint
 
@@ -34,9 +36,9 @@ def convert(fault: str, source: str, checkpoint: str, good: str, target: str, ou
     folder = (
         Path(out) if target == "saved_model" else Path(out).with_name(fault)
     )  # a name of its own: what is converted is remembered by it
-    case = saved_model.Case.of(Path(source), Checkpoint.open(Path(checkpoint)))
+    case = Case.of(Path(source), Checkpoint.open(Path(checkpoint)))
     with FAULTS[fault]():
-        saved_model.by_importer(case, folder / saved_model.VERSION)
+        by_importer(case, folder / saved_model.VERSION)
     if target == "tflite":
         shutil.copy(Path(good) / "manifest.json", folder)
         tflite.convert(folder / saved_model.VERSION, Path(checkpoint), "float32", Path(out))

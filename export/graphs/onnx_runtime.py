@@ -1,0 +1,29 @@
+"""Runs an ONNX model in ONNX Runtime on the CPU: the reference for what is made from it.
+
+outputs = run(Path("model.onnx"), {"image": (N, 3, H, W)})          # {"logits": (N, classes)}
+call = loaded(Path("model.onnx"))                                   # for several calls
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+
+from records.tensor import Array, Arrays
+
+
+def run(path: Path, inputs: Arrays) -> dict[str, Array]:
+    """Return the named outputs of an ONNX file for named inputs."""
+    return loaded(path)(inputs)
+
+
+def loaded(model: Path | bytes) -> Callable[[Arrays], dict[str, Array]]:
+    """Return what computes the named outputs of an ONNX file, or of its bytes, for named inputs."""
+    content = model if isinstance(model, bytes) else str(model)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def call(inputs: Arrays) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return call
