@@ -12,9 +12,9 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from export.convert import convert
+from export.graphs.torchscript_ways import trace
 from export.run import Run
 from export.target import find, plan
-from export.targets import torchscript
 from measures import flags
 from measures.distance import floor_of
 from pipeline import config as configs
@@ -191,7 +191,7 @@ def test_golden_does_not_see_a_branch_that_a_trace_lost_and_white_does(bright: R
     place = bright.place("torchscript/float32")
     kept = (place / "model.pt").read_bytes()
     try:
-        traced, *_ = torchscript.trace(bright.checkpoint.model(), bright.checkpoint.example())
+        traced, *_ = trace(bright.checkpoint.model(), bright.checkpoint.example())
         torch.jit.save(traced, str(place / "model.pt"))
         reseal(place)
         result = checked(bright)

@@ -14,6 +14,7 @@ from torch import nn
 from export.convert import Outcome, convert
 from export.graphs.control_flow import branch, decided_by_values, refusal, user_line
 from export.graphs.operators import Inexpressible
+from export.graphs.torchscript_ways import near, trace
 from export.run import Run
 from export.target import find, plan
 from export.targets import torchscript
@@ -53,7 +54,7 @@ def test_a_line_that_reads_values_is_named_without_a_path(kind: type[nn.Module])
 @pytest.mark.parametrize("kind", BY_SIZES)
 def test_sizes_and_the_networks_own_numbers_decide_nothing(kind: type[nn.Module]) -> None:
     model = kind().eval()
-    assert torchscript.trace(model, (EXAMPLE,))[1]  # PyTorch warns of it
+    assert trace(model, (EXAMPLE,))[1]  # PyTorch warns of it
     assert decided_by_values(model, [EXAMPLE]) == []
 
 
@@ -72,11 +73,11 @@ def test_sizes_and_the_networks_own_numbers_decide_nothing(kind: type[nn.Module]
 def test_an_ordinary_network_that_looks_at_sizes_is_traced(name: str, options: dict[str, object]) -> None:
     model = torchvision.models.get_model(name, num_classes=5, **options).eval()
     size = {"maxvit_t": 224, "inception_v3": 96}.get(name, 64)
-    traced, warned, whole = torchscript.trace(model, (torch.rand(2, 3, size, size),))
+    traced, warned, whole = trace(model, (torch.rand(2, 3, size, size),))
     assert whole == []
     assert not warned or decided_by_values(model, [torch.rand(2, 3, size, size)]) == []
     image = torch.rand(3, 3, size, size)
-    assert torchscript.near([traced(image).numpy()], [model(image).numpy()], [])
+    assert near([traced(image).numpy()], [model(image).numpy()], [])
 
 
 def test_a_refusal_of_pytorchs_is_two_lines() -> None:
@@ -133,7 +134,7 @@ def test_what_a_trace_cannot_hold_is_scripted_and_right_on_every_image(
     said = torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
     assert said == {"entry": "model.pt", "details": {"way": "script"}}
     file, model = torch.jit.load(str(tmp_path / "model.pt")), run.checkpoint.model()
-    traced, *_ = torchscript.trace(model, run.checkpoint.example())
+    traced, *_ = trace(model, run.checkpoint.example())
     images = [torch.zeros(1, 3, SIZE, SIZE), WHITE, EXAMPLE, WHITE * 0.7, WHITE]
     for image in images * 3:  # the third call is optimised for the first two
         assert torch.allclose(file(image), model(image), rtol=1e-5, atol=1e-6)
