@@ -5,13 +5,14 @@
 Runs inside toolchains: numpy only.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from pipeline.checkpoint import Checkpoint
 from records.sealed import fingerprints
-from records.tensor import Array
+from records.tensor import Array, Arrays, Tensor
 
 CALIBRATION = 32
 """Samples that integer ranges need, at least."""
@@ -41,6 +42,20 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
             )
         checked[tensor.name] = values
     return checked
+
+
+def spanning(samples: Arrays, tensors: Iterable[Tensor]) -> dict[str, Array]:
+    """Return a copy of calibration samples as these inputs lay them out, in which every input spans its whole range.
+
+    Two corner values of the first sample are set to the ends of the range: the step of an image is to be 1/255 exactly.
+    """
+    spanned: dict[str, Array] = {}
+    for tensor in tensors:
+        values = np.array(tensor.stored(samples[tensor.name]))
+        if tensor.range is not None:
+            values[0].flat[0], values[0].flat[-1] = tensor.range
+        spanned[tensor.name] = values
+    return spanned
 
 
 def provenance(samples: dict[str, Array]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import onnx
 import tensorflow as tf
 from ai_edge_quantizer import quantizer, recipe
 
-from export.graphs import by_onnx2tf
+from export.graphs import by_onnx2tf, saved_model_ways, tfjs_graph, tflite_converter
 from export.graphs.importer.node import Refused
+from export.quantize import tflite as quantize
 from export.targets import saved_model, tfjs, tflite
 
 
@@ -23,18 +24,18 @@ def without_importer() -> None:
     def refuse(case: Any, place: Path) -> Any:
         raise Refused("the importer has no Whirl; the model is of opset 18")
 
-    saved_model.by_importer = refuse
+    saved_model_ways.by_importer = refuse
 
 
 def dense_layers_per_row(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """TFLiteConverter's own dynamic range: FULLY_CONNECTED version 12."""
-    tflite.PLAIN["int8_dynamic"] = tflite.OPTIMIZED
+    tflite.PLAIN["int8_dynamic"] = quantize.OPTIMIZED
     return tflite.convert(Path(source), Path(checkpoint), "int8_dynamic", Path(out))
 
 
 def ai_edge_dynamic(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """AI Edge Quantizer's dynamic range."""
-    made = quantizer.Quantizer(tflite.exact(Path(source)), recipe.dynamic_wi8_afp32())
+    made = quantizer.Quantizer(tflite_converter.exact(Path(source)), recipe.dynamic_wi8_afp32())
     content = bytes(made.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model)
     (Path(out) / "model.tflite").write_bytes(content)
     return {"entry": "model.tflite"}
@@ -42,7 +43,7 @@ def ai_edge_dynamic(source: str, checkpoint: str, out: str) -> dict[str, Any]:
 
 def turned_products(source: str, checkpoint: str, out: str, mend: bool) -> dict[str, Any]:
     """Matrix products whose second factor is stored transposed, as PyTorch and ONNX have it."""
-    optimised = tfjs.optimised
+    optimised = tfjs_graph.optimised
 
     def turned(frozen: Any) -> Any:
         graph = optimised(frozen)
@@ -55,22 +56,22 @@ def turned_products(source: str, checkpoint: str, out: str, mend: bool) -> dict[
         assert products
         return graph
 
-    tfjs.optimised = turned
+    tfjs_graph.optimised = turned
     if not mend:
-        tfjs.straighten = lambda graph: None
+        tfjs_graph.straighten = lambda graph: None
     return tfjs.convert(Path(source), Path(checkpoint), "float32", Path(out))
 
 
 def operator_of_tensorflow_alone(source: str, checkpoint: str, out: str) -> dict[str, Any]:
     """A graph with one operator that TF.js does not have."""
-    optimised = tfjs.optimised
+    optimised = tfjs_graph.optimised
 
     def strange(frozen: Any) -> Any:
         graph = optimised(frozen)
         next(node for node in graph.node if node.op == "Sigmoid").op = "Erfc"
         return graph
 
-    tfjs.optimised = strange
+    tfjs_graph.optimised = strange
     return tfjs.convert(Path(source), Path(checkpoint), "float32", Path(out))
 
 
