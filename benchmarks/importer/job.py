@@ -18,7 +18,6 @@ from export.graphs.saved_model_case import Case, measured
 from export.graphs.saved_model_file import transposes
 from export.graphs.saved_model_ways import by_importer, by_other
 from export.graphs.tflite_converter import from_saved_model
-from export.targets import saved_model
 from pipeline.checkpoint import Checkpoint
 
 PAIRS = 60

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.export import said_last, watched
-from benchmarks.zoo import checkpoints, modules, networks, transposes
+from benchmarks.zoo import checkpoints, modules, networks
 from benchmarks.zoo.networks import Network
 from benchmarks.zoo.row import RUNTIMES, TARGETS, Row, judged
 from export import self_check
@@ -24,15 +24,11 @@ from pipeline.checkpoint import Checkpoint
 from validate.report import records
 from validate.report.records import Result
 from validate.runtimes import runner
-from workers import registry
-from workers.worker import WorkerFailed
 
 PRECISION = "float32"
 PREPARED = re.compile(r"image files prepared in \w+ differ from training's: [^;]*")
 """What is wrong with image files alone: random weights can make much of the 1/255 that rounding leaves."""
 PACKAGES = ("torch", "torchvision", "timm", "onnx", "onnxruntime")
-LIMIT_S = 300.0
-"""Seconds for counting operators."""
 
 
 def measure(network: Network, work: Path) -> Row:
@@ -100,7 +96,7 @@ def exported(row: Row, run: Run, work: Path, logs: Path) -> Row:
             artifact = run.artifact(f"{target}/{PRECISION}")
             seconds[target] = artifact.seconds
             if target == "saved_model":
-                way, turns = artifact.way, counted(artifact.path, logs / "transposes.log")
+                way, turns = artifact.way, artifact.details["transposes"]
     missing = [target for target in TARGETS if target not in seconds]
     problems = reasons(log.read_text(errors="replace"), missing)
     if missing and not problems:
@@ -115,17 +111,6 @@ def reasons(printed: str, missing: list[str]) -> tuple[str, ...]:
         pattern = rf"^{target}/{PRECISION}: (.+?)(?: Log: \S+)?$"
         found += [f"{target}: {reason}" for reason in re.findall(pattern, printed, re.MULTILINE)[:1]]
     return tuple(found)
-
-
-def counted(folder: Path, log: Path) -> int | None:
-    """Count a SavedModel's transposes; None if it cannot be read."""
-    chain = registry.find()["tensorflow"]
-    try:
-        with chain.start(log, environment=transposes.ENVIRONMENT) as worker:
-            arguments = {"folder": str(folder.absolute())}
-            return int(worker.call(Path(transposes.__file__), "count", arguments, log, LIMIT_S).value)
-    except WorkerFailed:
-        return None
 
 
 def compared(row: Row, run: Run, work: Path, logs: Path) -> Row:
