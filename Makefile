@@ -1,5 +1,5 @@
 # make train export validate    train the default model, export every target, prove parity
-# make test                     run all tests
+# make test                     run the tests that every change has to pass
 #
 # Each target sets up what it needs. Arguments: make train ARGS="--epochs 3", make export ARGS="--to onnx".
 
@@ -13,9 +13,12 @@ BIN := .venv/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 COMPILE := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
     --no-emit-find-links --custom-compile-command "make lock"
+# Lanes of tests side by side, each with one thread: threads of two trainings beside each other wait for one another.
+LANES ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(LANES) --dist loadfile --no-loadscope-reorder
 NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help setup train export validate test quick mutants benchmark zoo kernels lint types format lock readme picture schema ci clean
+.PHONY: help setup train export validate quick test nightly mutants benchmark zoo kernels lint types format lock readme picture schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -32,11 +35,15 @@ export: $(READY) ## Export every target: runs/RUN/artifacts
 validate: $(READY) ## Prove parity in every runtime: runs/RUN/report
 	@$(BIN)/anywhere validate $(ARGS)
 
-test: $(READY) ## Run all tests
-	@$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
+quick: $(READY) ## Run the tests that start no toolchain: a minute or so
+	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
 
-quick: $(READY) ## Run the tests that take seconds
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+test: $(READY) ## Run the tests that every change has to pass
+	@$(PYTEST) -m "not nightly" $(ARGS)
+
+nightly: $(READY) ## Run all tests from an empty cache, with coverage; takes hours
+	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
+	    ANYWHERE_CACHE="$$cache" $(PYTEST) --cov --cov-report=term:skip-covered $(ARGS)
 
 mutants: $(READY) ## Examine the validator: artifacts broken on purpose, and good ones; takes long
 	@$(BIN)/python -m tests.mutants $(ARGS)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 import anywhere
+from export.target import find, plan
 from pipeline import config as configs
 from pipeline.config import Config
+from tests.kept import bring
 
 TINY = {
     "model.name": "simple_cnn",
@@ -56,34 +57,32 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds `runs/tiny`, trained. Not to be written into: `workplace` is a copy."""
-    from pipeline.train import settle, train
-
-    place = tmp_path_factory.mktemp("trained")
-    train(settle(configs.read(None, TINY)), place / "runs" / "tiny", None, Console(quiet=True))
-    return place
+    return bring("tiny", TINY, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with every target exported. Not to be written into: `released` is a copy."""
-    from export.convert import convert
-    from export.run import Run
-    from export.target import find, plan
-    from pipeline.checkpoint import Checkpoint
+    return bring("tiny", TINY, tmp_path_factory.mktemp("exported"), plan(find()))
 
-    place = tmp_path_factory.mktemp("exported")
-    shutil.copytree(trained, place, dirs_exist_ok=True)
-    folder = place / "runs" / "tiny"
-    run = Run(folder, Checkpoint.open(folder / "checkpoint"))
-    outcomes = convert(run, plan(find()), jobs=2, force=False, report=lambda _: None)
-    assert [one.reason for one in outcomes if one.artifact is None] == []
-    return place
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with what this very environment converts and runs. Not to be written into: `at_home` is a copy."""
+    conversions = [conversion for conversion in plan(find()) if conversion.target.toolchain == "torch"]
+    return bring("tiny", TINY, tmp_path_factory.mktemp("native"), conversions)
 
 
 @pytest.fixture
 def workplace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own with `runs/tiny` trained; the current one."""
     return entered(trained, tmp_path / "work", monkeypatch)
+
+
+@pytest.fixture
+def at_home(native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with `runs/tiny` exported by this very environment; the current one."""
+    return entered(native, tmp_path / "work", monkeypatch)
 
 
 @pytest.fixture

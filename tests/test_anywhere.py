@@ -22,6 +22,7 @@ def test_help_imports_no_torch() -> None:
     assert all(name in done.stdout for name in ("train", "export", "validate", "report", "targets", "doctor"))
 
 
+@pytest.mark.slow
 def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scans(tmp_path / "images", 30)
@@ -37,7 +38,7 @@ def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monke
         patch.delattr(Toolchain, "start")
         unchanged = command("export", "--to", "onnx", "--precision", "float32,int8")
     assert (unchanged.status, unchanged.out.count("unchanged")) == (0, 2)
-    said = command("validate", "--threads", "1")
+    said = command("validate", "--threads", "1", "--calls", "3")
     report = json.loads(Path("runs/mine/report/report.json").read_text())
     assert said.status == (0 if report["verdict"] == "pass" else 1)
     assert list(dict.fromkeys(result["target"] + "/" + result["precision"] for result in report["results"])) == [
@@ -72,12 +73,13 @@ def test_a_training_that_leaves_golden_without_proof_says_so(
 
 def test_validate_exits_1_if_something_is_missing(command: Command, released: Path) -> None:
     shutil.rmtree("runs/tiny/artifacts/onnx/int8")
-    said = command("validate", "--leave-out", "t*", "--leave-out", "saved_model*")
+    said = command("validate", "--calls", "3", "--leave-out", "t*", "--leave-out", "saved_model*")
     assert said.status == 1
     assert "onnx/int8 in onnxruntime and 1 more row: it was to be exported" in said.out  # ONNX Runtime Web
     assert json.loads(Path("runs/tiny/report/report.json").read_text())["verdict"] == "fail"
 
 
+@pytest.mark.slow
 def test_export_exits_1_and_names_the_log_if_one_fails(command: Command, workplace: Path) -> None:
     Path("runs/tiny/artifacts").mkdir()
     Path("runs/tiny/artifacts/onnx").write_text("a file where a folder belongs")
@@ -186,7 +188,7 @@ def test_a_usage_error_is_exit_status_2(command: Command, arguments: tuple[str, 
     ],
 )
 def test_validate_judges_nothing_that_was_tampered_with(
-    command: Command, released: Path, break_it: Callable[[Path], object], said: str
+    command: Command, at_home: Path, break_it: Callable[[Path], object], said: str
 ) -> None:
     break_it(Path("runs/tiny"))
     result = command("validate")
@@ -194,7 +196,8 @@ def test_validate_judges_nothing_that_was_tampered_with(
     assert not Path("runs/tiny/report/report.json").exists()
 
 
-def test_an_artifact_older_than_its_checkpoint_is_refused(command: Command, released: Path) -> None:
+@pytest.mark.slow
+def test_an_artifact_older_than_its_checkpoint_is_refused(command: Command, at_home: Path) -> None:
     said = command("train", "--config", "runs/tiny/checkpoint/config.toml", "--run", "tiny", "--seed", "3", "--force")
     assert said.status == 0, said.err
     result = command("validate", "tiny")

@@ -30,6 +30,11 @@ GREEN = Row(
     sqnr_db=dict.fromkeys(RUNTIMES, 120.26) | {"tfjs in node wasm": 300.0},
     versions={"torch": "2.9.0", "tfjs in node wasm": "tfjs 4.22.0"},
 )
+TEN = (
+    "EinsumAttention", "ShiftedWindows", "LstmRows", "GroupNormMish", "Interpolations",
+    "tinynet_e", "mobilenetv4_conv_small", "deit_tiny_patch16_224", "squeezenet1_1", "mobilenet_v2",
+)  # fmt: skip
+"""Of every kind: attention, windows, recurrence, normalisation, resizing; and the small ones that apps use."""
 SOME = {name: 120.0 for name in RUNTIMES if not name.startswith("tflite")}
 
 
@@ -113,6 +118,14 @@ def test_a_row_with_anything_missing_is_not_green(tmp_path: Path) -> None:
 def test_a_network_that_cannot_be_made_is_a_row_that_says_why(tmp_path: Path) -> None:
     row = measure(Network("resnet19", "resnet19"), tmp_path)
     assert row.problems[0].startswith("checkpoint: ") and "resnet19" in row.problems[0]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("network", named(",".join(TEN)), ids=lambda network: network.name)
+def test_a_network_that_nobody_tuned_for_is_green(network: Network, tmp_path: Path) -> None:
+    """`make zoo` does it with all of them."""
+    row = judged(measure(network, tmp_path))
+    assert row.green, row.problems
 
 
 def test_why_a_target_is_missing_is_read_from_what_export_prints() -> None:

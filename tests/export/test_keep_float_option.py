@@ -75,7 +75,7 @@ def unbalanced(folder: Path) -> None:
 def test_two_commands_repair_a_bad_integer_model(workplace: Path, command: Callable[..., Said]) -> None:
     unbalanced(Path("runs/tiny/checkpoint"))
     asked = ("export", "tiny", "--to", "onnx,tflite", "--precision", "int8")
-    proved = ("validate", "tiny", "--only", "*/int8 in onnxruntime", "--only", "*/int8 in litert *")
+    proved = ("validate", "tiny", "--calls", "3", "--only", "*/int8 in onnxruntime", "--only", "*/int8 in litert *")
     assert command(*asked).status == 0
     bad = command(*proved)
     assert bad.status == 1
@@ -95,7 +95,7 @@ def test_two_commands_repair_a_bad_integer_model(workplace: Path, command: Calla
 def test_localising_names_the_layers_that_do_harm(workplace: Path, command: Callable[..., Said]) -> None:
     unbalanced(Path("runs/tiny/checkpoint"))
     assert command("export", "tiny", "--to", "onnx", "--precision", "int8").status == 0
-    said = command("validate", "tiny", "--localise", "--leave-out", "* in ort_web *")
+    said = command("validate", "tiny", "--calls", "3", "--localise", "--leave-out", "* in ort_web *")
     assert said.status == 1
     (found,) = [
         one for one in records.read(Path("runs/tiny/report/report.json")).localisations if one.artifact == "onnx/int8"

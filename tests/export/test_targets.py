@@ -144,6 +144,7 @@ def test_an_artifact_that_cannot_run_is_not_blamed_on_the_cross_check(run: Run, 
         onnx_exporter.cross_check(run.checkpoint, tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 def test_the_operators_of_tensorflow_js_are_those_of_the_runtime() -> None:
     web = registry.find()["web"]
     web.build()
@@ -158,9 +159,9 @@ def test_the_operators_of_tensorflow_js_are_those_of_the_runtime() -> None:
     [
         (1, ["ReduceMean"]),
         (5, ["AveragePool"]),
-        (4, ["MatMul", "MatMul"]),
+        pytest.param(4, ["MatMul", "MatMul"], marks=pytest.mark.slow),
         ((7, 12), ["MatMul", "MatMul"]),
-        ((10, None), ["AveragePool"]),
+        pytest.param((10, None), ["AveragePool"], marks=pytest.mark.slow),
     ],
 )
 def test_adaptive_average_pooling_is_exported_without_gathering(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.kernels import conformance
 from tests.kernels.cases import table
 from tests.kernels.conformance import IN_CHROMIUM, IN_NODE, Kernel, Verdict
+from tests.locks import locked
 
 DOCS = Path(__file__).parents[2] / "docs" / "kernels.md"
 BACKENDS = (*IN_NODE, *IN_CHROMIUM)
@@ -45,13 +46,14 @@ def page(found: Verdicts) -> str:
     totals = [
         f"| {backend} | {right(found['plain', backend])} | {right(found['mended', backend])} |" for backend in BACKENDS
     ]
+    version = locked("web", "@tensorflow/tfjs-core").rpartition(".")[0]
     operators = Counter(name.partition(" ")[0] for name in found["plain", "cpu"])
     return "\n".join(
         [
             "# Kernels of TensorFlow.js",
             "",
             f"{count} cases of {len(operators)} operators, each with several shapes, ranks and batches, on every",
-            "backend of TensorFlow.js 4.22 beside TensorFlow. SwiftShader draws for WebGL and WebGPU. Made by",
+            f"backend of TensorFlow.js {version} beside TensorFlow. SwiftShader draws for WebGL and WebGPU. Made by",
             "`make kernels`; a test fails where a kernel is no longer as this says. wasm is its binary with SIMD;",
             "those without and with threads are right in the same cases, as this project writes them. What goes",
             "through float32 is exact up to 2²⁴, as is every whole number on WebGL and most on WebGPU. A shader of",

@@ -9,6 +9,8 @@ from tests.kernels import conformance
 from tests.kernels.cases import BINARY, table
 from tests.kernels.conformance import Made
 
+FOREIGN = ("made",)
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
@@ -32,7 +34,15 @@ def test_every_operator_is_right_in_node_or_wrong_as_listed(made: Made, model: s
     assert conformance.surprises(verdicts, backend, model) == []
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("backend", conformance.IN_CHROMIUM)
+def test_what_is_listed_is_right_in_chromium_as_we_write_it(made: Made, backend: str) -> None:
+    cases = listed(made)
+    verdicts = conformance.measured(cases, "mended", backend)
+    assert len(verdicts) == len(cases.cases) > 100
+    assert conformance.surprises(verdicts, backend, "mended") == []
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("backend", conformance.IN_CHROMIUM)
 def test_every_operator_as_we_write_it_is_right_in_chromium_or_wrong_as_listed(made: Made, backend: str) -> None:
     verdicts = conformance.measured(made, "mended", backend)
@@ -40,7 +50,7 @@ def test_every_operator_as_we_write_it_is_right_in_chromium_or_wrong_as_listed(m
     assert conformance.surprises(verdicts, backend, "mended") == []
 
 
-@pytest.mark.parametrize("place", ["old", pytest.param("chromium", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("place", ["old", pytest.param("chromium", marks=pytest.mark.nightly)])
 def test_wasm_is_right_without_simd_and_with_threads(made: Made, place: str) -> None:
     numbers = made.named({case["name"] for case in made.cases if not case["name"].endswith(" special")})
     verdicts = conformance.measured(numbers, "mended", "wasm", place)
@@ -48,7 +58,7 @@ def test_wasm_is_right_without_simd_and_with_threads(made: Made, place: str) -> 
     assert conformance.surprises(verdicts, "wasm", "mended") == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("backend", conformance.IN_CHROMIUM)
 def test_what_is_listed_is_wrong_in_chromium_still(made: Made, backend: str) -> None:
     verdicts = conformance.measured(listed(made), "plain", backend)

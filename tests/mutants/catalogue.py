@@ -4,9 +4,10 @@ The same faults in every artifact first, then those that only one format can hav
 """
 
 import dataclasses
+import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,18 @@ UNCAUGHT = {
     "an overflow on the way: onnx/float16 in onnxruntime": "ONNX Runtime's CPU computes float16 in float32",
 }
 """Mutants that pass → why they cannot be told from what is right. `make mutants` says how much they change."""
+
+
+def sample(mutants: Iterable[Mutant], *kinds: Callable[[Mutant], str]) -> set[str]:
+    """Return titles of mutants that have every kind there is, such as every artifact; drawn by a hash of their titles.
+
+    `make test` examines these, `make nightly` all.
+    """
+    chosen: set[str] = set()
+    met: set[tuple[int, str]] = set()
+    for mutant in sorted(mutants, key=lambda mutant: hashlib.sha256(mutant.title.encode()).digest()):
+        new = {(number, kind(mutant)) for number, kind in enumerate(kinds)} - met
+        if new:
+            chosen.add(mutant.title)
+            met |= new
+    return chosen

@@ -1,21 +1,14 @@
 """Where the mutants are made: digits in colour, the small network trained on them, and everything exported from it.
 
-folder = prepare(Path("/tmp/mutants"))     # …/runs/mutants; half a minute, and as long again
+folder = prepare(Path("/tmp/mutants"))     # …/runs/mutants; a minute the first time, then it is in the cache
 """
 
-import shutil
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-import torch
-from rich.console import Console
-
-from export.convert import convert
-from export.run import Run
 from export.target import find, plan
-from pipeline import config as configs
-from pipeline.checkpoint import Checkpoint
-from pipeline.train import settle, train
+from tests.kept import bring
 from tests.mutants import digits, network
 from tests.mutants.faults import DEVIATION, MEAN
 
@@ -24,6 +17,7 @@ SETTINGS = {
     "model.mean": list(MEAN),
     "model.deviation": list(DEVIATION),
     "data.dataset": "folder",
+    "data.folder": "images",
     "data.image_size": 24,
     "data.augmentation": "none",
     "data.golden": 128,
@@ -40,17 +34,11 @@ def prepare(place: Path, model: str = "network", targets: Collection[str] = ()) 
 
     model: a function of network.py. targets: `tflite/float32` …; none: all.
     """
-    shutil.copy(str(network.__file__), place / "network.py")
-    digits.write(place / "images")
-    folder, threads = place / "runs" / ("mutants" if model == "network" else model.lower()), torch.get_num_threads()
-    torch.set_num_threads(1)  # so small that threads cost more than they save, and the weights are the same everywhere
-    try:
-        wanted = SETTINGS | {"model.name": f"network:{model}", "data.folder": str(place / "images")}
-        train(settle(configs.read(None, wanted)), folder, None, Console(quiet=True))
-    finally:
-        torch.set_num_threads(threads)
-    run = Run(folder, Checkpoint.open(folder / "checkpoint"))
+    name = "mutants" if model == "network" else model.lower()
     conversions = [one for one in plan(find()) if not targets or one.name in targets]
-    outcomes = convert(run, conversions, jobs=2, force=False, report=lambda _: None)
-    assert [one.reason for one in outcomes if one.artifact is None] == []
-    return folder
+    with tempfile.TemporaryDirectory() as scratch:
+        images = Path(scratch) / "images"
+        digits.write(images)
+        values = SETTINGS | {"model.name": f"network:{model}"}
+        bring(name, values, place, conversions, beside=[Path(network.__file__), images])
+    return place / "runs" / name

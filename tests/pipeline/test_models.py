@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,19 @@ def on_cpu(function: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
-@pytest.mark.parametrize("name", [name for name in models.names() if name != "simple_cnn"])
+def one_of_each_family() -> list[Any]:
+    """Every model; but the first of a module of torchvision's, for `make test`."""
+    met: set[str] = set()
+    chosen = []
+    for name in models.names():
+        if name != "simple_cnn":
+            family = torchvision.models.get_model_builder(name).__module__
+            chosen.append(pytest.param(name, marks=[pytest.mark.slow] if family in met else []))
+            met.add(family)
+    return chosen
+
+
+@pytest.mark.parametrize("name", one_of_each_family())
 def test_every_torchvision_model_gets_a_head_for_the_labels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device: shapes are computed, nothing is allocated, so the largest takes no longer than the least."""
     params = torchvision.models.regnet.BlockParams
@@ -148,7 +161,10 @@ def test_unknown_names_and_options_are_refused() -> None:
         models.build(config("simple_cnn", model__options={"convolutions": 3}), classes=3)
 
 
-@pytest.mark.parametrize("name", ["mnasnet0_5", "densenet121", "googlenet", "squeezenet1_1", "simple_cnn"])
+@pytest.mark.parametrize(
+    "name",
+    ["mnasnet0_5", pytest.param("densenet121", marks=pytest.mark.slow), "googlenet", "squeezenet1_1", "simple_cnn"],
+)
 def test_weights_are_filled_in_by_name(name: str) -> None:
     """MNASNet's state_dict has a version, DenseNet's old names, GoogLeNet's further heads."""
     settled = config(name)

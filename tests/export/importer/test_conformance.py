@@ -27,6 +27,9 @@ def outcome(log: Path) -> dict[str, dict[str, str]]:
     return value
 
 
+FOREIGN = ("cases",)
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     return outcome(tmp_path_factory.mktemp("conformance") / "log")

@@ -101,6 +101,9 @@ def inputs(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Arrays:
     return found
 
 
+FOREIGN = ("worker",)
+
+
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     chain = registry.find()["tensorflow"]
@@ -464,6 +467,7 @@ def gelu_operator() -> onnx.ModelProto:
     return model_of(nodes, {"x": ["N", 64]}, constants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_gelu_is_exact_with_onednn_and_without(tmp_path: Path, onednn: str) -> None:
     chain = registry.find()["tensorflow"]

@@ -83,7 +83,7 @@ def test_good_golden_is_not_refused_and_one_decision_for_all_is_warned_of(workpl
 
 
 def test_what_no_conversion_made_is_refused_and_nothing_is_overwritten(
-    released: Path, command: Callable[..., Said]
+    at_home: Path, command: Callable[..., Said]
 ) -> None:
     folder = Path("runs/tiny")
     (folder / "report").mkdir()
@@ -101,7 +101,7 @@ def test_the_empty_folder_that_a_failed_conversion_leaves_is_no_artifact(workpla
     assert admission.check(run, run.checkpoint.golden()) == []
 
 
-def test_golden_that_was_altered_is_refused(released: Path, command: Callable[..., Said]) -> None:
+def test_golden_that_was_altered_is_refused(at_home: Path, command: Callable[..., Said]) -> None:
     path = Path("runs/tiny/checkpoint/golden.safetensors")
     content = bytearray(path.read_bytes())
     content[-9] ^= 1

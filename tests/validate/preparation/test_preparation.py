@@ -16,7 +16,6 @@ from safetensors.numpy import load_file, save_file
 from sklearn.datasets import load_digits, load_sample_images
 
 from export.artifact import Artifact
-from export.convert import convert
 from export.run import Run
 from export.target import find, plan
 from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
@@ -25,6 +24,8 @@ from pipeline.data import Preparation, opaque
 from pipeline.probes import as_png, asymmetric
 from records.golden import PREPARED, Actual, Proof, flat
 from records.tensor import Arrays, tensor_from
+from tests.conftest import TINY
+from tests.kept import bring
 from tests.validate.judge.test_judge import measured
 from validate import parity
 from validate.judge.judge import result_of
@@ -84,6 +85,9 @@ def test_python_prepares_as_training_does(case: str) -> None:
 def test_a_preparation_that_is_not_known_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="only bilinear with antialias to RGB is known"):
         prepare(as_png(DIGITS[0]), Preparation((8, 8), None).record() | change)
+
+
+FOREIGN = ("web",)
 
 
 @pytest.fixture(scope="module")
@@ -202,14 +206,9 @@ def test_node_says_what_it_cannot_decode(web: Toolchain, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def onnx_only(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def onnx_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny run with its ONNX files alone. Not to be written into."""
-    place = tmp_path_factory.mktemp("onnx")
-    shutil.copytree(trained, place, dirs_exist_ok=True)
-    run = Run(place / "runs" / "tiny", Checkpoint.open(place / "runs" / "tiny" / "checkpoint"))
-    outcomes = convert(run, plan(find(), ["onnx"]), jobs=2, force=False, report=lambda _: None)
-    assert [one.reason for one in outcomes if one.artifact is None] == []
-    return place
+    return bring("tiny", TINY, tmp_path_factory.mktemp("onnx"), plan(find(), ["onnx"]))
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ def test_rows_that_passed_or_cannot_be_done_again_have_none(shown: Run, made: Re
     assert reproduce.scripts(dataclasses.replace(made, results=[absent, accepted]), shown) == {}
 
 
+@pytest.mark.slow
 def test_a_conversion_that_left_nothing_is_done_again(shown: Run, made: Report) -> None:
     shutil.rmtree("runs/tiny/artifacts/onnx/int8")
     runners = [one for one in runner.find() if one.name == "onnx_in_onnxruntime"]
@@ -88,6 +89,7 @@ def test_a_conversion_that_left_nothing_is_done_again(shown: Run, made: Report) 
     assert not Path("runs/tiny/artifacts/onnx/int8").exists()
 
 
+@pytest.mark.slow
 def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(shown: Run, made: Report) -> None:
     for precision in ("float32", "int8"):
         shutil.rmtree(f"runs/tiny/artifacts/onnx/{precision}")

@@ -15,6 +15,9 @@ SHAPES = {"NCHW": (2, 3, 4, 5), "NHWC": (2, 3, 4, 5), "NWC": (2, 3, 4), "NDHWC":
 KINDS = [("float32", None, 0), ("uint8", 1 / 255, 0), ("int8", 0.5, -3), ("int16", 0.001, 0)]
 
 
+FOREIGN = ("node",)
+
+
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     chain = registry.find()["web"]

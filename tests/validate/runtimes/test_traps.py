@@ -13,15 +13,13 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from rich.console import Console
 
-from export.convert import convert
 from export.run import Run
 from export.target import find, plan
 from measures.tolerance import TABLE
-from pipeline import config as configs
-from pipeline.train import settle, train
 from tests.conftest import entered
+from tests.kept import bring
+from tests.locks import locked
 from tests.validate.test_parity import check, reseal
 from validate.runtimes import runner
 from workers import registry
@@ -33,15 +31,9 @@ UNMENDED = Path(__file__).with_name("unmended.py")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `runs/tiny` of the awkward network, exported. Not to be written into."""
-    place = tmp_path_factory.mktemp("awkward")
-    shutil.copy(Path(__file__).with_name("awkward.py"), place)
-    wanted = {"model.name": "awkward:awkward", "data.image_size": 32, "train.epochs": 3, "data.golden": 64}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        train(settle(configs.read(None, wanted)), place / "runs" / "tiny", None, Console(quiet=True))
-        outcomes = convert(Run.open("tiny"), plan(find()), jobs=2, force=False, report=lambda _: None)
-        assert [one.reason for one in outcomes if one.artifact is None] == []
-    return place
+    values = {"model.name": "awkward:awkward", "data.image_size": 32, "train.epochs": 3, "data.golden": 64}
+    network = Path(__file__).with_name("awkward.py")
+    return bring("tiny", values, tmp_path_factory.mktemp("awkward"), plan(find()), beside=[network])
 
 
 @pytest.fixture
@@ -95,7 +87,10 @@ def test_an_operator_newer_than_the_runtime_is_a_refusal_that_can_be_accepted(re
     refused = check(runners("tflite_in_tflite_runtime"))[name]
     assert refused.status == "refused"
     assert refused.blocking
-    assert "tflite-runtime 2.14.0 has no FULLY_CONNECTED version 12" in refused.reason
+    assert (
+        f"tflite-runtime {locked('tflite_runtime', 'tflite-runtime')} has no FULLY_CONNECTED version 12"
+        in refused.reason
+    )
     accepted = check(runners("tflite_in_tflite_runtime"), accept=("* in tflite_runtime",))[name]
     assert (accepted.status, accepted.outcome) == ("refused", "excused")
 
