@@ -146,7 +146,7 @@ def _contracted(node: Node, first: Factor, second: Factor, later: set[str]) -> F
             sizes[label] = size if sizes.get(label, 1) == 1 else sizes[label]
 
     def matrices(labels: str, value: Value, before: list[str], behind: list[str]) -> Any:
-        """(batch …, before, behind)."""
+        """Return a factor as (batch …, before, behind)."""
         order = [labels.index(label) for label in [*batch, *before, *behind]]
         turned = Value(value.tensor, [value.stored[axis] for axis in order])
         own = {label: value.size(axis) for axis, label in enumerate(labels)}
