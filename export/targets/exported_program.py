@@ -13,7 +13,7 @@ SOURCES = {"float32": "checkpoint"}
 
 
 def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[str, Any]:
-    """Checkpoint folder → `model.pt2`, with labels and checkpoint hash in its extra files."""
+    """Write a checkpoint folder's `model.pt2`, with labels and checkpoint hash in its extra files."""
     opened = Checkpoint.open(Path(source))
     example = opened.example()
     batch = torch.export.Dim("batch")

@@ -28,7 +28,7 @@ ENTRY = "model.onnx"
 def convert(
     source: Path, checkpoint: Path, precision: str, out: Path, keep_float: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """float32: checkpoint folder → `model.onnx`. float16, int8: float32's file → `model.onnx`."""
+    """Write `model.onnx`: float32 from a checkpoint's folder, float16 and int8 from float32's file."""
     opened, path = Checkpoint.open(Path(checkpoint)), Path(out) / ENTRY
     findings: list[str] = []
     details: dict[str, Any] = {}

@@ -36,7 +36,7 @@ def _stopped(row: Result) -> bool:
 
 
 def _artifact(row: Result) -> str:
-    """`tflite/int8`."""
+    """Return `tflite/int8`."""
     return f"{row.target}/{row.precision}"
 
 

@@ -12,7 +12,7 @@ TOOLCHAIN = "torch"
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the version of the runtime."""
     return str(torch.__version__)
 
 

@@ -22,7 +22,7 @@ ENVIRONMENT = {
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the version of the runtime."""
     return metadata.version("tensorflow-cpu")
 
 

@@ -19,7 +19,7 @@ RESOLVERS = {"xnnpack": OpResolverType.AUTO, "builtin": OpResolverType.BUILTIN_W
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the version of the runtime."""
     return metadata.version("ai-edge-litert")
 
 

@@ -20,7 +20,7 @@ LIMIT_S = 900
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the version of the runtime."""
     return metadata.version("ai-edge-litert")
 
 

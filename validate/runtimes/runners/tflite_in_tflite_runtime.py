@@ -17,7 +17,7 @@ MISSING = re.compile(r"builtin opcode '(?P<operator>\w+)' version '(?P<version>\
 
 
 def version() -> str:
-    """Of the runtime."""
+    """Return the version of the runtime."""
     return metadata.version("tflite-runtime")
 
 
