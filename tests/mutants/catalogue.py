@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from records.tensor import tensors_to
 from tests.mutants import faults
 from tests.mutants.bench import Change, Mutant, Opened
 
@@ -303,8 +304,10 @@ def reversed_labels(opened: Opened) -> None:
 
 
 def cropped(opened: Opened) -> None:
-    (image,) = opened.manifest["inputs"]
-    image["preparation"] = image["preparation"] | {"resize": [256, 256], "crop": [224, 224]}
+    (image,) = opened.artifact.inputs
+    assert image.preparation
+    crop = {**image.preparation, "resize": [256, 256], "crop": [224, 224]}
+    opened.manifest["inputs"] = tensors_to([dataclasses.replace(image, preparation=crop)])
 
 
 def _file(opened: Opened) -> Path:

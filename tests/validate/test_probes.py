@@ -149,7 +149,7 @@ def test_nothing_is_asked_where_pytorch_gives_no_number(golden: Golden, patterns
     result = judged(golden, patterns, off(patterns, black=1.0))
     assert (result.status, [one.name for one in result.probes]) == ("pass", list(PATTERNS[1:]))
     files = Probes((np.zeros(1),), {}, {}, {})
-    (said,) = parity.unproved(Proof(golden, files, patterns))
+    (said,) = parity.unproved(Proof(golden, files, patterns), ())
     assert said == "PyTorch itself gives values that are no numbers on probe black, so nothing is proved there"
 
 
@@ -235,6 +235,6 @@ def test_a_slow_runtime_takes_black_and_white_and_what_there_is_time_for(
 @pytest.mark.slow
 def test_the_report_of_an_older_checkpoint_says_what_is_not_proved(bright: Run) -> None:
     proof = dataclasses.replace(bright.checkpoint.proof(), patterns=None)
-    assert parity.unproved(proof) == [parity.UNPATTERNED]
+    assert parity.unproved(proof, bright.checkpoint.inputs) == [parity.UNPATTERNED]
     assert "anywhere train --force" in parity.UNPATTERNED
-    assert load_file(bright.checkpoint.folder / "probes.safetensors").keys() >= {"file.0", "pattern.floor.logits"}
+    assert load_file(bright.checkpoint.folder / "probes.safetensors").keys() >= {"file.image.0", "pattern.floor.logits"}

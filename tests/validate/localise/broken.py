@@ -36,8 +36,15 @@ def is_of_integers(path: str) -> None:
     file = Path(path) / "saved_model.pb"
     model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     functions = model.meta_graphs[0].graph_def.library.function
-    product = next(node for function in functions for node in function.node_def if node.op == "MatMul")
+    function, product = next(
+        (function, node) for function in functions for node in function.node_def if node.op == "MatMul"
+    )
     product.op = "BitwiseAnd"
+    before, after = f"{product.name}:product:0", f"{product.name}:z:0"  # each calls its output otherwise
+    for node in function.node_def:
+        node.input[:] = [after if name == before else name for name in node.input]
+    for name, value in function.ret.items():
+        function.ret[name] = after if value == before else value
     file.write_bytes(model.SerializeToString())
 
 
