@@ -113,6 +113,12 @@ def test_a_page_is_drawn(tmp_path: Path) -> None:
         assert np.ptp(np.asarray(drawn)) > 0
 
 
+def environment(**values: str) -> dict[str, str]:
+    """This one, without what a make that runs these tests was given: it would reach the make that they run."""
+    given = ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL")
+    return {name: value for name, value in os.environ.items() if name not in given} | values
+
+
 def commands() -> list[str]:
     """README's first, then those of docs/, which use what README's left."""
     blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
@@ -146,22 +152,19 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
     weights = torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "torch" / "hub" / "checkpoints" / weights)
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    # As on a machine without Chromium: what runs in it has its own tests, and software GPUs take minutes.
-    environment = {
-        **os.environ,
-        "PATH": path,
-        "TORCH_HOME": str(tmp_path / "torch"),
-        "ANYWHERE_CHROMIUM": "/no/such",
-    }
-    environment.pop("ARGS", None)
+    users = environment(
+        PATH=f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        TORCH_HOME=str(tmp_path / "torch"),
+        # As on a machine without Chromium: what runs in it has its own tests, and software GPUs take minutes.
+        ANYWHERE_CHROMIUM="/no/such",
+    )
     ran: dict[str, int] = {}
     for line in commands():
         if line == "make test":  # is what runs this
             continue
         # At 224×224, TensorFlow.js' cpu backend takes a quarter of a minute per image.
         shorter = line.replace("--epochs 20", "--epochs 2 --image-size 32")
-        done = subprocess.run(["bash", "-c", shorter], cwd=checkout, capture_output=True, text=True, env=environment)
+        done = subprocess.run(["bash", "-c", shorter], cwd=checkout, capture_output=True, text=True, env=users)
         # 90 images are too few to promise that int8 agrees; the verdict is checked against the report instead.
         allowed = (0, 1) if line.startswith("anywhere validate mine") else (0,)
         assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
@@ -180,16 +183,18 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_make_export_twice_converts_nothing(checkout: Path, exported: Path) -> None:
     shutil.copytree(exported / "runs", checkout / "runs")
-    done = subprocess.run(["make", "export"], cwd=checkout, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "export"], cwd=checkout, capture_output=True, text=True, check=True, env=environment()
+    )
     assert done.stdout.count("unchanged") == len(plan(find()))
 
 
 @pytest.mark.slow
 def test_installed_it_works_from_any_folder_with_the_oldest_python(tmp_path: Path) -> None:
     """As `uv tool install .` does it: from the wheel, with what its ranges resolve to today."""
-    environment = {**os.environ, "UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    users = environment(UV_TOOL_DIR=str(tmp_path / "tools"), UV_TOOL_BIN_DIR=str(tmp_path / "bin"))
     install = [toolchain.uv_path(), "tool", "install", "--quiet", "--python", "3.11", str(ROOT)]
-    subprocess.run(install, cwd=ROOT, env=environment, check=True)
+    subprocess.run(install, cwd=ROOT, env=users, check=True)
     (tmp_path / "elsewhere").mkdir()
     for line in (
         "train --model simple_cnn --epochs 2 --run mine",
