@@ -17,13 +17,14 @@ from export.target import find, plan
 from tests import picture, readme
 from tests.conftest import scans
 from validate.runtimes import programs, runner
-from workers import toolchain
 
 ROOT = readme.ROOT
 TEXT = readme.README.read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [readme.README, *DOCS]
 ANEW = "run: make readme"
+EMULATED = "* in litert_arm64*"
+"""Rows of an emulated processor, which have their own tests."""
 
 
 def test_readme_is_read_to_its_end() -> None:
@@ -162,8 +163,10 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
     for line in commands():
         if line == "make test":  # is what runs this
             continue
-        # At 224×224, TensorFlow.js' cpu backend takes a quarter of a minute per image.
+        # At 224×224, TensorFlow.js' cpu backend takes a quarter of a minute per image, an emulated processor minutes.
         shorter = line.replace("--epochs 20", "--epochs 2 --image-size 32")
+        if shorter.startswith("anywhere validate"):
+            shorter += f' --calls 3 --leave-out "{EMULATED}"'
         done = subprocess.run(["bash", "-c", shorter], cwd=checkout, capture_output=True, text=True, env=users)
         # 90 images are too few to promise that int8 agrees; the verdict is checked against the report instead.
         allowed = (0, 1) if line.startswith("anywhere validate mine") else (0,)
@@ -187,24 +190,3 @@ def test_make_export_twice_converts_nothing(checkout: Path, exported: Path) -> N
         ["make", "export"], cwd=checkout, capture_output=True, text=True, check=True, env=environment()
     )
     assert done.stdout.count("unchanged") == len(plan(find()))
-
-
-@pytest.mark.slow
-def test_installed_it_works_from_any_folder_with_the_oldest_python(tmp_path: Path) -> None:
-    """As `uv tool install .` does it: from the wheel, with what its ranges resolve to today."""
-    users = environment(UV_TOOL_DIR=str(tmp_path / "tools"), UV_TOOL_BIN_DIR=str(tmp_path / "bin"))
-    install = [toolchain.uv_path(), "tool", "install", "--quiet", "--python", "3.11", str(ROOT)]
-    subprocess.run(install, cwd=ROOT, env=users, check=True)
-    (tmp_path / "elsewhere").mkdir()
-    for line in (
-        "train --model simple_cnn --epochs 2 --run mine",
-        "export --to onnx,torchscript --precision float32",
-        "validate",
-        "targets",
-        "doctor",
-    ):
-        command = [str(tmp_path / "bin" / "anywhere"), *line.split()]
-        done = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    assert (tmp_path / "elsewhere" / "runs" / "mine" / "report" / "report.json").is_file()
-    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["runs"]

@@ -18,6 +18,8 @@ TIERS = {"nightly": "make nightly", "slow": "make test"}
 """Marker → the target that runs such tests."""
 LEFT_OUT: Counter[tuple[str, str]] = Counter()
 """(marker, file) → tests of it that this run leaves out."""
+LONGEST = ("tests/test_readme.py", "tests/test_installed.py", "tests/validate/test_parity.py")
+"""Files that take minutes, which go first, each into a lane of its own: at the end one lane would wait for them."""
 
 
 def tier(item: pytest.Item) -> str:
@@ -27,13 +29,14 @@ def tier(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that ask for a foreign world are slow; and files with such go first, lest a lane end with one alone."""
+    """Tests that ask for a foreign world are slow; and the longest files go first, lest a lane end with one alone."""
     for item in items:
         foreign = {"exported", *getattr(getattr(item, "module", None), "FOREIGN", ())}
         if foreign & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     long = {item.location[0] for item in items if tier(item)}
-    items.sort(key=lambda item: item.location[0] not in long)
+    order = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: (order.get(item.location[0], len(order)), item.location[0] not in long))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -34,6 +34,7 @@ def test_every_operator_is_right_in_node_or_wrong_as_listed(made: Made, model: s
     assert conformance.surprises(verdicts, backend, model) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("backend", conformance.IN_CHROMIUM)
 def test_what_is_listed_is_right_in_chromium_as_we_write_it(made: Made, backend: str) -> None:
     cases = listed(made)
