@@ -109,6 +109,7 @@ def test_targets_lists_what_can_be_made_and_run(command: Command) -> None:
         assert any(all(word in line for word in row) for line in said.out.splitlines())
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_missing_and_what_mends_it(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_outputs_without_signal_are_refused(small: Config, tmp_path: Path, monke
         train(small.with_values("model", name="dead_model:Dead"), tmp_path / "run", None, QUIET)
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_scalars_images_and_the_confusion_matrix(small: Config, tmp_path: Path) -> None:
     train(small.with_values("train", epochs=1), tmp_path / "run", None, QUIET)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
@@ -125,6 +126,7 @@ def test_tensorboard_gets_scalars_images_and_the_confusion_matrix(small: Config,
     assert set(events.Tags()["images"]) == {"train/batch", "test/confusion"}
 
 
+@pytest.mark.slow
 def test_plain_lines_where_there_is_no_terminal(
     small: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +136,7 @@ def test_plain_lines_where_there_is_no_terminal(
     assert all(word in lines[1] for word in ("epoch   2/2", "loss", "accuracy train", "test", "images/s", "s left"))
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_where_training_is(small: Config, tmp_path: Path) -> None:
     screen_file = io.StringIO()
     train(
@@ -160,6 +163,7 @@ def test_an_unknown_device_is_refused(small: Config, tmp_path: Path) -> None:
         train(small.with_values("train", device="nonsense"), tmp_path / "run", None, QUIET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"channels_last": False}, {"ema": 0.0}, {"amp": True}])
 def test_options_train_as_well(small: Config, tmp_path: Path, options: dict[str, Any]) -> None:
     settled = small.with_values("train", epochs=1, **options)

@@ -104,6 +104,7 @@ def test_a_conversion_without_a_source_does_the_source_and_shows_why_it_fails(sh
     assert "checkpoint: there is none" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_whoever_types_what_is_next_never_types_it_twice_and_comes_to_the_script(
     shown: Run, command: Callable[..., Said]
 ) -> None:
