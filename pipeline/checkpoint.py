@@ -1,16 +1,15 @@
-"""The checkpoint: weights, config, golden and calibration in one folder, with the hash of every file.
+"""The checkpoint: weights, program, config, golden and calibration in one folder, with the hash of every file.
 
     checkpoint = Checkpoint.open(Path("runs/digits/checkpoint"))
     checkpoint.golden().outputs["logits"]      # (N, K) float32
 
-Reading one needs no torch; only `model()` imports it. No pickle anywhere: arrays are safetensors, the rest is
-TOML and JSON. A folder is written beside its place and renamed into it.
+Reading one needs no torch; only `program()` and `model()` import it, and no code but PyTorch's is run by them. No
+pickle anywhere: arrays are safetensors, the program is a `.pt2` that is examined first, the rest is TOML and JSON. A
+folder is written beside its place and renamed into it.
 """
 
-import hashlib
 import json
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,18 @@ from records.tensor import Array, Arrays, Tensor, tensors_from
 
 if TYPE_CHECKING:
     from torch import Tensor as Tensor_
-    from torch import nn
+    from torch.export import ExportedProgram
+    from torch.fx import GraphModule
+
+    from pipeline.program import Refusal
 
 
 RECORD = "checkpoint.json"
 WEIGHTS = "weights.safetensors"
+PROGRAM = "program.pt2"
+"""File of the model as `torch.export` gives it: of a finished training, where PyTorch does not refuse the model."""
+TORCHSCRIPT = "torchscript.pt"
+"""File of the model as TorchScript, where there is no program and TorchScript does without."""
 CONFIG = "config.toml"
 GOLDEN = "golden.safetensors"
 CALIBRATION = "calibration.safetensors"
@@ -36,10 +42,8 @@ PROBES = "probes.safetensors"
 TRAINING = "training.safetensors"
 """File of optimizer, average and random state, which `--resume` needs: only while a training is unfinished."""
 
-FORMAT = 2
-"""Raised when an older version could not read a checkpoint rightly."""
-READABLE = (1, FORMAT)
-"""Of format 1, the preparation stands beside its only input."""
+FORMAT = 3
+"""Raised when an older version could not read a checkpoint rightly. Since 3, the program is in it."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,20 @@ class Checkpoint:
     """Epochs and steps done, whether finished, and the training's remaining state but for its arrays."""
     files: Mapping[str, str]
     """File name → sha256."""
+    model_name: str
+    """What it is a checkpoint of: `mobilenet_v3_small`, `mypkg.nets:build`."""
+    refusals: Mapping[str, Mapping[str, str]]
+    """Why there is no `program` of a finished model, and no `torchscript` instead, as `pipeline.program.Refusal`
+    records it."""
+    loaded: Mapping[str, Any] | None
+    """Which of whose weights were loaded, as `pipeline.weights.Loaded` records it; None: they were trained here."""
+    findings: tuple[str, ...]
+    """Sentences about the model that a user should read, such as a dropout that is never off."""
 
     @property
     def finished(self) -> bool:
         """True if its training is finished; False for one written in the course of a training."""
         return bool(self.progress["finished"])
-
-    @property
-    def model_name(self) -> str:
-        """Return the model's name in the configuration it was trained with: `mobilenet_v3_small`."""
-        name: str = tomllib.loads((self.folder / CONFIG).read_text(encoding="utf-8"))["model"]["name"]
-        return name
 
     @classmethod
     def open(cls, folder: Path) -> "Checkpoint":
@@ -96,28 +103,41 @@ class Checkpoint:
             sha256=record["sha256"],
             task=record["task"],
             labels=tuple(record["labels"]),
-            inputs=_inputs(record),
+            inputs=tensors_from(record["inputs"]),
             outputs=tensors_from(record["outputs"]),
             normalisation=record["normalisation"],
             metrics=record["metrics"],
             environment=record["environment"],
             progress=record["progress"],
             files=record["files"],
+            model_name=record["model_name"],
+            refusals=record["refusals"],
+            loaded=record["loaded"],
+            findings=tuple(record["findings"]),
         )
 
     @classmethod
-    def write(cls, folder: Path, record: Mapping[str, Any], config: str, arrays: Mapping[str, Arrays]) -> "Checkpoint":
+    def write(
+        cls,
+        folder: Path,
+        record: Mapping[str, Any],
+        config: str,
+        arrays: Mapping[str, Arrays],
+        add: Callable[[Path], None] = lambda _: None,
+    ) -> "Checkpoint":
         """Write a whole checkpoint and put it in the place of the one before it. Raises NoRoom.
 
-        record: the fields of this class but folder, sha256 and files. arrays: by file name.
+        record: the fields of this class but folder, sha256 and files. arrays: by file name. add: writes further files
+        into the new folder, such as the program.
         """
         from safetensors.numpy import save
 
         with new_folder(folder) as new:
-            contents = {CONFIG: config.encode(), **{name: save(dict(values)) for name, values in arrays.items()}}
-            for name, content in contents.items():
-                (new / name).write_bytes(content)
-            hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+            (new / CONFIG).write_bytes(config.encode())
+            for name, values in arrays.items():
+                (new / name).write_bytes(save(dict(values)))  # its own writer has another error for a full disk
+            add(new)
+            hashes = {path.name: sha256_of_file(path) for path in sorted(new.iterdir())}
             signed = seal({"format": FORMAT, **record, "files": hashes})
             (new / RECORD).write_text(json.dumps(signed, indent=1))
         return cls._from_record(folder, json.loads(json.dumps(signed)))
@@ -173,21 +193,34 @@ class Checkpoint:
         calibration = self.calibration()
         return tuple(torch.from_numpy(calibration[tensor.name][:2]) for tensor in self.inputs)
 
-    def model(self) -> "nn.Module":
-        """Return the model in float32, eval mode, on the CPU; it takes the inputs in order and returns the outputs."""
-        from safetensors.torch import load_file
+    def program(self) -> "ExportedProgram":
+        """Return the model as `torch.export` gave it. Raises BadInput for one that could do more than compute."""
+        from pipeline import program
 
-        from pipeline import config, models, tasks
+        if refusal := self.refused("program"):
+            raise BadInput(f"checkpoint {self.folder}: {refusal.told('a program')}")
+        if PROGRAM not in self.files:
+            raise BadInput(
+                f"checkpoint {self.folder}: its training is not finished, so no program is in it. Go on with: anywhere "
+                f"train --resume --run {self.folder.parent.name}."
+            )
+        return program.load(self.folder / PROGRAM)
 
-        model = tasks.load(self.task).build(config.read(self.folder / CONFIG), self.labels, weights=False)
-        models.fill(model, load_file(self.folder / WEIGHTS))
-        return model.eval()
+    def refused(self, capture: str) -> "Refusal | None":
+        """Return why a finished model has no such capture, `program` or `torchscript`; None: it was not refused."""
+        from pipeline.program import Refusal
 
+        return Refusal(**self.refusals[capture]) if capture in self.refusals else None
 
-def _inputs(record: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    """Return the inputs that a record describes."""
-    beside = {"preparation": record["preparation"]} if "preparation" in record else {}
-    return tensors_from({**item, **beside} for item in record["inputs"])
+    def model(self) -> "GraphModule":
+        """Return the program as a module: float32, eval mode, on the CPU.
+
+        It takes the inputs in order, and returns the outputs as a tuple in order. Raises BadInput.
+        """
+        from torch.fx import GraphModule
+
+        module = self.program().module(check_guards=False)
+        return GraphModule(module, module.graph)  # whose mode can be set, as every exporter does
 
 
 _REMEDY = "Restore it from a copy, or train again: anywhere train --force."
@@ -203,9 +236,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise BadInput(f"checkpoint {folder}: {RECORD} was truncated or altered ({error}). {_REMEDY}") from error
     if not is_sealed(record):
         raise BadInput(f"checkpoint {folder}: {RECORD} was altered (its sha256 is not the recorded one). {_REMEDY}")
-    if record["format"] not in READABLE:
+    if record["format"] != FORMAT:
         raise BadInput(
-            f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}. Train again: anywhere "
-            "train --force."
+            f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}, which has the program in "
+            "it. Train again: anywhere train --force."
         )
     return record

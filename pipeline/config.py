@@ -37,9 +37,10 @@ class DataConfig:
     __pydantic_config__ = _STRICT
 
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, imagenette, or folder (see `folder`)."""
+    """digits, mnist, fashion_mnist, cifar10, imagenette, or your own: folder, csv or coco (see `folder`)."""
     folder: str = ""
-    """For dataset = "folder": one folder of images per class, or `train/` and `val/` that hold such folders."""
+    """For dataset = "folder": one folder of images per class, or `train/` and `val/` that hold such folders. For "csv":
+    a CSV of paths, classes and perhaps a column `split`. For "coco": a JSON of COCO's with one category per image."""
     cache: str = "data"
     """Where torchvision's datasets are downloaded to."""
     image_size: Annotated[int, Field(ge=0)] | tuple[Count, Count] = 0
@@ -47,6 +48,8 @@ class DataConfig:
     with."""
     augmentation: str = ""
     """affine, crop_flip, resized_crop or none. Empty: what suits the dataset."""
+    skip_corrupt: bool = False
+    """Leave out image files that cannot be decoded, and say how many. Otherwise they are refused by name."""
     golden: Count = 256
     """Held-out samples that go into the checkpoint as golden inputs (all, where the split has fewer)."""
     calibration: Count = 128
@@ -67,7 +70,10 @@ class ModelConfig:
     __pydantic_config__ = _STRICT
 
     name: str = "mobilenet_v3_small"
-    """A torchvision classification model, `simple_cnn`, or your own `module:function` (takes `num_classes`)."""
+    """A torchvision classification model, `simple_cnn`, `timm:NAME`, or your own `package.module:function` or
+    `./file.py:Class` (takes `num_classes`)."""
+    weights: str = ""
+    """File of weights to start from: safetensors, or a state_dict. A head for other classes starts anew."""
     pretrained: bool = False
     """Start from torchvision's default weights (downloaded once); the head is new where the classes differ."""
     options: dict[str, bool | int | float | str] = field(default_factory=dict)

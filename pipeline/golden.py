@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline import checkpoint, models
+from pipeline import checkpoint, models, tasks
+from pipeline.captured import Kept, keep
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
 from pipeline.data import IMAGE, Data, Split
 from pipeline.datasets import Sample
 from pipeline.models import named
-from pipeline.probes import ImageFiles, patterns, roundings
-from pipeline.tasks import Task, Tensors
+from pipeline.probes import PICTURES, ImageFiles, doubled, patterns, roundings
+from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
 from records.golden import INPUT, Golden, Patterns, Probes, flat
 from records.sealed import fingerprints
@@ -62,20 +64,39 @@ def calibration(data: Data, count: int, golden: torch.Tensor) -> Tensors:
     return plain.collate(samples).inputs
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a checkpoint says of its model beside weights and proof: fields of `Checkpoint`."""
+
+    task: str
+    labels: tuple[str, ...]
+    model_name: str
+    normalisation: Mapping[str, Any]
+    config: str
+    """The text of config.toml."""
+    loaded: Mapping[str, Any] | None = None
+    findings: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields of the checkpoint's record."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+
+
+@dataclass(frozen=True)
 class HeldOut:
-    """The samples, prepared once; the outputs, computed for every checkpoint.
+    """The samples, prepared once; PyTorch's outputs are computed for every checkpoint."""
 
-    `calibration` are prepared as a user's images are, without augmentation.
-    """
-
-    def __init__(self, data: Data, config: Config, task: Task):
-        self.task, self.config, self.labels, self.preparation = task, config, data.labels, data.preparation
-        chosen = choose(data.test, config.data.golden)
-        self.batch = data.test.batch(chosen)
-        image = self.batch.inputs[IMAGE]
-        self.probes = ImageFiles(data, chosen)
-        self.patterns = patterns(image[0])
-        self.calibration = calibration(data, config.data.calibration, image)
+    told: Told
+    inputs: tuple[Tensor, ...]
+    outputs: Mapping[str, str]
+    """Name of each output → a letter for each of its axes; empty: whatever they are."""
+    golden: Batch
+    calibration: Tensors
+    """(N, …) by input, prepared as a user's are, without augmentation."""
+    patterns: Tensors
+    """(5, …) by input, in the order of `PATTERNS`."""
+    probes: Mapping[str, ImageFiles]
+    """By each input that is made of image files."""
 
     def write(
         self,
@@ -88,79 +109,111 @@ class HeldOut:
     ) -> Checkpoint:
         """Write the checkpoint of a model in eval mode, with its proof. Raises BadInput, NoRoom.
 
-        environment, progress: as `Checkpoint` has them. training: what an unfinished training goes on with.
+        environment, progress: as `Checkpoint` has them. training: what an unfinished training goes on with; only of a
+        finished one the program is captured.
         """
-        inputs, outputs = self.tensors(model)
-        config = self.config.model
+        # In the layout that weights are loaded in: another one sums in another order.
+        local = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
+        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(own(local.state_dict())), **self.record(local)}
+        if training:
+            arrays[checkpoint.TRAINING] = training
+        patterns = Patterns.of(arrays[checkpoint.PROBES])
+        kept = keep(local, self.golden.inputs, patterns) if progress["finished"] else Kept()
         record = {
-            "task": self.config.task,
-            "labels": self.labels,
-            "inputs": tensors_to(inputs),
-            "outputs": tensors_to(outputs),
-            "normalisation": {"mean": config.mean, "deviation": config.deviation, "inside_model": True},
+            **self.told.record(),
+            "inputs": tensors_to(self.inputs),
+            "outputs": tensors_to(self.described(local)),
             "metrics": metrics,
             "environment": environment,
             "progress": progress,
+            "refusals": {name: refusal.record() for name, refusal in kept.refusals.items()},
+            "findings": [*self.told.findings, *kept.findings],
         }
-        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(model.state_dict()), **self.record(model)}
-        if training:
-            arrays[checkpoint.TRAINING] = training
-        return Checkpoint.write(folder, record, to_toml(self.config), arrays)
+        return Checkpoint.write(folder, record, self.told.config, arrays, kept.write)
 
-    def record(self, model: nn.Module) -> dict[str, dict[str, Array]]:
+    def record(self, local: nn.Module) -> dict[str, dict[str, Array]]:
         """Return the arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).
 
-        model: any device, eval mode; it is copied to the CPU. Raises BadInput for outputs without signal.
+        local: on the CPU, float32, eval mode. Raises BadInput for outputs without signal.
         """
-        # In the layout `Checkpoint.model` loads it in: another one sums in another order.
-        local = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
         double = copy.deepcopy(local).double()
 
         def run(inputs: Tensors) -> tuple[Arrays, Arrays, Arrays]:
             """Return inputs, PyTorch's outputs and the oracle's."""
-            exact = {name: tensor.double() for name, tensor in inputs.items()}
-            outputs, oracle = predict(local, inputs, self.task.OUTPUTS), predict(double, exact, self.task.OUTPUTS)
+            outputs, oracle = predict(local, inputs, self.outputs), predict(double, doubled(inputs), self.outputs)
             return to_numpy(inputs), to_numpy(outputs), to_numpy(oracle)
 
-        golden = Golden(*run(self.batch.inputs), truth=to_numpy(self.batch.truth))
+        golden = Golden(*run(self.golden.inputs), truth=to_numpy(self.golden.truth))
         _check_signal(golden.outputs)
-        probes = Probes({IMAGE: tuple(self.probes.files)}, *run({IMAGE: self.probes.image}))
+        beside = self._of_patterns(local).arrays()
+        if self.probes:
+            files = {name: tuple(probe.files) for name, probe in self.probes.items()}
+            beside |= Probes(files, *run(self._beside_probes())).arrays()
         return {
             checkpoint.GOLDEN: golden.arrays(),
-            checkpoint.PROBES: probes.arrays() | self._of_patterns(local).arrays(),
+            checkpoint.PROBES: beside,
             checkpoint.CALIBRATION: flat({INPUT: to_numpy(self.calibration)}),
+        }
+
+    def _beside_probes(self) -> Tensors:
+        """Return the probes' images, and of inputs that are no images as many of golden's."""
+        count = min(len(probe.image) for probe in self.probes.values())
+        return {
+            name: self.probes[name].image[:count] if name in self.probes else values[:count]
+            for name, values in self.golden.inputs.items()
         }
 
     def _of_patterns(self, model: nn.Module) -> Patterns:
         """Run the patterns one by one, for a network may look at its whole batch; with the noise floor of each."""
-        image = self.patterns
 
-        def run(model: nn.Module, image: torch.Tensor) -> Tensors:
-            return predict(model, {IMAGE: image}, self.task.OUTPUTS, batch=1)
+        def run(model: nn.Module, inputs: Tensors) -> Tensors:
+            return predict(model, inputs, self.outputs, batch=1)
 
-        outputs, oracle = run(model, image), run(copy.deepcopy(model).double(), image.double())
-        rounded = [outputs, *(run(other, inputs) for other, inputs in roundings(model, image))]
-        if models.allows_channels_last(model, self.config):  # other kernels, which add in another order
+        inputs = self.patterns
+        outputs, oracle = run(model, inputs), run(copy.deepcopy(model).double(), doubled(inputs))
+        rounded = [outputs, *(run(other, values) for other, values in roundings(model, inputs))]
+        if models.allows_channels_last(model, inputs):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
-            rounded.append(run(turned, image.contiguous(memory_format=torch.channels_last)))
+            rounded.append(run(turned, models.channels_last(inputs)))
         floors = {
-            key: torch.stack([(other[key] - exact).abs().flatten(1).amax(1) for other in rounded]).amax(0)  # → (5,)
-            for key, exact in oracle.items()
+            key: torch.stack(
+                [(other[key].double() - exact).abs().reshape(len(exact), -1).amax(1) for other in rounded]
+            ).amax(0)
+            for key, exact in oracle.items()  # each (5,)
         }
-        return Patterns(to_numpy({IMAGE: image}), to_numpy(outputs), to_numpy(oracle), to_numpy(floors))
+        return Patterns(to_numpy(inputs), to_numpy(outputs), to_numpy(oracle), to_numpy(floors))
 
-    def tensors(self, model: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Return inputs and outputs of the model as the checkpoint describes them."""
-        images = self.batch.inputs[IMAGE]
-        shape = ("batch", *images.shape[1:])
-        prepared = self.preparation.record()
-        inputs = (Tensor(IMAGE, "float32", shape, "NCHW", (0.0, 1.0), "RGB", preparation=prepared),)
-        first = {IMAGE: images[:1].to(next(model.parameters()).device)}
-        outputs = predict(model, first, self.task.OUTPUTS)
-        return inputs, tuple(
-            Tensor(name, _dtype(value), ("batch", *value.shape[1:]), self.task.OUTPUTS[name])
-            for name, value in outputs.items()
+    def described(self, model: nn.Module) -> tuple[Tensor, ...]:
+        """Return the outputs of a model on the CPU as the checkpoint describes them."""
+        first = {name: values[:1] for name, values in self.golden.inputs.items()}
+        return tuple(
+            Tensor(name, _dtype(value), ("batch", *value.shape[1:]), self.outputs[name])
+            for name, value in predict(model, first, self.outputs).items()
         )
+
+
+def of_training(data: Data, config: Config, loaded: Mapping[str, Any] | None = None) -> HeldOut:
+    """Return the held-out samples of a training: images of the test split, and for calibration of the training one.
+
+    loaded: the proof of the weights that it starts from.
+    """
+    chosen = choose(data.test, config.data.golden)
+    batch = data.test.batch(chosen)
+    image = batch.inputs[IMAGE]
+    model = config.model
+    prepared = data.preparation.record()
+    interface = Tensor(IMAGE, "float32", ("batch", *image.shape[1:]), "NCHW", (0.0, 1.0), "RGB", preparation=prepared)
+    normalisation = {"mean": model.mean, "deviation": model.deviation, "inside_model": True}
+    pictures = [data.test.picture(number) for number in chosen[:PICTURES]]
+    return HeldOut(
+        told=Told(config.task, data.labels, model.name, normalisation, to_toml(config), loaded, data.findings),
+        inputs=(interface,),
+        outputs=tasks.load(config.task).OUTPUTS,
+        golden=batch,
+        calibration=calibration(data, config.data.calibration, image),
+        patterns={IMAGE: patterns(image, (0.0, 1.0))},
+        probes={IMAGE: ImageFiles(pictures, data.preparation)},
+    )
 
 
 def _dtype(tensor: torch.Tensor) -> str:
@@ -178,6 +231,17 @@ def _check_signal(outputs: Arrays) -> None:
                 f"golden {name}: the same for all {len(value)} inputs, so no parity could be proved on it. Train "
                 "longer, or another model."
             )
+
+
+def own(tensors: Tensors) -> Tensors:
+    """Return tensors that share no memory: of tied weights, a copy each, for safetensors refuses shared ones."""
+    seen: set[int] = set()
+    separate: Tensors = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return separate
 
 
 def to_numpy(tensors: Tensors) -> dict[str, Array]:

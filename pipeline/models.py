@@ -1,4 +1,4 @@
-"""The `nn.Module`s: torchvision's, the textbooks' small CNN, and your own as `module:function`.
+"""The `nn.Module`s that are trained: torchvision's, the textbooks' small CNN, and those of other libraries, or yours.
 
     model = build(config, classes=10)        # takes image (N, 3, H, W) float32 RGB in [0, 1], gives logits (N, 10)
 
@@ -6,8 +6,6 @@ Normalisation is part of the model, so that no app can forget or repeat it.
 """
 
 import copy
-import importlib
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +16,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
+from pipeline import libraries
+from pipeline import weights as files
 from pipeline.config import Config
 from records.errors import BadInput, unknown
 
@@ -109,8 +109,15 @@ def settle(config: Config) -> Config:
     """Replace what was left to the model: mean and deviation of its pretrained weights, or 0.5. Raises BadInput."""
     model = config.model
     if ":" not in model.name and model.name not in names():
+        libraries.parse(model.name)  # of a file without a function it says so
         raise unknown("model", model.name, names())
+    if model.pretrained and model.weights:
+        raise BadInput("model.pretrained and model.weights: a training starts from one of them. Leave one out.")
     mean, deviation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if model.weights and ":" in model.name and not (model.mean and model.deviation):
+        declared = libraries.build(model.name, model.options, Path(model.weights)).declared
+        if declared is not None and declared.mean:
+            mean, deviation = declared.mean, declared.deviation  # type: ignore[assignment]
     if model.pretrained:
         if ":" in model.name or model.name == "simple_cnn":
             raise BadInput(
@@ -151,7 +158,7 @@ def _construct(config: Config, classes: int) -> nn.Module:
         options |= {"aux_logits": False, "init_weights": True, "transform_input": config.model.pretrained}
     try:
         if ":" in name:
-            return cast(nn.Module, _own(name)(**options))
+            return libraries.build(name, options, Path(config.model.weights) if config.model.weights else None).module
         if name == "simple_cnn":
             return SimpleCNN(image_size=size, **options)
         return cast(nn.Module, torchvision.models.get_model(name, weights=None, **options))
@@ -165,14 +172,11 @@ def _construct(config: Config, classes: int) -> nn.Module:
         ) from error
 
 
-def _own(name: str) -> Any:
-    module, _, function = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # a console script and a worker do not have it there
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise BadInput(f"model {name}: {error}. Write module:function, and run in the folder of the module.") from error
+def start(model: nn.Module, config: Config) -> files.Loaded | None:
+    """Load the weights that a training starts from, if the config names any. Raises BadInput."""
+    if not config.model.weights:
+        return None
+    return files.load(getattr(model, "model", model), Path(config.model.weights), start=True)
 
 
 def _copy_pretrained(model: nn.Module, name: str) -> None:
@@ -203,14 +207,25 @@ def fill(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
     module.load_state_dict(state)
 
 
-def allows_channels_last(model: nn.Module, config: Config) -> bool:
-    """True if the model takes tensors that are NHWC in memory; `view` and weights of five axes raise on such a one."""
-    height, width = config.data.size
-    device = next(model.parameters()).device
+def channels_last(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return inputs of which those of four axes (N, C, H, W) lie as NHWC in memory."""
+    turn = torch.channels_last
+    return {name: value.contiguous(memory_format=turn) if value.ndim == 4 else value for name, value in inputs.items()}
+
+
+def allows_channels_last(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> bool:
+    """True if the model takes tensors that are NHWC in memory; `view` and weights of five axes raise on such a one.
+
+    inputs: (N, …) by name, some samples of which are run.
+    """
+    if all(value.ndim != 4 for value in inputs.values()):
+        return False
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    two = {name: torch.zeros_like(value[:2], device=device) for name, value in inputs.items()}
     try:
         local = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
         with torch.no_grad():
-            local(torch.zeros(2, 3, height, width, device=device).contiguous(memory_format=torch.channels_last))
+            local(*channels_last(two).values())
     except RuntimeError:
         return False
     return True

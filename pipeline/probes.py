@@ -1,8 +1,8 @@
 """Inputs that show one thing each: image files, which prove an app's way from a file to the input, and patterns.
 
-    probes = ImageFiles(data, numbers)
+    probes = ImageFiles(pictures, data.preparation)
     probes.files[0]                            # (bytes,) uint8: a PNG file
-    patterns(probes.image[1])[1]               # (3, H, W), all white
+    patterns(probes.image[1:], (0, 1))[1]      # (3, H, W), all white
 
 The first file is a held-out image with which nothing can be done unnoticed: no two of its corners, axes or channels
 are alike. The others are held-out images as they are. PNG, for decoding it is exact.
@@ -21,7 +21,8 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms.v2 import functional
 
-from pipeline.data import Data, Preparation, opaque
+from pipeline.data import Preparation, opaque
+from pipeline.tasks import Tensors
 from records.golden import PATTERNS
 
 PICTURES = 4
@@ -37,33 +38,49 @@ ROUNDINGS = 3
 class ImageFiles:
     """`files`, K times (bytes,) uint8, and `image` (K, 3, H, W) float32 in [0, 1] as training prepares them."""
 
-    def __init__(self, data: Data, numbers: Sequence[int]):
-        """Prepare the first `PICTURES` of `numbers`, which count samples of the test split."""
-        held_out = [data.test.picture(number) for number in numbers[:PICTURES]]
-        pictures = [asymmetric(held_out[0], data.preparation), *held_out]
-        prepare = data.preparation.transform()
+    def __init__(self, held_out: Sequence[Any], preparation: Preparation):
+        """Prepare pictures, each a PIL image or (C, H, W) uint8, and before them the drawing made of the first."""
+        pictures = [asymmetric(held_out[0], preparation), *held_out]
+        prepare = preparation.transform()
         self.files = [np.frombuffer(as_png(picture), np.uint8) for picture in pictures]
         self.image = (
             torch.stack([prepare(opaque(picture)).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
         )
 
 
-def patterns(picture: torch.Tensor) -> torch.Tensor:
-    """Make the inputs that `PATTERNS` names, in its order: (3, H, W) in [0, 1], a held-out one → (5, 3, H, W)."""
-    _, height, width = picture.shape
+def patterns(samples: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
+    """Make the inputs that `PATTERNS` names, in its order: held-out (N, …) of any type → (5, …) of that type.
+
+    limits: the least and the greatest value that they may have, which black and white are made of.
+    """
+    first = samples[0]
+    least, greatest = limits
+    shape = tuple(first.shape) or (1,)
+    height, width = (1, *shape)[-2:]
     row, column = torch.arange(height)[:, None] // SQUARE, torch.arange(width)[None] // SQUARE
-    images = {
-        "black": torch.zeros_like(picture),
-        "white": torch.ones_like(picture),
-        "checkerboard": ((row + column) % 2).to(picture).expand_as(picture),
-        "noise": torch.rand(picture.shape, generator=torch.Generator().manual_seed(0)),
-        "shifted": picture.roll((height // SHIFT, 2 * width // SHIFT), (1, 2)),
+    squares = ((row + column) % 2).reshape((height, width) if len(shape) > 1 else (width,))
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    moves = {-2: height // SHIFT, -1: 2 * width // SHIFT} if len(shape) > 1 else {-1: max(1, width // SHIFT)}
+    shares = {
+        "black": torch.zeros(shape),
+        "white": torch.ones(shape),
+        "checkerboard": squares.to(torch.float32).expand(shape),
+        "noise": noise,
     }
-    return torch.stack([images[name] for name in PATTERNS])
+    made = {name: least + (greatest - least) * share for name, share in shares.items()}
+    if not first.is_floating_point():
+        made = {name: values.round() for name, values in made.items()}
+    made["shifted"] = first.reshape(shape).roll(tuple(moves.values()), tuple(moves))
+    return torch.stack([made[name].to(first.dtype).reshape(first.shape) for name in PATTERNS])
 
 
-def roundings(model: nn.Module, image: torch.Tensor) -> Iterator[tuple[nn.Module, torch.Tensor]]:
-    """Yield float64 models and inputs (N, 3, H, W) that are wrong by half of float32's last bit everywhere.
+def doubled(inputs: Tensors) -> Tensors:
+    """Return inputs with floats in double precision."""
+    return {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
+
+
+def roundings(model: nn.Module, inputs: Tensors) -> Iterator[tuple[nn.Module, Tensors]]:
+    """Yield float64 models and inputs (N, …) that are wrong by half of float32's last bit everywhere.
 
     On an image all alike a normalisation divides by next to nothing, and makes of that bit whatever it likes, which a
     single run in float32 may happen not to show.
@@ -79,8 +96,16 @@ def roundings(model: nn.Module, image: torch.Tensor) -> Iterator[tuple[nn.Module
         with torch.no_grad():
             for parameter in double.parameters():
                 parameter.mul_(1 + off(parameter))
-        # Not relative to the pixel: normalised, black is no zero any more.
-        yield double, image.double() + off(image)
+        # Not relative to the pixel: normalised, black is no zero any more. Greater values have greater last bits.
+        yield (
+            double,
+            {
+                name: value.double() + off(value) * max(1.0, float(value.abs().max()))
+                if value.is_floating_point()
+                else value
+                for name, value in inputs.items()
+            },
+        )
 
 
 def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:

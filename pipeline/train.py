@@ -30,7 +30,7 @@ import measures.tasks
 from pipeline import checkpoint, data, models, tasks
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
-from pipeline.golden import HeldOut, to_numpy
+from pipeline.golden import of_training, to_numpy
 from pipeline.progress import Display
 from pipeline.rehearsal import SAMPLES as REHEARSED
 from pipeline.rehearsal import rehearse
@@ -64,13 +64,17 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     make_repeatable(c.seed)
     task, measured = tasks.load(config.task), measures.tasks.load(config.task)
     images = data.load(config)
+    for finding in images.findings:  # before hours pass
+        console.print(f"- {finding}", highlight=False, markup=False, soft_wrap=True)
     model = task.build(config, images.labels, weights=resume is None).to(device)
-    rehearse(model, config, images.train.batch(range(min(REHEARSED, len(images.train)))), images.labels)
-    golden = HeldOut(images, config, task)
+    loaded = models.start(model, config) if resume is None else None
+    few = images.train.batch(range(min(REHEARSED, len(images.train))))
+    rehearse(model, config, few, images.labels)
+    golden = of_training(images, config, loaded.record() if loaded else resume.loaded if resume else None)
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)
     loader = data.loader(images.train, batches, config.data.workers, pin=device.type == "cuda")
-    channels_last = c.channels_last and models.allows_channels_last(model, config)
+    channels_last = c.channels_last and models.allows_channels_last(model, few.inputs)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=warmed_up_average(c.ema), use_buffers=True)

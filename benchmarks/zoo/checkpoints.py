@@ -19,7 +19,7 @@ from benchmarks.zoo.networks import Network, named
 from pipeline import data, tasks, train
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig
-from pipeline.golden import HeldOut
+from pipeline.golden import of_training
 
 BATCHES = 4
 """Of training images, for the statistics."""
@@ -51,7 +51,7 @@ def make(network: Network, run: Path) -> Checkpoint:
     model = task.build(config, images.labels, weights=True)
     batch = images.train.batch(range(BATCHES * config.data.golden))
     bear_signal(model, batch.inputs[data.IMAGE], len(images.labels))
-    golden = HeldOut(images, config, task)
+    golden = of_training(images, config)
     environment = train.environment(torch.device("cpu"), config.train.seed)
     progress = {"epoch": 0, "step": 0, "epochs": 0, "finished": True}
     return golden.write(run / "checkpoint", model, {}, environment, progress, training={})

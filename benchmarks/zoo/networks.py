@@ -1,6 +1,6 @@
 """The networks of the zoo by name, each as the pipeline takes it; small inputs, where the architecture allows them.
 
-    torchvision's as they are named, timm's by `timm:create_model`, our own by `benchmarks.zoo.modules:…`
+    torchvision's as they are named, timm's by `timm:NAME`, our own by `benchmarks.zoo.modules:…`
 
 torchvision's are one of each family, timm's the smallest of families that torchvision does not have.
 """
@@ -38,7 +38,7 @@ def own(name: str) -> Network:
 
 def timm(name: str, size: int = SIZE, **options: bool | int | float | str) -> Network:
     """Return a network of timm's; the options are its constructor's."""
-    return Network(name, "timm:create_model", size, {"model_name": name, **options})
+    return Network(name, f"timm:{name}", size, options)
 
 
 NETWORKS: tuple[Network, ...] = (

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from export import self_check
-from export.graphs.control_flow import refusal
+from export.graphs.captured import program_of
 from export.graphs.onnx_runtime import run
 from export.graphs.operators import inexpressible, user_path
 from measures.distance import sqnr_db
@@ -23,36 +23,49 @@ from records.tensor import Array
 
 
 def export(opened: Checkpoint, path: Path) -> None:
-    """Write the model as ONNX through torch.export, for any batch size. Raises Inexpressible.
+    """Write the checkpoint's program as ONNX, for any batch size. Raises Inexpressible.
 
     The exporter's optimizer folds constants and removes operators without effect.
     """
     import torch
 
-    example = opened.example()
-    shapes = tuple({0: torch.export.Dim("batch")} for _ in example)
+    program = program_of(opened, "ONNX")
     try:
-        program = torch.onnx.export(
-            opened.model(),
-            example,
+        exported = torch.onnx.export(
+            program,
+            (),
             dynamo=True,
             optimize=True,
             verbose=False,
             input_names=[tensor.name for tensor in opened.inputs],
             output_names=[tensor.name for tensor in opened.outputs],
-            dynamic_shapes=shapes,
             custom_translation_table={torch.ops.aten._adaptive_avg_pool2d.default: adaptive_average},
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        if refused := refusal("ONNX", error):
-            raise refused from error
         missing = re.search(r"No ONNX function found for .*?op='([\w.:]+)'", _causes(error))
         if missing is None:
             raise
-        traced = torch.export.export(opened.model(), example, dynamic_shapes=shapes)
-        raise inexpressible("ONNX", {missing[1]: _module_calling(traced, missing[1])}) from error
-    assert program is not None
-    program.save(str(path))
+        raise inexpressible("ONNX", {missing[1]: _module_calling(program, missing[1])}) from error
+    assert exported is not None
+    name_axes(exported.model, opened)
+    exported.save(str(path))
+
+
+def name_axes(model: Any, opened: Checkpoint) -> None:
+    """Call the axes of any length in an ONNX model as the checkpoint does, `batch` for PyTorch's own `s77`; in place.
+
+    model: onnx_ir's.
+    """
+    names: dict[str, str] = {}
+    for value, tensor in zip(model.graph.inputs, opened.inputs, strict=True):
+        for axis, size in enumerate(tensor.shape):
+            if isinstance(size, str):
+                names[str(value.shape[axis])] = size
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b") if names else None
+    for value in [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]:
+        for axis, size in enumerate(value.shape or ()):
+            if pattern and not isinstance(size, int):
+                value.shape[axis] = pattern.sub(lambda found: names[found[1]], str(size))
 
 
 def adaptive_average(image: Any, output_size: list[int]) -> Any:
@@ -104,20 +117,19 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
     import torch
 
     second_path = path.with_name("cross_check.onnx")
-    names = [tensor.name for tensor in opened.inputs + opened.outputs]
-    inputs = {name: values[: self_check.SAMPLES] for name, values in opened.golden().inputs.items()}
+    golden = opened.golden().inputs
+    inputs = {tensor.name: golden[tensor.name][: self_check.SAMPLES] for tensor in opened.inputs}
     first = run(path, inputs)  # ours: where it cannot run, the conversion has failed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 opened.model(),
-                opened.example(),
+                tuple(torch.from_numpy(values) for values in inputs.values()),
                 str(second_path),
                 dynamo=False,
                 input_names=[tensor.name for tensor in opened.inputs],
                 output_names=[tensor.name for tensor in opened.outputs],
-                dynamic_axes={name: {0: "batch"} for name in names},
             )
         second = run(second_path, inputs)
     except Exception as error:  # noqa: BLE001  # whatever the deprecated exporter meets is no fault of the artifact

@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
+from pipeline import models
 from pipeline.config import Config, TrainConfig
 from records.errors import unknown
 
@@ -39,13 +40,7 @@ class Batch:
             return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
         inputs = moved(self.inputs)
-        if channels_last:
-            turn = torch.channels_last
-            inputs = {
-                name: value.contiguous(memory_format=turn) if value.ndim == 4 else value
-                for name, value in inputs.items()
-            }
-        return Batch(inputs, moved(self.truth))
+        return Batch(models.channels_last(inputs) if channels_last else inputs, moved(self.truth))
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, which a GPU copies from while the CPU goes on."""

@@ -1,5 +1,6 @@
 """Layers that stay in float32: asked for by name, or as few as repair a bad integer model."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 import torch
 
 from export.run import Run
-from pipeline.checkpoint import Checkpoint
+from pipeline import program
+from pipeline.checkpoint import PROGRAM, Checkpoint
 from tests.conftest import Said
+from tests.modules import built
 from validate.report import records
 
 
@@ -57,18 +60,18 @@ def unbalanced(folder: Path) -> None:
     opened = Checkpoint.open(folder)
     record = json.loads((folder / "checkpoint.json").read_text())
     arrays = {name: opened.arrays(name) for name in record["files"] if name.endswith(".safetensors")}
-    weights, golden = arrays["weights.safetensors"], arrays["golden.safetensors"]
-    weights["model.conv1.weight"][0] *= 2048
-    weights["model.conv1.bias"][0] *= 2048
-    weights["model.conv2.weight"][:, 0] /= 2048
-    fields = {key: record[key] for key in record if key not in {"sha256", "files", "format"}}
-    config = (folder / "config.toml").read_text()
-    model = Checkpoint.write(folder, fields, config, arrays).model()
+    model, golden = built(opened), arrays["golden.safetensors"]
     with torch.no_grad():
+        model.model.conv1.weight[0] *= 2048
+        model.model.conv1.bias[0] *= 2048
+        model.model.conv2.weight[:, 0] /= 2048
         image = torch.from_numpy(golden["input.image"])
         golden["output.logits"] = model(image).numpy()
-        golden["oracle.logits"] = model.double()(image.double()).numpy()
-    Checkpoint.write(folder, fields, config, arrays)
+        golden["oracle.logits"] = copy.deepcopy(model).double()(image.double()).numpy()
+    captured = program.capture(model, (image[:2],), [{0: "batch"}])
+    fields = {key: record[key] for key in record if key not in {"sha256", "files", "format"}}
+    config = (folder / "config.toml").read_text()
+    Checkpoint.write(folder, fields, config, arrays, lambda new: program.save(captured, new / PROGRAM))
 
 
 @pytest.mark.slow

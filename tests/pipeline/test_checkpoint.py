@@ -11,15 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput, NoRoom
 from records.folder import exclusive, latest_run, new_folder, run_folder
-from records.sealed import seal, sha256_of_file
+from records.sealed import seal
+from tests.modules import built
 
-NAMES = ["weights.safetensors", "golden.safetensors", "probes.safetensors", "config.toml", "checkpoint.json"]
+NAMES = [
+    "program.pt2",
+    "weights.safetensors",
+    "golden.safetensors",
+    "probes.safetensors",
+    "config.toml",
+    "checkpoint.json",
+]
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def test_interface_is_named(opened: Checkpoint) -> None:
 
 
 def test_no_pickle_anywhere(opened: Checkpoint) -> None:
-    assert {path.suffix for path in opened.folder.iterdir()} == {".safetensors", ".toml", ".json"}
+    assert {path.suffix for path in opened.folder.iterdir()} == {".safetensors", ".toml", ".json", ".pt2"}
 
 
 def test_environment_says_what_made_it(opened: Checkpoint) -> None:
@@ -157,18 +164,28 @@ def test_a_run_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_checkpoint_of_format_1_is_read(opened: Checkpoint) -> None:
-    """Its preparation stands beside its only input, and its files have no name of an input."""
-    folder, probes, current = opened.folder, opened.probes(), opened
-    arrays = {name.replace("file.image.", "file."): value for name, value in current.arrays(checkpoint.PROBES).items()}
-    save_file(arrays, folder / checkpoint.PROBES)
-    record = json.loads((folder / checkpoint.RECORD).read_text())
-    record["format"], record["preparation"] = 1, record["inputs"][0].pop("preparation")
-    record["files"][checkpoint.PROBES] = sha256_of_file(folder / checkpoint.PROBES)
-    (folder / checkpoint.RECORD).write_text(json.dumps(seal(record)))
-    older = Checkpoint.open(folder)
-    assert older.inputs == current.inputs
-    again = older.probes()
-    assert probes
-    assert again
-    assert [file.tobytes() for file in again.files["image"]] == [file.tobytes() for file in probes.files["image"]]
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_checkpoint_of_another_format_is_refused(opened: Checkpoint, number: int) -> None:
+    record = json.loads((opened.folder / checkpoint.RECORD).read_text())
+    record["format"] = number
+    (opened.folder / checkpoint.RECORD).write_text(json.dumps(seal(record)))
+    with pytest.raises(
+        BadInput, match=rf"format {number}, this version reads 3, .*Train again: anywhere train --force"
+    ):
+        Checkpoint.open(opened.folder)
+
+
+def test_the_program_is_the_module_to_the_last_bit(opened: Checkpoint) -> None:
+    image = torch.from_numpy(opened.golden().inputs["image"][:7])
+    with torch.no_grad():
+        assert torch.equal(opened.model()(image), built(opened)(image))
+
+
+def test_a_model_is_taken_out_without_importing_what_made_it(opened: Checkpoint) -> None:
+    """Nobody's module has to be there, and the settled configuration is not looked at."""
+    code = (
+        "import sys; from pathlib import Path; from pipeline.checkpoint import Checkpoint;"
+        f"Checkpoint.open(Path({str(opened.folder)!r})).model();"
+        "assert not {'pipeline.models', 'torchvision', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -58,7 +58,7 @@ def test_a_checkpoint_has_patterns_and_what_pytorch_makes_of_each_by_itself(open
     kept, model, golden = opened.patterns(), opened.model(), opened.golden().inputs["image"]
     image = torch.from_numpy(kept.inputs["image"])
     assert image.shape == (len(PATTERNS), *golden.shape[1:])
-    assert torch.equal(image, patterns(torch.from_numpy(golden[0])))
+    assert torch.equal(image, patterns(torch.from_numpy(golden), (0, 1)))
     with torch.no_grad():
         outputs = torch.cat([model(one[None]) for one in image]).numpy()
         assert np.allclose(outputs, kept.outputs["logits"], rtol=0, atol=1e-5)
@@ -71,14 +71,32 @@ def test_a_checkpoint_has_patterns_and_what_pytorch_makes_of_each_by_itself(open
 
 def test_patterns_are_unlike_golden_and_unlike_each_other() -> None:
     picture = torch.rand(3, 28, 24, generator=torch.Generator().manual_seed(3))
-    found = dict(zip(PATTERNS, patterns(picture), strict=True))
+    found = dict(zip(PATTERNS, patterns(picture[None], (0, 1)), strict=True))
     assert (found["black"] == 0).all()
     assert (found["white"] == 1).all()
     assert found["checkerboard"].unique().tolist() == [0, 1]
     assert found["checkerboard"][0, 0].tolist()[:7] == [0, 0, 0, 1, 1, 1, 0]
     assert found["noise"].std() > 0.2
-    assert torch.equal(found["noise"], patterns(picture)[PATTERNS.index("noise")])
+    assert torch.equal(found["noise"], patterns(picture[None], (0, 1))[PATTERNS.index("noise")])
     assert torch.equal(found["shifted"].roll((-3, -6), (1, 2)), picture)
+
+
+@pytest.mark.parametrize(
+    ("samples", "limits", "values"),
+    [
+        (torch.tensor([[3, 4, 5], [9, 7, 8]]), (3, 9), {3, 4, 5, 6, 7, 8, 9}),
+        (torch.tensor([3, 9]), (3, 9), {3, 4, 5, 6, 7, 8, 9}),
+        (torch.tensor([[True, False]]), (0, 1), {True, False}),
+    ],
+)
+def test_patterns_of_integers_are_integers_that_they_may_be(
+    samples: torch.Tensor, limits: tuple[float, float], values: set[int]
+) -> None:
+    made = patterns(samples, limits)
+    assert (made.dtype, made.shape) == (samples.dtype, (len(PATTERNS), *samples.shape[1:]))
+    assert set(made.unique().tolist()) <= values
+    assert (made[0] == limits[0]).all()
+    assert (made[1] == limits[1]).all()
 
 
 def test_the_noise_floor_of_an_image_all_alike_is_what_a_normalisation_makes_of_rounding() -> None:
@@ -88,7 +106,8 @@ def test_the_noise_floor_of_an_image_all_alike_is_what_a_normalisation_makes_of_
     with torch.no_grad():
         exact = model.double()(white.double())
         once = (model.float()(white) - exact).abs().max()
-        rounded = max((other(image) - exact).abs().max() for other, image in roundings(model, white))
+        others = roundings(model, {"image": white})
+        rounded = max((other(inputs["image"]) - exact).abs().max() for other, inputs in others)
     assert rounded > 1e-6 > once * 1e3
     assert not any(value.dtype == torch.float64 for value in model.state_dict().values())
 

@@ -12,16 +12,17 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from export.convert import convert
-from export.graphs.torchscript_ways import trace
 from export.run import Run
 from export.target import find, plan
 from measures import flags
 from measures.distance import floor_of
 from pipeline import config as configs
 from pipeline.checkpoint import Checkpoint
+from pipeline.torchscript import trace
 from pipeline.train import settle, train
 from records.golden import PATTERNS, Actual, Golden, Patterns, Probes, Proof
-from tests.export.graphs import branches
+from tests.modules import built
+from tests.pipeline import branches
 from tests.validate.judge.test_judge import artifact, measured
 from tests.validate.test_parity import own, reseal
 from validate import parity
@@ -192,7 +193,7 @@ def test_golden_does_not_see_a_branch_that_a_trace_lost_and_white_does(bright: R
     place = bright.place("torchscript/float32")
     kept = (place / "model.pt").read_bytes()
     try:
-        traced, *_ = trace(bright.checkpoint.model(), bright.checkpoint.example())
+        traced, *_ = trace(built(bright.checkpoint), bright.checkpoint.example())
         torch.jit.save(traced, str(place / "model.pt"))
         reseal(place)
         result = checked(bright)

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
+from torch.export import ExportedProgram
 
 from export.graphs import onnx_exporter, onnx_float16, onnx_metadata
 from export.quantize import onnx as quantize
 from export.targets import exported_program, onnx, torchscript
-from pipeline.checkpoint import Checkpoint
+from pipeline import config, models, program, tasks
+from pipeline.checkpoint import CONFIG, WEIGHTS, Checkpoint
 
 TOOLCHAIN = "torch"
 
@@ -51,21 +54,29 @@ class OfDark(nn.Module):
 
 def convert(alteration: str, checkpoint: str, target: str, precision: str, out: str) -> None:
     """Write a target's file into the folder `out`, as its conversion does."""
-    alter, faithful = ALTERATIONS[alteration], Checkpoint.model
+    alter, faithful = ALTERATIONS[alteration], Checkpoint.program
 
-    def altered(self: Checkpoint) -> nn.Module:
-        whole = faithful(self)
+    def altered(self: Checkpoint) -> ExportedProgram:
+        whole = built(self)
         alter(whole)
-        return whole
+        return program.capture(whole, self.example(), [{0: "batch"}])
 
-    Checkpoint.model = altered
+    Checkpoint.program = altered
     try:
         if target != "onnx":
             TARGETS[target].convert(Path(checkpoint), Path(checkpoint), precision, Path(out))
         else:
             _to_onnx(Checkpoint.open(Path(checkpoint)), precision, Path(out) / onnx.ENTRY)
     finally:
-        Checkpoint.model = faithful
+        Checkpoint.program = faithful
+
+
+def built(opened: Checkpoint) -> nn.Module:
+    """The module itself, with the checkpoint's weights."""
+    settled = config.read(opened.folder / CONFIG)
+    whole = tasks.load(opened.task).build(settled, opened.labels, weights=False)
+    models.fill(whole, load_file(opened.folder / WEIGHTS))
+    return whole.eval()
 
 
 def _to_onnx(opened: Checkpoint, precision: str, path: Path) -> None:

@@ -1,6 +1,5 @@
 """A branch by an image's values is kept both ways, or refused with its line; one by sizes is no such branch."""
 
-import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +11,17 @@ from rich.console import Console
 from torch import nn
 
 from export.convert import Outcome, convert
-from export.graphs.control_flow import branch, decided_by_values, refusal, user_line
 from export.graphs.operators import Inexpressible
-from export.graphs.torchscript_ways import near, trace
 from export.run import Run
 from export.target import find, plan
 from export.targets import torchscript
+from pipeline import checkpoint as names
 from pipeline import config as configs
 from pipeline.checkpoint import Checkpoint
+from pipeline.torchscript import decided_by_values, near, trace
 from pipeline.train import settle, train
-from tests.export.graphs import branches
+from tests.modules import built
+from tests.pipeline import branches
 
 SIZE = 16
 EXAMPLE = torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0)) * 0.5
@@ -80,29 +80,6 @@ def test_an_ordinary_network_that_looks_at_sizes_is_traced(name: str, options: d
     assert near([traced(image).numpy()], [model(image).numpy()], [])
 
 
-def test_a_refusal_of_pytorchs_is_two_lines() -> None:
-    model = branches.Bright().eval()
-    with pytest.raises(RuntimeError) as raised:
-        torch.export.export(model, (EXAMPLE,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    assert len(str(raised.value).splitlines()) > 15
-    refused = refusal("ONNX", raised.value)
-    assert refused
-    first, second = str(refused).splitlines()
-    assert first.startswith("ONNX cannot hold a branch that Python takes by the values of an image: branches.py:")
-    assert first.endswith(": `if x.mean() > 0.5:`.")
-    assert second == "Choose between tensors there, with torch.where or torch.cond."
-
-
-def test_an_error_about_something_else_is_none() -> None:
-    assert refusal("ONNX", RuntimeError("No ONNX function found")) is None
-
-
-def test_a_stack_without_a_line_of_the_users_is_told_without_one() -> None:
-    frame = traceback.FrameSummary(str(Path(torch.__file__)), 3, "forward", line="x = 1")
-    assert user_line([frame]) == ""
-    assert str(branch("ONNX", "")).startswith("ONNX cannot hold a branch that Python takes by the values of an image.")
-
-
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The current folder: a run for each network that is asked for, trained for an epoch."""
@@ -126,19 +103,33 @@ def trained(place: Path, kind: type[nn.Module]) -> Run:
     return Run(folder, Checkpoint.open(folder / "checkpoint"))
 
 
-@pytest.mark.parametrize("kind", [branches.Bright, branches.Counted, branches.Read])
-def test_what_a_trace_cannot_hold_is_scripted_and_right_on_every_image(
+@pytest.mark.parametrize("kind", [branches.Bright, branches.Counted])
+def test_what_no_program_can_hold_is_scripted_and_right_on_every_image(
     checkpoints: Path, tmp_path: Path, kind: type[nn.Module]
 ) -> None:
     run = trained(checkpoints, kind)
+    assert names.TORCHSCRIPT in run.checkpoint.files
+    assert names.PROGRAM not in run.checkpoint.files
     said = torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
-    assert said == {"entry": "model.pt", "details": {"way": "script"}}
-    file, model = torch.jit.load(str(tmp_path / "model.pt")), run.checkpoint.model()
+    assert said == {"entry": "model.pt", "details": {"way": "module"}}
+    file, model = torch.jit.load(str(tmp_path / "model.pt")), built(run.checkpoint)
     traced, *_ = trace(model, run.checkpoint.example())
     images = [torch.zeros(1, 3, SIZE, SIZE), WHITE, EXAMPLE, WHITE * 0.7, WHITE]
     for image in images * 3:  # the third call is optimised for the first two
         assert torch.allclose(file(image), model(image), rtol=1e-5, atol=1e-6)
     assert any(not torch.allclose(traced(image), model(image), rtol=1e-2) for image in images)
+
+
+@pytest.mark.parametrize("kind", [branches.Read, branches.Sizes])
+def test_of_a_program_it_is_compiled_and_takes_any_batch(
+    checkpoints: Path, tmp_path: Path, kind: type[nn.Module]
+) -> None:
+    run = trained(checkpoints, kind)
+    said = torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
+    assert said["details"] == {"way": "program"}
+    file, model = torch.jit.load(str(tmp_path / "model.pt")), built(run.checkpoint)
+    for image in [WHITE, EXAMPLE, WHITE * 0.7, torch.rand(7, 3, SIZE, SIZE)] * 3:
+        assert torch.allclose(file(image), model(image), rtol=1e-5, atol=1e-6)
 
 
 def test_a_network_whose_branch_no_way_can_hold_is_refused_with_its_line(checkpoints: Path, tmp_path: Path) -> None:
@@ -155,23 +146,14 @@ def test_a_network_whose_branch_no_way_can_hold_is_refused_with_its_line(checkpo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_whose_trace_is_for_one_batch_alone_is_refused_with_its_line(
-    checkpoints: Path, tmp_path: Path
-) -> None:
+def test_a_network_for_one_batch_alone_is_refused_with_its_line(checkpoints: Path, tmp_path: Path) -> None:
     run = trained(checkpoints, branches.RowByRow)
     with pytest.raises(Inexpressible) as raised:
         torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
     first, second = str(raised.value).splitlines()
-    assert first.startswith("TorchScript keeps sizes of its example, and so is another function for other batches: ")
+    assert first.startswith("TorchScript would hold a network for one size of its inputs alone: ")
     assert first.endswith("`rows = [self.features(row[None]) for row in x]`.")
     assert second.startswith("Use the sizes there as they are, ")
-
-
-def test_a_network_that_looks_at_sizes_is_traced_for_any_batch(checkpoints: Path, tmp_path: Path) -> None:
-    run = trained(checkpoints, branches.Sizes)
-    said = torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
-    assert said["details"] == {"way": "trace"}
-    assert torch.jit.load(str(tmp_path / "model.pt"))(torch.rand(7, 3, SIZE, SIZE)).shape == (7, 10)
 
 
 @pytest.mark.slow
@@ -180,7 +162,7 @@ def test_the_other_targets_say_the_line_what_to_do_and_who_can(checkpoints: Path
     conversions = plan(find(), ["onnx", "exported_program", "torchscript"], ["float32"])
     outcomes = {one.conversion.target.name: one for one in convert(run, conversions, 1, False, lambda _: None)}
     assert outcomes["torchscript"].artifact
-    assert outcomes["torchscript"].artifact.details["way"] == "script"
+    assert outcomes["torchscript"].artifact.details["way"] == "module"
     for name, said in (("onnx", "ONNX"), ("exported_program", "A torch.export program")):
         first, second = _lines(outcomes[name])
         assert first.startswith(
