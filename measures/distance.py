@@ -81,8 +81,9 @@ def floor_of(golden: Array, oracle: Array) -> float:
 
     It is at least float32's own resolution of the values, which nobody can undercut, however near golden happens to be.
     """
-    resolution = float(np.abs(golden).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
-    return max(float(np.abs(golden - oracle).max()), resolution)
+    exact = golden.astype(np.float64)
+    resolution = float(np.abs(exact).max() * np.finfo(np.float32).eps + np.finfo(np.float32).tiny)
+    return max(float(np.abs(exact - oracle).max()), resolution)
 
 
 def sqnr_of_most_db(actual: Array, golden: Array) -> float:
@@ -122,7 +123,12 @@ def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
 
 
 def agreement(actual: Array, golden: Array) -> float:
-    """Return the share of decisions (N, …) that are golden's."""
+    """Return the share of decisions (N, …) that are golden's; 1 where there are none."""
+    return float((actual == golden).mean()) if golden.size else 1.0
+
+
+def equal(actual: Array, golden: Array) -> float:
+    """Return the share of values (N, …) that are golden's."""
     return float((actual == golden).mean())
 
 

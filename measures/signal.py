@@ -44,6 +44,8 @@ def _of_output(values: Array, oracle: Array) -> str:
         return "has values that are no numbers. Train again: anywhere train --force."
     if not varies(values):
         return "the same for every input, so parity would prove nothing. Train longer, or another model."
+    if not np.issubdtype(values.dtype, np.floating):
+        return ""
     greatest = float(np.abs(values).max())
     if greatest < NEAR_ZERO:
         return (

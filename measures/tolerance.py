@@ -41,7 +41,7 @@ class Tolerance:
     """One limit: a measured value must be at most (`upper`) or at least (not `upper`) `allowed`."""
 
     measure: str
-    """max_absolute, sqnr_db, agreement or metric_fall; probe_absolute; of files input_steps, file_db or probe_db."""
+    """max_absolute, sqnr_db, equal, agreement, metric_fall, probe_absolute; of files input_steps, file_db, probe_db."""
     allowed: float
     upper: bool
     unit: str
@@ -109,6 +109,19 @@ DECISIONS = (
     ),
 )
 """Of decisions and metric, whatever the precision: for a task that has no reason to allow anything else."""
+
+
+EXACT = (
+    Tolerance(
+        "equal",
+        AGREEMENT,
+        upper=False,
+        unit=OR_ONE_SAMPLE,
+        reason="Integers are not near, they are right or wrong; where two scores are all but equal, rounding decides.",
+        source="as for agreement: an integer output is a decision that the network itself takes",
+    ),
+)
+"""Of an output of integers or booleans, whatever the precision, in the place of the precision's own rows."""
 
 
 def _rounded(sqnr_db: float, reason: str) -> tuple[Tolerance, ...]:
@@ -233,8 +246,8 @@ def _prepared(file_db: float, probe_db: float, reason: str, probe_reason: str) -
             3,
             upper=True,
             unit="steps of 1/255",
-            reason="Rounding after each axis or once leaves one step. Bicubic instead of bilinear leaves 9 on the "
-            "first probe, no antialiasing 28, a crop one pixel off 86, swapped channels 180.",
+            reason="Rounding after each axis or once leaves one step, in bicubic two at most. Bicubic instead of "
+            "bilinear leaves 9 on the first probe, no antialiasing 28, a crop one pixel off 86, swapped channels 180.",
             source=PHOTOGRAPHS,
         ),
         Tolerance("file_db", file_db, upper=False, unit="dB", reason=reason, source=ONE_STEP_OFF),

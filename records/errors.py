@@ -35,6 +35,10 @@ class NoRoom(BadInput):
     """The disk (or the user's share of it) is full; what was half written has been removed."""
 
 
+class NotProved(Exception):
+    """The error of a report that did not pass: the rows that block, one a line."""
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str], where: str = "") -> BadInput:
     """Return the error for a name that does not exist, with the nearest names that do."""
     names = sorted(allowed)

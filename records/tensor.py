@@ -40,13 +40,16 @@ class Tensor:
     def stored(self, array: Array) -> Array:
         """Return a checkpoint's array, channels on axis 1, in this tensor's layout and, with a scale, as its integers.
 
-        Values beyond what the type holds become its least and greatest one.
+        Values beyond what the type holds become its least and greatest one. Integers that stand for themselves become
+        those of this type.
         """
         values = np.moveaxis(array, 1, self._channels) if self._channels is not None else array
         if self.scale is not None:
             limits = np.iinfo(self.dtype)
             steps = np.round(values / np.float32(self.scale)) + self.zero_point
             values = np.clip(steps, limits.min, limits.max).astype(self.dtype)
+        elif not np.issubdtype(values.dtype, np.floating) and values.dtype != self.dtype:
+            values = values.astype(self.dtype)
         return np.ascontiguousarray(values)
 
     def restored(self, array: Array) -> Array:

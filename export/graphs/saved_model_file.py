@@ -27,7 +27,16 @@ def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tu
     batch: the only size that the graph takes. Samples are mapped then, and the signature `single` has the graph itself.
     """
     memory.release()
-    direct = by_name(frozen, [tensor.name for tensor in outputs])
+    plain = by_name(frozen, [tensor.name for tensor in outputs])
+
+    def direct(*values: Any) -> dict[str, Any]:
+        computed = plain(*values)  # the importer's own integers have 32 bits
+        return {
+            tensor.name: computed[tensor.name]
+            if computed[tensor.name].dtype == tensor.dtype
+            else tf.cast(computed[tensor.name], tensor.dtype, tensor.name)
+            for tensor in outputs
+        }
 
     def mapped(*values: Any) -> dict[str, Any]:
         types = {tensor.name: tf.TensorSpec(tensor.shape[1:], tensor.dtype) for tensor in outputs}

@@ -29,6 +29,11 @@ def nhwc(tensor: Tensor, batch: int | None = None) -> Tensor:
     return replace(tensor, shape=(size, height, width, channels), layout="NHWC")
 
 
+def narrow(tensor: Tensor) -> Tensor:
+    """Return a tensor's record with integers of 32 bits for those of 64, which neither browsers nor GPUs take."""
+    return replace(tensor, dtype="int32") if tensor.dtype == "int64" else tensor
+
+
 @dataclass(frozen=True)
 class Graph:
     """A SavedModel without a loop over the batch."""
@@ -107,8 +112,22 @@ def by_name(frozen: Any, names: Sequence[str]) -> Callable[..., dict[str, Any]]:
 
 
 def save_single(source: Path, out: Path) -> None:
-    """Write a SavedModel again for a batch of one, with the same names."""
+    """Write a SavedModel again for a batch of one, with the same names and, outside, integers of 32 bits."""
     graph = load_graph(source, batch=1)
+    specs = [
+        tf.TensorSpec(spec.shape, tf.int32 if spec.dtype == tf.int64 else spec.dtype, spec.name)
+        for spec in graph.inputs
+    ]
+    call = by_name(graph.function, graph.outputs)
+
+    def narrowed(*values: Any) -> dict[str, Any]:
+        widened = [tf.cast(value, spec.dtype) for value, spec in zip(values, graph.inputs, strict=True)]
+        outputs = call(*widened)
+        return {
+            name: tf.cast(value, tf.int32, name) if value.dtype == tf.int64 else value
+            for name, value in outputs.items()
+        }
+
     module = tf.Module()
-    module.serve = tf.function(by_name(graph.function, graph.outputs), autograph=False, input_signature=graph.inputs)
+    module.serve = tf.function(narrowed, autograph=False, input_signature=specs)
     tf.saved_model.save(module, str(out), signatures={SERVING: module.serve.get_concrete_function()})

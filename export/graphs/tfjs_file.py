@@ -23,6 +23,8 @@ QUANTIZED = 64
 """Values a weight has at least to be worth fewer bits; biases and scalars stay as they are."""
 JS_TYPES = {"float32": "float32", "int32": "int32", "bool": "bool", "uint8": "int32"}
 """Type of a constant → its type in TensorFlow.js."""
+SIGNATURE_TYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
+"""Type of an input or output → its name in a signature."""
 
 
 def write_model(
@@ -46,9 +48,9 @@ def write_model(
 
 
 def described(tensor: Tensor, name: str) -> dict[str, Any]:
-    """Return a float32 tensor as a signature has it. name: its name in the graph, `image:0`."""
+    """Return a tensor as a signature has it. name: its name in the graph, `image:0`."""
     dims = [{"size": str(axis) if isinstance(axis, int) else "-1"} for axis in tensor.shape]
-    return {"name": name, "dtype": "DT_FLOAT", "tensorShape": {"dim": dims}}
+    return {"name": name, "dtype": SIGNATURE_TYPES[tensor.dtype], "tensorShape": {"dim": dims}}
 
 
 def take_weights(graph: Any) -> dict[str, Array]:

@@ -21,7 +21,15 @@ from records.tensor import Tensor
 
 VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 3}
 """The first of each operator that takes int16."""
-TYPES = {schema.TensorType.FLOAT32: "float32", schema.TensorType.UINT8: "uint8", schema.TensorType.INT8: "int8"}
+TYPES = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.UINT8: "uint8",
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.INT16: "int16",
+    schema.TensorType.INT32: "int32",
+    schema.TensorType.INT64: "int64",
+    schema.TensorType.BOOL: "bool",
+}
 """Type of a tensor in the file → its name."""
 
 
@@ -64,6 +72,8 @@ def set_interface(model: Any, kind: int) -> None:
             tensor = copy.deepcopy(graph.tensors[inner])
             if tensor.type in {kind, schema.TensorType.FLOAT32}:  # the latter: a layer that was kept in float
                 continue
+            if not quantized(tensor):  # it stands for itself: an index, a class
+                continue
             graph.tensors[inner].name += b"_inner"
             tensor.type, tensor.buffer = kind, 0
             if kind == schema.TensorType.UINT8:
@@ -79,6 +89,13 @@ def set_interface(model: Any, kind: int) -> None:
             graph.operators.insert(0 if incoming else len(graph.operators), operator)
             for mapped in maps:
                 mapped.tensorIndex = outer if mapped.tensorIndex == inner else mapped.tensorIndex
+
+
+def quantized(tensor: Any) -> bool:
+    """True if a tensor's integers stand for other numbers."""
+    return (
+        tensor.quantization is not None and tensor.quantization.scale is not None and len(tensor.quantization.scale) > 0
+    )
 
 
 def _code(model: Any, name: str) -> int:
@@ -103,8 +120,8 @@ def described(
     def in_file(tensor: Tensor, index: int) -> Tensor:
         actual = graph.tensors[index]
         dtype = TYPES[actual.type]
-        if dtype == "float32":
-            return tensor
+        if not quantized(actual):
+            return replace(tensor, dtype=dtype)
         scale, zero = float(actual.quantization.scale[0]), int(actual.quantization.zeroPoint[0])
         limits = np.iinfo(dtype)
         span = None if tensor.range is None else (float(limits.min), float(limits.max))

@@ -36,7 +36,8 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
                 f"calibration has {len(values)} samples of {tensor.name}; integer ranges need {CALIBRATION}. Train "
                 "with more images, or a greater data.calibration."
             )
-        if (values == values[:1]).all() or (np.ptp(values.reshape(len(values), -1), axis=1) == 0).all():
+        rows = values.reshape(len(values), -1)
+        if (values == values[:1]).all() or (rows.shape[1] > 1 and bool((rows == rows[:, :1]).all())):
             raise ValueError(
                 f"calibration of {tensor.name} is constant, so it sets no integer ranges. Look at the training images."
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from export.graphs.tensorflow import nhwc
+from export.graphs.tensorflow import narrow, nhwc
 from export.graphs.tfjs_file import described, write_model
 from export.graphs.tfjs_graph import prepare
 from pipeline.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
     """Write saved_model/float32's folder as `model.json` and `weights-<i>-of-<n>.bin`. Raises Inexpressible."""
     opened, prepared = Checkpoint.open(Path(checkpoint)), prepare(Path(source))
     inputs, outputs = (
-        [nhwc(tensor, prepared.batch) for tensor in tensors] for tensors in (opened.inputs, opened.outputs)
+        [narrow(nhwc(tensor, prepared.batch)) for tensor in tensors] for tensors in (opened.inputs, opened.outputs)
     )
     signature = {
         "inputs": {tensor.name: described(tensor, f"{tensor.name}:0") for tensor in inputs},

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from export import self_check
 from export.graphs import layers
-from export.graphs.tensorflow import nhwc
+from export.graphs.tensorflow import narrow, nhwc
 from export.graphs.tflite_converter import exact, from_saved_model
 from export.graphs.tflite_interface import content_of, described, min_runtime_version, named, set_interface, with_labels
 from export.graphs.tflite_lint import lint, record
@@ -53,7 +53,9 @@ def convert(
 ) -> dict[str, Any]:
     """Write saved_model/float32's folder as `model.tflite`, with labels and the pixels' scale as TFLite Metadata."""
     opened, source, place = Checkpoint.open(Path(checkpoint)), Path(source), Path(out) / ENTRY
-    inputs, outputs = (tuple(nhwc(tensor, BATCH) for tensor in side) for side in (opened.inputs, opened.outputs))
+    inputs, outputs = (
+        tuple(narrow(nhwc(tensor, BATCH)) for tensor in side) for side in (opened.inputs, opened.outputs)
+    )
     self_check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
     findings: list[str] = []

@@ -16,6 +16,7 @@ from measures.signal import weakness
 from records.errors import BadInput
 from records.golden import Golden
 from records.sealed import fingerprints
+from records.tensor import Arrays
 
 
 def check(run: Run, golden: Golden) -> list[str]:
@@ -25,7 +26,8 @@ def check(run: Run, golden: Golden) -> list[str]:
         raise BadInput(why)
     _check_folder(run)
     _check_calibration(run, golden)
-    if len(np.unique(task.decide(golden.outputs))) < 2:
+    decisions = task.decide(golden.outputs)
+    if decisions.size and len(np.unique(decisions)) < 2:
         return ["PyTorch itself decides for one class on all golden inputs: agreement proves nothing here"]
     return []
 
@@ -47,23 +49,26 @@ def _check_folder(run: Run) -> None:
 
 
 def _check_calibration(run: Run, golden: Golden) -> None:
-    """Check that no golden image set an integer range. Raises BadInput."""
-    calibration = run.checkpoint.calibration()
-    for tensor in run.checkpoint.inputs:
-        name = tensor.name
-        count = shared(fingerprints(calibration[name]), fingerprints(golden.inputs[name]))
-        if count:
-            raise BadInput(
-                f"calibration of run {run.name}: {count} of its {len(calibration[name])} images are golden, too, so "
-                "integers would be judged on what set their ranges. Train again: anywhere train --force."
-            )
+    """Check that no golden sample set an integer range. Raises BadInput."""
+    names = [tensor.name for tensor in run.checkpoint.inputs]
+    calibration = marks(run.checkpoint.calibration(), names)
+    if count := shared(calibration, marks(golden.inputs, names)):
+        raise BadInput(
+            f"calibration of run {run.name}: {count} of its {len(calibration)} images are golden, too, so "
+            "integers would be judged on what set their ranges. Train again: anywhere train --force."
+        )
+
+
+def marks(arrays: Arrays, names: Iterable[str]) -> list[str]:
+    """Return a mark of each sample of (N, …), by what it has of all inputs of these names together."""
+    return ["".join(each) for each in zip(*(fingerprints(arrays[name]) for name in names), strict=True)]
 
 
 def check_provenance(run: Run, artifact: Artifact) -> None:
     """Check that the ranges of an artifact were set by this checkpoint's calibration. Raises BadInput."""
     calibration = run.checkpoint.calibration()
-    for name, marks in (artifact.integers.calibration_sha256 if artifact.integers else {}).items():
-        if marks != fingerprints(calibration[name]):
+    for name, samples in (artifact.integers.calibration_sha256 if artifact.integers else {}).items():
+        if samples != fingerprints(calibration[name]):
             raise BadInput(
                 f"artifact {artifact.folder}: its ranges were set by other samples than {run.checkpoint.folder} has "
                 f"for calibration. Convert it again: anywhere export --force {run.name}."

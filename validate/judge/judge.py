@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 
 from export.artifact import Artifact
 from measures import flags, tasks
-from measures.distance import agreement, compare, floor_of, histogram, sqnr_db, sqnr_of_most_db
+from measures.distance import agreement, compare, equal, floor_of, histogram, sqnr_db, sqnr_of_most_db
 from measures.tolerance import (
+    EXACT,
     INTEGER_DB,
     LITTLE_HEADROOM,
     OF_MOST_SAMPLES,
@@ -141,7 +142,8 @@ def _flags(
     table: Sequence[Tolerance],
 ) -> list[str]:
     """Return signs of a broken artifact that numbers alone may hide."""
-    finite = [output for output in outputs if not output.not_finite]
+    # Of integers an unchanging value, or few different ones, says nothing.
+    finite = [output for output in outputs if not output.not_finite and _of_floats(golden.outputs[output.name])]
     signs = [
         flag
         for output in finite
@@ -183,21 +185,29 @@ def _little_calibration(artifact: Artifact) -> list[str]:
 def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:
     difference = compare(actual, golden)
     floor, oracle_db = floor_of(golden, oracle), sqnr_db(golden, oracle)
-    judgements = [
-        judgement(
-            row.of(len(golden), floor, oracle_db),
-            sqnr_of_most_db(actual, golden) if row.unit == OF_MOST_SAMPLES else getattr(difference, row.measure),
-        )
-        for row in table
-        if hasattr(difference, row.measure)
-    ]
+    if _of_floats(golden):
+        judgements = [
+            judgement(
+                row.of(len(golden), floor, oracle_db),
+                sqnr_of_most_db(actual, golden) if row.unit == OF_MOST_SAMPLES else getattr(difference, row.measure),
+            )
+            for row in table
+            if hasattr(difference, row.measure)
+        ]
+    else:
+        judgements = [judgement(row.of(golden.size), equal(actual, golden)) for row in EXACT]
     return Output(
         name=name,
-        noise_floor=float(np.abs(golden - oracle).max()),
+        noise_floor=float(np.abs(golden.astype(np.float64) - oracle).max()),
         histogram=None if difference.not_finite else Histogram(*histogram(actual, golden)),
         judgements=judgements,
         **dataclasses.asdict(difference) | {"worst": list(difference.worst)},
     )
+
+
+def _of_floats(values: Array) -> bool:
+    """True if an output's values are near or far from others; integers and booleans are equal or not."""
+    return bool(np.issubdtype(values.dtype, np.floating))
 
 
 class _Decisions:
@@ -220,14 +230,18 @@ class _Decisions:
         """Return how many samples there are."""
         return len(self.golden)
 
-    def agreed(self, table: Sequence[Tolerance]) -> Agreement:
-        """Judge the share of decisions that are golden's, or might have been."""
+    def agreed(self, table: Sequence[Tolerance]) -> Agreement | None:
+        """Judge the share of decisions that are golden's, or might have been; None: the task decides nothing."""
+        if not self.golden.size:
+            return None
         share = agreement(np.where(self.tied, self.golden, self.actual), self.golden)
         return Agreement(share, int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
 
-    def scored(self, table: Sequence[Tolerance]) -> Metric:
-        """Judge how far the metric falls, ties apart."""
+    def scored(self, table: Sequence[Tolerance]) -> Metric | None:
+        """Judge how far the metric falls, ties apart; None: nobody said what is right, or the task has no metric."""
         task, truth = self._task, self._truth
+        if not truth or not task.METRIC:
+            return None
         before, after = task.score(self._golden_outputs, truth), task.score(self._actual_outputs, truth)
         settled = task.settle(self._actual_outputs, self._golden_outputs, self.tied)
         fall = max(0.0, before - task.score(settled, truth))
@@ -238,6 +252,8 @@ class _Decisions:
 
     def pairs(self) -> list[Decided]:
         """Return how often each pair of decisions occurs."""
+        if not self.golden.size:
+            return []
         both = np.stack([self.golden.ravel(), self.actual.ravel()])
         each, counts = np.unique(both, axis=1, return_counts=True)
         names = self.names
@@ -253,13 +269,14 @@ class _Decisions:
             for name, values in self._golden_outputs.items()
         ]
         distance = np.max([np.where(np.isnan(gap), np.inf, gap).max(axis=1) for gap in gaps], axis=0)
-        same = (self.actual == self.golden).reshape(self.count, -1).mean(axis=1)
-        labelled = self._task.labelled(self._truth)
+        equal_parts = (self.actual == self.golden).reshape(self.count, -1)
+        same = equal_parts.mean(axis=1) if self.golden.size else np.ones(self.count)
+        labelled = self._task.labelled(self._truth) if self._truth else None
         return [
             Sample(
                 int(index),
                 float(distance[index]) if np.isfinite(distance[index]) else float("nan"),
-                told(labelled[index], self.names),
+                told(labelled[index], self.names) if labelled is not None else "",
                 told(self.golden[index], self.names),
                 told(self.actual[index], self.names),
                 float(same[index]),
@@ -271,6 +288,8 @@ class _Decisions:
 def told(decision: Array, names: Mapping[int, str]) -> str:
     """Return a sample's decision (…) in words: `cat`; of more than one, each with its share: `cat 61 %, dog 39 %`."""
     values, counts = np.unique(decision, return_counts=True)
+    if not decision.size:
+        return ""
     if decision.size == 1:
         return names[int(values[0])]
     most = np.argsort(-counts, kind="stable")[:TOLD]
@@ -289,7 +308,10 @@ def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Se
             signs.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
             continue
         signs += flags.repeats(name, first, again, floor)
-        if alone is not None and not np.isnan(alone).any():
+        if alone is not None and not _of_floats(expected):
+            if not (alone == first).all():
+                signs.append(f"{name}: a batch of {len(alone)} gives other rows than its images one by one")
+        elif alone is not None and not np.isnan(alone).any():
             gap, ratio = float(np.abs(alone - first).max()), sqnr_db(first, alone)
             limits = {tolerance.measure: tolerance.of(len(alone), floor, oracle_db) for tolerance in table}
             within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
@@ -324,6 +346,8 @@ def _of_patterns(
             continue
         floors = patterns.floors[name]  # no number either, where an output is none
         places = np.flatnonzero(np.isfinite(floors[: len(actual_rows)]))
+        if not _of_floats(golden_rows):  # on inputs unlike any, integers may be a matter of rounding
+            continue
         for index in places:
             floor = max(float(floors[index]), floor_of(golden_rows[places], golden_rows[places]))
             probes.append(_probe(PATTERNS[index], name, actual_rows[index], golden_rows[index], floor, limit))

@@ -168,7 +168,7 @@ function concatenate(parts) {
   const joined = (name) => {
     const arrays = parts.map((part) => part[name]);
     const rows = arrays.reduce((sum, { shape }) => sum + shape[0], 0);
-    const data = new Float32Array(arrays.reduce((sum, one) => sum + one.data.length, 0));
+    const data = new arrays[0].data.constructor(arrays.reduce((sum, one) => sum + one.data.length, 0));
     let at = 0;
     for (const one of arrays) {
       data.set(one.data, at);

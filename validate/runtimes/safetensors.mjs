@@ -4,9 +4,19 @@
 //     const probes = await open(read);   await probes.bytes("file.image.0");
 //
 // `read(start, end)` gives these bytes of a file, so that nothing else of it comes into memory. An array is
-// {data, shape}.
+// {data: a typed array, shape}; of booleans, which JavaScript has no array of, a Uint8Array.
 
-const BYTES = 4; // of a float32
+const TYPES = {
+  F32: Float32Array,
+  F64: Float64Array,
+  I64: BigInt64Array,
+  I32: Int32Array,
+  I16: Int16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+};
+const NAMES = new Map(Object.entries(TYPES).map(([name, Type]) => [Type, name === "BOOL" ? "U8" : name]));
 const HEADER_AT = 8; // after the header's length
 
 /** What is in a file: {names, rows, bytes}. */
@@ -14,13 +24,14 @@ export async function open(read) {
   const length = Number(new DataView(toBuffer(await read(0, HEADER_AT))).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(await read(HEADER_AT, HEADER_AT + length)));
 
-  /** The first `count` rows of a float32 tensor, or all if there are fewer. */
+  /** The first `count` rows of a tensor, or all if there are fewer. */
   async function rows(name, count) {
     const { dtype, shape, data_offsets: offsets } = header[name];
-    if (dtype !== "F32") throw new TypeError(`${name} is ${dtype}, not F32`);
+    if (!(dtype in TYPES)) throw new TypeError(`${name} is ${dtype}; ${Object.keys(TYPES)} are known here`);
     const cut = [Math.min(count, shape[0]), ...shape.slice(1)];
     const start = HEADER_AT + length + offsets[0];
-    return { data: new Float32Array(toBuffer(await read(start, start + size(cut) * BYTES))), shape: cut };
+    const end = start + size(cut) * TYPES[dtype].BYTES_PER_ELEMENT;
+    return { data: new TYPES[dtype](toBuffer(await read(start, end))), shape: cut };
   }
 
   /** A uint8 tensor. */
@@ -32,13 +43,16 @@ export async function open(read) {
   return { names: Object.keys(header).filter((name) => name !== "__metadata__"), rows, bytes };
 }
 
-/** The bytes of a file with these float32 arrays. */
-export function encode(arrays) {
+/** The bytes of a file with these arrays; plain ones are written as float32. */
+export function encode(named) {
+  const typed = ({ data, shape }) => ({ data: Array.isArray(data) ? Float32Array.from(data, Number) : data, shape });
+  const arrays = Object.fromEntries(Object.entries(named).map(([name, array]) => [name, typed(array)]));
   const header = {};
   let end = 0;
   for (const [name, { data, shape }] of Object.entries(arrays)) {
     if (data.length !== size(shape)) throw new RangeError(`${name}: ${data.length} values for shape [${shape}]`);
-    header[name] = { dtype: "F32", shape, data_offsets: [end, (end += data.length * BYTES)] };
+    if (!NAMES.has(data.constructor)) throw new TypeError(`${name}: a ${data.constructor.name} has no type there`);
+    header[name] = { dtype: NAMES.get(data.constructor), shape, data_offsets: [end, (end += data.byteLength)] };
   }
   const json = JSON.stringify(header);
   const text = new TextEncoder().encode(json + " ".repeat(-new TextEncoder().encode(json).length & 7)); // data aligned
@@ -46,8 +60,8 @@ export function encode(arrays) {
   new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
   bytes.set(text, HEADER_AT);
   for (const [name, { data }] of Object.entries(arrays)) {
-    const floats = Float32Array.from(data, Number);
-    bytes.set(new Uint8Array(floats.buffer), HEADER_AT + text.length + header[name].data_offsets[0]);
+    const stored = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    bytes.set(stored, HEADER_AT + text.length + header[name].data_offsets[0]);
   }
   return bytes;
 }

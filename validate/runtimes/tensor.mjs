@@ -7,17 +7,36 @@
 
 import { quantized } from "../preparation/prepare.mjs";
 
-/** A checkpoint's array, channels on axis 1, in the tensor's layout and, with a scale, its integers. */
+/** Of integers that stand for themselves, by a manifest's name of their type. */
+const INTEGERS = {
+  int64: BigInt64Array,
+  int32: Int32Array,
+  int16: Int16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+};
+
+/** A checkpoint's array, channels on axis 1, in the tensor's layout and type and, with a scale, as its integers. */
 export function stored(array, tensor) {
   const axis = channels(tensor);
-  return quantized(axis ? moved(array, 1, axis) : array, tensor);
+  const turned = axis ? moved(array, 1, axis) : array;
+  return tensor.scale == null && tensor.dtype in INTEGERS ? counted(turned, INTEGERS[tensor.dtype]) : quantized(turned, tensor);
 }
 
-/** An array of the tensor's layout and type as the checkpoint has it, in float32: `stored` undone. */
+/** Integers of another type. */
+function counted({ data, shape }, Type) {
+  if (data instanceof Type) return { data, shape };
+  return { data: Type.from(data, Type === BigInt64Array ? (x) => BigInt(Number(x)) : Number), shape };
+}
+
+/** An array of the tensor's layout and type as the checkpoint has it: `stored` undone. Integers that stand for
+ themselves stay integers; all else is float32. */
 export function restored({ data, shape }, tensor) {
   const { scale, zero_point: zero } = tensor;
+  const own = scale == null && tensor.dtype in INTEGERS;
   const meant = data instanceof Float32Array || scale == null ? Number : (x) => (x - zero) * Math.fround(scale);
-  const values = { data: Float32Array.from(data, meant), shape };
+  const values = own ? { data: data.slice(), shape } : { data: Float32Array.from(data, meant), shape };
   const axis = channels(tensor);
   return axis ? moved(values, axis, 1) : values;
 }

@@ -8,10 +8,11 @@ export async function activate(tf, source, manifest, backend) {
   if (!set || tf.getBackend() !== backend) throw new Error(`tfjs did not start its backend ${backend}`);
   const model = await tf.loadGraphModel(source);
   const names = manifest.outputs.map((tensor) => tensor.name);
+  const types = Object.fromEntries(manifest.inputs.map((tensor) => [tensor.name, tensor.dtype]));
 
   return async function infer(inputs) {
     const feeds = {};
-    for (const [name, { data, shape }] of Object.entries(inputs)) feeds[name] = tf.tensor(data, shape, "float32");
+    for (const [name, { data, shape }] of Object.entries(inputs)) feeds[name] = tf.tensor(data, shape, types[name]);
     const results = [model.execute(feeds, names)].flat();
     const outputs = {};
     for (const [index, result] of results.entries()) {

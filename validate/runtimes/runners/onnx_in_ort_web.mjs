@@ -13,11 +13,12 @@ export const version = () => `onnxruntime-web ${ort.env.versions.web} wasm`;
 /** Load once; takes and gives arrays by the manifest's names. */
 export async function activate(url, manifest, threads) {
   ort.env.wasm.numThreads = threads;
+  const types = Object.fromEntries(manifest.inputs.map((tensor) => [tensor.name, tensor.dtype]));
   const session = await ort.InferenceSession.create(url, { executionProviders: ["wasm"] });
 
   async function infer(inputs) {
     const feeds = {};
-    for (const [name, { data, shape }] of Object.entries(inputs)) feeds[name] = new ort.Tensor(data, shape);
+    for (const [name, { data, shape }] of Object.entries(inputs)) feeds[name] = new ort.Tensor(types[name], data, shape);
     const results = await session.run(feeds);
     const arrays = Object.entries(results).map(([name, { data, dims }]) => [name, { data, shape: [...dims] }]);
     return Object.fromEntries(arrays);
