@@ -25,6 +25,8 @@ from records.errors import BadInput
 
 IMAGE = "image"
 """The input that a picture becomes."""
+INTERPOLATIONS = ("bilinear", "bicubic")
+"""Of a preparation: what validate/preparation/ does in every language."""
 CROPPED = 0.875
 """Share of a resized picture's side that is cropped from it."""
 HELD_OUT = 0.2
@@ -33,13 +35,17 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Preparation:
-    """How an image file becomes the model's input. An app does the same: it is in every manifest."""
+    """How an image file becomes the model's input. An app does the same: it is in every manifest.
+
+    Before that a picture is turned as its EXIF orientation says (pictures.py), always.
+    """
 
     resize: tuple[int, int]
     """Height and width. With a crop, the picture keeps its shape and becomes just large enough to cover them."""
     crop: tuple[int, int] | None
     """Height and width cut from the centre, or None."""
     interpolation: str = "bilinear"
+    """One of `INTERPOLATIONS`."""
     antialias: bool = True
     channels: str = "RGB"
     """Gray images are repeated on all three; transparency is dropped."""
@@ -160,6 +166,8 @@ class Data:
     test: Split
     labels: tuple[str, ...]
     preparation: Preparation
+    findings: tuple[str, ...] = ()
+    """What a user shall be told of it, such as what was left out."""
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
@@ -231,6 +239,7 @@ def load(config: Config) -> Data:
         test=Split(test_raw, test_numbers, prepare, collate),
         labels=pictures.labels,
         preparation=preparation,
+        findings=pictures.findings,
     )
 
 

@@ -30,6 +30,8 @@ class Pictures:
     labels: tuple[str, ...]
     strata: Sequence[int] = ()
     """Of each training sample, what both parts of a cut shall have alike, such as its class."""
+    findings: tuple[str, ...] = ()
+    """What a user shall be told of it, such as what was left out."""
 
 
 class DataSet(Protocol):

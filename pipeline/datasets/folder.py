@@ -1,23 +1,18 @@
 """Your own images: one folder per class, or `train/` and `val/` that hold such folders."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torchvision
-from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import DataConfig
 from pipeline.datasets import Pictures
+from pipeline.listed import HELD_OUT, TRAIN, Row, pictures_of
 from records.errors import BadInput
 
 TASK = "classification"
 IMAGE_SIZE = 224
 AUGMENTATION = "resized_crop"
 CROP = True
-HELD_OUT = ("val", "test", "validation")
-"""Names of a folder beside `train`."""
 
 
 def read(config: DataConfig) -> Pictures:
@@ -31,22 +26,22 @@ def read(config: DataConfig) -> Pictures:
         raise BadInput(
             f"dataset folder {root}: no such folder. Give --folder PATH with one folder of images per class."
         )
-    held_out = next((root / name for name in HELD_OUT if (root / name).is_dir()), None)
-    if (root / "train").is_dir() and held_out:
-        train, test = _images(root / "train"), _images(held_out)
-        if train.classes != test.classes:
-            unshared = sorted(set(train.classes) ^ set(test.classes))
-            raise BadInput(
-                f"dataset folder {root}: train and {held_out.name} differ in the classes {', '.join(unshared)}. Give "
-                "both the same folders."
-            )
-        return Pictures(train, test, tuple(train.classes))
-    train = _images(root)
-    return Pictures(train, None, tuple(train.classes), train.targets)
+    where = f"dataset folder {root}"
+    held_out = next((name for name in HELD_OUT if (root / name).is_dir()), None)
+    if not (root / TRAIN).is_dir() or not held_out:
+        return pictures_of(*_images(root), where, config)
+    train, labels = _images(root / TRAIN, TRAIN)
+    test, test_labels = _images(root / held_out, held_out)
+    if labels != test_labels:
+        unshared = sorted(set(labels) ^ set(test_labels))
+        raise BadInput(
+            f"{where}: train and {held_out} differ in the classes {', '.join(unshared)}. Give both the same folders."
+        )
+    return pictures_of(train + test, labels, where, config)
 
 
-def _images(root: Path) -> Any:
-    """Return an ImageFolder of which every image was decoded once, so that none fails in the midst of a training."""
+def _images(root: Path, split: str = "") -> tuple[list[Row], list[str]]:
+    """Return the images below a folder, and the names of their classes."""
     try:
         images = torchvision.datasets.ImageFolder(root)
     except FileNotFoundError as error:
@@ -57,23 +52,4 @@ def _images(root: Path) -> Any:
             f"dataset folder {root}: one class ({images.classes[0]}), at least two are needed. Put images into one "
             "folder per class."
         )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bad = [problem for problem in pool.map(_unreadable, (path for path, _ in images.samples)) if problem]
-    if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise BadInput(
-            f"dataset folder {root}: {len(bad)} of {len(images)} images cannot be read: "
-            f"{', '.join(bad[:3])}{more}. Mend or remove them."
-        )
-    return images
-
-
-def _unreadable(path: str) -> str | None:
-    """Say why an image cannot be decoded; None: it can."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        return f"{path} ({reason})"
-    return None
+    return [Row(Path(file), images.classes[label], split) for file, label in images.samples], images.classes

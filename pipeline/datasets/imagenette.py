@@ -2,6 +2,7 @@
 
 from pipeline.config import DataConfig
 from pipeline.datasets import Pictures
+from pipeline.pictures import opened
 from pipeline.torchvision_sets import downloaded
 
 TASK = "classification"
@@ -12,6 +13,5 @@ CROP = True
 
 def read(config: DataConfig) -> Pictures:
     """Return both of its splits. Raises BadInput."""
-    return downloaded(
-        config, "Imagenette", train={"split": "train", "size": "320px"}, test={"split": "val", "size": "320px"}
-    )
+    options = {"size": "320px", "loader": opened}
+    return downloaded(config, "Imagenette", train={"split": "train", **options}, test={"split": "val", **options})

@@ -3,7 +3,9 @@
 import dataclasses
 import gzip
 import hashlib
+import io
 import pickle
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -13,13 +15,14 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from rich.console import Console
 
 from pipeline import config as configs
 from pipeline import data
 from pipeline.config import Config
 from pipeline.datasets import Sample
 from pipeline.golden import calibration
-from pipeline.train import settle
+from pipeline.train import settle, train
 from records.errors import BadInput
 
 
@@ -198,8 +201,34 @@ def test_unreadable_images_are_named(images: Path, tmp_path: Path) -> None:
     (tmp_path / "bad" / "digit0" / "text.png").write_text("no picture")
     whole = (tmp_path / "bad" / "digit1" / "0.png").read_bytes()
     (tmp_path / "bad" / "digit1" / "0.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BadInput, match=r"2 of 61 images cannot be read: .*digit0/text.png .*digit1/0.png"):
-        loaded(data__dataset="folder", data__folder=str(tmp_path / "bad"))
+    values = {"data__dataset": "folder", "data__folder": str(tmp_path / "bad")}
+    told = r"2 of 61 images cannot be read: .*digit0/text.png \(not an image\), .*digit1/0.png"
+    with pytest.raises(BadInput, match=told + ".*Mend or remove them, or leave them out with --set data.skip_corrupt"):
+        loaded(**values)
+    found = loaded(**values, data__skip_corrupt=True)
+    assert len(found.train) + len(found.test) == 59
+    (finding,) = found.findings
+    assert re.search(told + r".*; they are left out$", finding)
+
+
+def test_what_was_left_out_is_told_before_the_training_and_kept(small: Config, images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "bad")
+    (tmp_path / "bad" / "digit0" / "text.png").write_text("no picture")
+    config = small.with_values("data", folder=str(tmp_path / "bad"), skip_corrupt=True)
+    config = config.with_values("model", name="simple_cnn").with_values("train", epochs=1)
+    screen = Console(file=io.StringIO(), record=True, width=500)
+    checkpoint = train(config, tmp_path / "run", None, screen)
+    lines = screen.export_text().splitlines()
+    assert re.search(r"1 of 61 images cannot be read: .*text.png \(not an image\); they are left out", lines[0])
+    assert lines[0] == f"- {checkpoint.findings[0]}"
+
+
+def test_a_class_of_which_no_image_can_be_read_is_refused(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "bad")
+    for file in (tmp_path / "bad" / "digit1").iterdir():
+        file.write_text("no picture")
+    with pytest.raises(BadInput, match="no training image of class digit1 can be read"):
+        loaded(data__dataset="folder", data__folder=str(tmp_path / "bad"), data__skip_corrupt=True)
 
 
 def test_a_folder_that_is_missing_empty_or_of_one_class_is_refused(images: Path, tmp_path: Path) -> None:

@@ -3,16 +3,24 @@
 //     const [tensor] = manifest.inputs;
 //     const image = prepare(await decode(bytes), tensor);          // {data: a typed array, shape}
 //
-// This is for your app: copy it. preparation.py is the same in Python. In Node it needs the package fast-png; a browser
+// This is for your app: copy it. prepare.py is the same in Python. In Node it needs the package fast-png; a browser
 // decodes JPEG and WebP as well. A picture is {data: 8 bits a value, width, height, channels: 1 to 4, interleaved}.
 
-/** The bytes of an image file → a picture, colours as they are in the file. */
-export const decode = (bytes) => (globalThis.OffscreenCanvas ? decodeInBrowser(bytes) : decodeInNode(bytes));
+/** The bytes of an image file → a picture, colours as they are in the file, turned as its EXIF orientation says. */
+export async function decode(bytes) {
+  const exif = exifOf(bytes);
+  const picture = await (globalThis.OffscreenCanvas ? decodeInBrowser(bytes, exif) : decodeInNode(bytes));
+  return exif ? turned(picture, orientationIn(exif.data)) : picture;
+}
 
-/** A canvas loses the colours of what is transparent: such pictures have to be made opaque before. */
-async function decodeInBrowser(bytes) {
-  const asStored = { colorSpaceConversion: "none", premultiplyAlpha: "none" }; // the training knew no colour profiles
-  const bitmap = await createImageBitmap(new Blob([bytes]), asStored);
+/** A canvas loses the colours of what is transparent: such pictures have to be made opaque before. A JPEG the browser
+ turns. Of PNG and WebP it depends on the browser (Chromium 156: PNG, where EXIF comes before the pixels), so it is not
+ shown their EXIF, and `decode` turns them. */
+async function decodeInBrowser(bytes, exif) {
+  // The training knew no colour profiles.
+  const asStored = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
+  const parts = exif ? [bytes.slice(0, exif.start), exif.instead, bytes.slice(exif.end)] : [bytes];
+  const bitmap = await createImageBitmap(new Blob(parts), asStored);
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   canvas.drawImage(bitmap, 0, 0);
@@ -28,13 +36,73 @@ async function decodeInNode(bytes) {
   return picture;
 }
 
+/** Where a PNG or WebP file has its EXIF: the `data`, and what may stand `instead` between `start` and `end`. No EXIF:
+ null. */
+function exifOf(bytes) {
+  const file = ArrayBuffer.isView(bytes)
+    ? new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    : new DataView(bytes);
+  const size = file.byteLength;
+  const png = size > 12 && file.getUint32(0) === 0x89504e47; // ".PNG"
+  const webp = size > 12 && file.getUint32(0) === 0x52494646 && file.getUint32(8) === 0x57454250; // "RIFF", "WEBP"
+  for (let at = png ? 8 : 12; (png || webp) && at + 8 <= size; ) {
+    const length = png ? file.getUint32(at) : file.getUint32(at + 4, true);
+    const name = file.getUint32(png ? at + 4 : at);
+    const next = at + 8 + length + (png ? 4 : length % 2); // a checksum; a filling byte
+    if (name === (png ? 0x65584966 : 0x45584946)) {
+      const data = new DataView(file.buffer, file.byteOffset + at + 8, Math.min(length, size - at - 8));
+      // Cut out of a PNG; renamed in a WebP, whose first bytes say how long it is.
+      return png ? { data, start: at, end: next, instead: "" } : { data, start: at, end: at + 4, instead: "none" };
+    }
+    at = next;
+  }
+  return null;
+}
+
+/** The orientation that EXIF says, 1 to 8; 1, as it is stored, where it says none or is damaged. It is a TIFF without a
+ picture: https://www.w3.org/TR/png-3/#eXIf */
+function orientationIn(exif) {
+  try {
+    const start = exif.getUint32(0) === 0x45786966 ? 6 : 0; // some write "Exif" and two zeros before it
+    const little = exif.getUint16(start) === 0x4949; // "II"
+    const first = start + exif.getUint32(start + 4, little);
+    for (let n = 0; n < exif.getUint16(first, little); n++) {
+      const tag = first + 2 + 12 * n;
+      if (exif.getUint16(tag, little) !== 0x0112) continue;
+      const orientation = exif.getUint16(tag + 8, little);
+      return orientation >= 1 && orientation <= 8 ? orientation : 1;
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // it ends before it should
+  }
+  return 1;
+}
+
+/** A picture as its camera held it. */
+function turned({ data, width, height, channels }, orientation) {
+  const fromRight = [2, 3, 7, 8].includes(orientation);
+  const fromBelow = [3, 4, 6, 7].includes(orientation);
+  const across = fromRight ? -1 : 1; // to the next pixel that is stored in a row, and in a column
+  const down = fromBelow ? -width : width;
+  const lies = orientation > 4; // on its side: what is stored as a row becomes a column
+  const [newWidth, newHeight] = lies ? [height, width] : [width, height];
+  const [step, line] = lies ? [down, across] : [across, down];
+  const upright = new Uint8ClampedArray(data.length);
+  let start = (fromRight ? width - 1 : 0) + (fromBelow ? (height - 1) * width : 0);
+  let at = 0;
+  for (let y = 0; y < newHeight; y++, start += line)
+    for (let x = 0, pixel = start; x < newWidth; x++, pixel += step)
+      for (let c = 0; c < channels; c++) upright[at++] = data[pixel * channels + c];
+  return { data: upright, width: newWidth, height: newHeight, channels };
+}
+
 /** A picture → what a tensor of the manifest takes: its size, layout and type. */
 export function prepare(picture, tensor) {
   const { resize, crop, interpolation, antialias, channels, scale } = tensor.preparation;
-  if (interpolation !== "bilinear" || !antialias || channels !== "RGB") {
+  if (!Object.hasOwn(KERNELS, interpolation) || !antialias || channels !== "RGB") {
     throw new TypeError(`preparation ${interpolation}, antialias ${antialias}, ${channels}: not known here`);
   }
-  const resized = resizeTo(picture, ...(crop ? covering(picture, resize) : resize));
+  const resized = resizeTo(picture, ...(crop ? covering(picture, resize) : resize), interpolation);
   const whole = { top: 0, left: 0, height: resized.height, width: resized.width };
   const window = crop ? central(resized, ...crop) : whole;
   return quantized(laidOut(resized, window, scale, tensor.layout), tensor);
@@ -54,21 +122,35 @@ const central = (picture, height, width) => ({
   width,
 });
 
-/** Bilinear with antialiasing: first every row, then every column, rounded to 8 bits each time. */
-export function resizeTo({ data, width, height, channels }, newHeight, newWidth) {
+/** The weight of an old place by its distance from the new one's centre, and how far it reaches; both in old places or,
+ where there will be fewer, in new ones. */
+const KERNELS = {
+  bilinear: { reach: 1, weight: (x) => Math.max(0, 1 - x) },
+  bicubic: { reach: 2, weight: cubic },
+};
+
+/** Keys' kernel with a = -0.5, which Pillow and torch have: https://en.wikipedia.org/wiki/Bicubic_interpolation */
+function cubic(x) {
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  return x < 2 ? -0.5 * (((x - 5) * x + 8) * x - 4) : 0;
+}
+
+/** With antialiasing: first every row, then every column, rounded and clamped to 8 bits each time. */
+export function resizeTo({ data, width, height, channels }, newHeight, newWidth, interpolation) {
+  const kernel = KERNELS[interpolation];
   const row = newWidth * channels;
   const rows = { lines: height, line: width * channels, step: channels, count: channels };
   const columns = { lines: 1, line: 0, step: row, count: row }; // all side by side
-  const resized = resample(resample(data, rows, width, newWidth), columns, height, newHeight);
+  const resized = resample(resample(data, rows, width, newWidth, kernel), columns, height, newHeight, kernel);
   return { data: resized, width: newWidth, height: newHeight, channels };
 }
 
 /** Resample each of `lines` lines (one starts `line` values after the other) of `length` places that are `step` values
  apart and have `count` values each. */
-function resample(data, { lines, line, step, count }, length, newLength) {
+function resample(data, { lines, line, step, count }, length, newLength, kernel) {
   if (newLength === length) return data;
   const found = new Uint8ClampedArray(lines * newLength * count);
-  const windows = triangles(length, newLength);
+  const windows = windowsOf(length, newLength, kernel);
   let at = 0;
   for (let start = 0, n = 0; n < lines; n++, start += line) {
     for (const { first, weights } of windows) {
@@ -82,17 +164,17 @@ function resample(data, { lines, line, step, count }, length, newLength) {
   return found;
 }
 
-/** For each new place the first old one that counts and the weights from there on: a triangle around its centre, as wide
- as two old places or, when there will be fewer, as two new ones. */
-function triangles(length, newLength) {
+/** For each new place the first old one that counts and the weights from there on, which are 1 together. */
+function windowsOf(length, newLength, kernel) {
   const ratio = length / newLength;
-  const reach = Math.max(1, ratio);
+  const unit = Math.max(1, ratio);
+  const reach = kernel.reach * unit;
   return Array.from({ length: newLength }, (_, place) => {
     const centre = (place + 0.5) * ratio;
     const first = Math.max(0, Math.floor(centre - reach + 0.5));
     const end = Math.min(length, Math.floor(centre + reach + 0.5));
     const heights = Array.from({ length: end - first }, (_, k) => {
-      return Math.max(0, 1 - Math.abs(first + k + 0.5 - centre) / reach);
+      return kernel.weight(Math.abs(first + k + 0.5 - centre) / unit);
     });
     const sum = heights.reduce((total, one) => total + one, 0);
     return { first, weights: Float64Array.from(heights, (one) => one / sum) };

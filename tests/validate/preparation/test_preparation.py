@@ -21,11 +21,13 @@ from export.target import find, plan
 from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import Preparation, opaque
+from pipeline.pictures import opened
 from pipeline.probes import as_png, asymmetric
 from records.golden import PREPARED, Actual, Proof, flat
 from records.tensor import Arrays, tensor_from
 from tests.conftest import TINY
 from tests.kept import bring
+from tests.orientations import ORIENTATIONS, exif, taken
 from tests.validate.judge.test_judge import measured
 from validate import parity
 from validate.judge.judge import result_of
@@ -65,15 +67,26 @@ CASES = {
 }
 
 
+every_case = pytest.mark.parametrize("case", CASES)
+each_interpolation = pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+
+
 def by_training(pictures: list[Any], wanted: Preparation) -> np.ndarray[Any, Any]:
     transform = wanted.transform()
     prepared = torch.stack([transform(opaque(picture)).as_subclass(torch.Tensor) for picture in pictures])
     return prepared.float().numpy() / 255
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_python_prepares_as_training_does(case: str) -> None:
+def interpolated(case: str, interpolation: str) -> tuple[list[Any], Preparation]:
+    """The pictures of a case and how they are prepared."""
     pictures, wanted = CASES[case]
+    return pictures, dataclasses.replace(wanted, interpolation=interpolation)
+
+
+@every_case
+@each_interpolation
+def test_python_prepares_as_training_does(case: str, interpolation: str) -> None:
+    pictures, wanted = interpolated(case, interpolation)
     found = np.concatenate([prepare(as_png(picture), wanted.record()) for picture in pictures])
     expected = by_training(pictures, wanted)
     assert (found.dtype, found.shape) == (np.float32, expected.shape)
@@ -81,9 +94,14 @@ def test_python_prepares_as_training_does(case: str) -> None:
     assert (np.abs(found - expected) * 255 > 0.5).mean() < 0.2
 
 
-@pytest.mark.parametrize("change", [{"interpolation": "bicubic"}, {"antialias": False}, {"channels": "BGR"}])
+UNKNOWN = pytest.mark.parametrize(
+    "change", [{"interpolation": "nearest"}, {"interpolation": "toString"}, {"antialias": False}, {"channels": "BGR"}]
+)
+
+
+@UNKNOWN
 def test_a_preparation_that_is_not_known_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="only bilinear with antialias to RGB is known"):
+    with pytest.raises(ValueError, match="only bilinear and bicubic with antialias to RGB are known"):
         prepare(as_png(DIGITS[0]), Preparation((8, 8), None).record() | change)
 
 
@@ -132,15 +150,17 @@ def echoed(
         "samples": 1,
         "threads": 1,
         "backend": "",
+        "budget": {"files_s": 60},
     }
     with web.start(folder / "log", environment=programs.environment(["chromium"])) as worker:
         said = worker.call(harness, "measure", job, folder / "log", 60).value["from_file"]
     return said, load_file(folder / "out")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_node_prepares_as_training_does(web: Toolchain, tmp_path: Path, case: str) -> None:
-    pictures, wanted = CASES[case]
+@every_case
+@each_interpolation
+def test_node_prepares_as_training_does(web: Toolchain, tmp_path: Path, case: str, interpolation: str) -> None:
+    pictures, wanted = interpolated(case, interpolation)
     expected = by_training(pictures, wanted)
     files = [as_png(picture) for picture in pictures]
     said, found = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, expected, wanted)
@@ -152,16 +172,95 @@ def test_node_prepares_as_training_does(web: Toolchain, tmp_path: Path, case: st
     assert said["input_steps"] == pytest.approx(difference, abs=1e-4)
 
 
+@UNKNOWN
+def test_node_refuses_a_preparation_that_is_not_known(web: Toolchain, tmp_path: Path, change: dict[str, Any]) -> None:
+    wanted = dataclasses.replace(Preparation((8, 8), None), **change)
+    with pytest.raises(WorkerFailed, match="not known here"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [as_png(DIGITS[0])], np.zeros((1, 3, 8, 8), np.float32), wanted)
+
+
 @pytest.mark.slow
-def test_chromium_prepares_as_training_does(web: Toolchain, tmp_path: Path) -> None:
+@each_interpolation
+def test_chromium_prepares_as_training_does(web: Toolchain, tmp_path: Path, interpolation: str) -> None:
     for case in ("photographs reduced and cropped", "digits enlarged oddly"):
-        pictures, wanted = CASES[case]
+        pictures, wanted = interpolated(case, interpolation)
         expected = by_training(pictures, wanted)
         files = [as_png(picture) for picture in pictures]
         said, found = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, expected, wanted)
         assert np.abs(found["file.echo"] - expected[: said["samples"]]).max() * 255 < 1.01
         np.testing.assert_array_equal(found["pattern.echo"], expected[: len(found["pattern.echo"])])
         assert len(found["pattern.echo"]) >= min(2, len(expected))
+
+
+UPRIGHT = CUTS[2]  # 59×61
+AS_PNG = [taken(UPRIGHT, orientation, order=order) for orientation in ORIENTATIONS for order in "<>"]
+"""One picture as PNG files, by a camera that was held in all eight ways, in both byte orders."""
+
+
+def test_python_turns_a_picture_as_training_does() -> None:
+    wanted = Preparation((28, 24), None)
+    expected = by_training([UPRIGHT], wanted)
+    for file in [*AS_PNG, *(taken(UPRIGHT, one, "WEBP", lossless=True) for one in ORIENTATIONS)]:
+        assert np.abs(prepare(file, wanted.record()) - expected).max() * 255 < 1.01
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "RGBA"])
+def test_node_turns_a_picture_as_training_does(web: Toolchain, tmp_path: Path, mode: str) -> None:
+    upright, wanted = UPRIGHT.convert("RGB").convert(mode), Preparation((28, 24), None)
+    files = [taken(upright, orientation, order=order) for orientation in ORIENTATIONS for order in "<>"]
+    expected = by_training([upright] * len(files), wanted)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, expected, wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 1.01
+
+
+def chunk_moved(file: bytes) -> bytes:
+    """A PNG file whose EXIF comes after the pixels, as it may."""
+    at = file.index(b"eXIf") - 4
+    chunk = file[at : at + 12 + int.from_bytes(file[at : at + 4], "big")]
+    end = file.index(b"IEND") - 4
+    return file[:at] + file[at + len(chunk) : end] + chunk + file[end:]
+
+
+ODD = (
+    chunk_moved(taken(UPRIGHT, 6)),
+    taken(UPRIGHT, 6, said=b"Exif\0\0Exif\0\0" + exif(6)),  # Pillow takes the first one off
+    taken(UPRIGHT, 1, said=exif(9)),
+    taken(UPRIGHT, 1, said=exif(6)[:18]),
+    taken(UPRIGHT, 1, said=exif(6)[:8]),
+)
+"""PNG files with EXIF that comes last, with a prefix, beyond 8, cut off and without a tag."""
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_exif_that_is_odd_turns_a_picture_as_in_training(web: Toolchain, tmp_path: Path) -> None:
+    wanted, files = Preparation((28, 24), None), ODD
+    for file in files:
+        assert np.abs(prepare(file, wanted.record()) - by_training([UPRIGHT], wanted)).max() * 255 < 1.01
+    expected = by_training([UPRIGHT] * len(files), wanted)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", [*files], expected, wanted)
+    assert said["input_steps"] < 1.01
+
+
+@pytest.mark.slow
+def test_chromium_turns_a_picture_as_training_does(web: Toolchain, tmp_path: Path) -> None:
+    """PNG and WebP by our own code, whatever the browser does with them; JPEG by the browser."""
+    wanted = Preparation((28, 24), None)
+    files = [*AS_PNG, *ODD]
+    files += [taken(UPRIGHT, one, "WEBP", order=order, lossless=True) for one in ORIENTATIONS for order in "<>"]
+    said, _ = echoed(
+        web, tmp_path, RUNTIMES / "chromium.mjs", files, by_training([UPRIGHT] * len(files), wanted), wanted
+    )
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 1.01
+    files = [taken(UPRIGHT, one, "JPEG", order=order, quality=95) for one in ORIENTATIONS for order in "<>"]
+    turned = []
+    for number, file in enumerate(files):
+        (tmp_path / f"{number}.jpg").write_bytes(file)
+        turned.append(opened(tmp_path / f"{number}.jpg"))
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, by_training(turned, wanted), wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 3.01
 
 
 @pytest.mark.parametrize(
