@@ -2,7 +2,11 @@
 
     anywhere train && anywhere export && anywhere validate
 
-One typer app over the three rooms. Importing it imports no torch.
+One typer app over the three rooms, and the same verbs for Python. Importing it imports no torch.
+
+    run = anywhere.adopt(model, images="val/")
+    run.export(to=["tflite"])
+    run.validate().raise_for_failure()
 """
 
 import os
@@ -13,7 +17,10 @@ import typer
 import export.commands
 import pipeline.commands
 import validate.commands
-from records.errors import BadInput, Exit
+from records.errors import BadInput, Exit, NotProved
+from validate.api import Run, adopt
+
+__all__ = ["BadInput", "NotProved", "Run", "adopt", "app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +30,8 @@ app = typer.Typer(
     help=__doc__.splitlines()[0],
 )
 app.command()(pipeline.commands.train)
+app.command()(pipeline.commands.adopt)
+app.command()(export.commands.check)
 app.command()(export.commands.export)
 app.command()(validate.commands.validate)
 app.command()(validate.commands.report)

@@ -1,5 +1,6 @@
-"""The command `anywhere export`: makes artifacts of a run's checkpoint."""
+"""The commands `anywhere export`, which makes artifacts of a checkpoint, and `anywhere check`, which only tries."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,6 +62,49 @@ def export(
     console.print(table(outcomes))
     for outcome in outcomes:
         tell(console, outcome)
+    if any(outcome.artifact is None for outcome in outcomes):
+        raise typer.Exit(Exit.FAILED)
+
+
+def check(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As `anywhere adopt` takes it.")],
+    input_: Annotated[
+        list[str] | None, typer.Option("--input", metavar="NAME:SIZES", help="image:3x224x224, or age:int64.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights. Default: random ones.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the model's constructor.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="Targets, comma-separated. Default: all.")] = "",
+    precision: Annotated[str, typer.Option(help="Precisions, comma-separated.")] = "float32",
+) -> None:
+    """Try a model in every target, without data: which take it, and what blocks the others. Nothing is kept."""
+    from rich.console import Console
+
+    from export import check as checking
+    from export.target import find, plan
+    from pipeline.adopt import Wanted, parse_option
+    from records.errors import Exit
+
+    console = Console()
+    conversions = plan(find(), _list(to), _list(precision))
+    wanted = Wanted(weights=weights, options=dict(parse_option(text) for text in option or []))
+    inputs = [checking.parse(text) for text in input_ or []]
+
+    def say(sentence: str) -> None:
+        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+    def report(outcome: "Outcome") -> None:
+        word = "takes it" if outcome.artifact else "does not"
+        seconds = f" ({outcome.artifact.seconds:.1f} s)" if outcome.artifact else ""
+        console.print(f"{outcome.conversion.name} {word}{seconds}", highlight=False, soft_wrap=True)
+
+    outcomes = checking.check(model, inputs, wanted, conversions, say, report)
+    for outcome in outcomes:
+        if outcome.artifact is None:
+            console.print(f"{outcome.conversion.name}: {outcome.reason}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            tell(console, outcome)
     if any(outcome.artifact is None for outcome in outcomes):
         raise typer.Exit(Exit.FAILED)
 

@@ -1,4 +1,4 @@
-"""`anywhere train`: options to a Config, a Config to a run."""
+"""`anywhere train` and `anywhere adopt`: options to a run with its checkpoint."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ OPTIONS = {
     "image_size": "data.image_size",
     "model": "model.name",
     "pretrained": "model.pretrained",
+    "weights": "model.weights",
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "learning_rate": "train.learning_rate",
@@ -26,21 +27,27 @@ OPTIONS = {
     "device": "train.device",
 }
 """Options with a name of their own, and the key each sets."""
+LISTS = {".csv": "csv", ".json": "coco"}
+"""Ending of what --folder names → the data set that reads it; a folder is the data set folder."""
 
 
 def train(
     run: Annotated[str, typer.Option(help="Name of the run: a folder in runs/. Default: dataset and model.")] = "",
     config: Annotated[Path | None, typer.Option(help="TOML file; options override it.")] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="digits, mnist, fashion_mnist, cifar10, imagenette or folder.")
+        str | None, typer.Option(help="digits, mnist, fashion_mnist, cifar10, imagenette, folder, csv or coco.")
     ] = None,
-    folder: Annotated[str | None, typer.Option(help="Your images: one folder per class.")] = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Your images: one folder per class, a CSV of paths, classes, or COCO's JSON.")
+    ] = None,
     image_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Height and width of the input in pixels: 64, or 96x64.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A torchvision classification model, simple_cnn or module:function.")
+        str | None,
+        typer.Option(help="A torchvision classification model, simple_cnn, timm:NAME, or package.module:function."),
     ] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights to start from: .safetensors, or a state_dict.")] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--from-scratch", help="Start from torchvision's weights.")
     ] = None,
@@ -64,7 +71,7 @@ def train(
     if image_size is not None:
         named["data.image_size"] = configs.parse_size(image_size)
     if folder is not None and dataset is None:
-        named["data.dataset"] = "folder"
+        named["data.dataset"] = LISTS.get(Path(folder).suffix.lower(), "folder")
     overrides = named | dict(configs.parse_setting(text) for text in set_ or [])
     if resume:
         if overrides or config or force:
@@ -80,9 +87,163 @@ def train(
     _start(settled, place, force)
 
 
+def adopt(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="package.module:function, ./file.py:Class, timm:NAME, hf:FOLDER, lightning:package.module:Class, or "
+            "a torchvision model.",
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(help="A .safetensors, or a state_dict that PyTorch reads without running code.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Your pictures: a folder, a folder for each class, or a CSV of paths, classes.")
+    ] = None,
+    inputs: Annotated[Path | None, typer.Option(help="Inputs (N, …) by name: .npz, .npy or .safetensors.")] = None,
+    run: Annotated[str, typer.Option(help="Name of the run: a folder in runs/. Default: the model's name.")] = "",
+    labels: Annotated[Path | None, typer.Option(help="Names of the classes in the model's order, one a line.")] = None,
+    task: Annotated[
+        str, typer.Option(help="classification, or none (the default without classes): compare only.")
+    ] = "",
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Height and width of the input: 224, or 96x64.")] = "",
+    resize: Annotated[str, typer.Option(metavar="SIZE", help="Resize to cover this, then crop to --size.")] = "",
+    interpolation: Annotated[str, typer.Option(help="bilinear or bicubic.")] = "",
+    mean: Annotated[str, typer.Option(help="Per channel, in [0, 1], to subtract inside the model; or imagenet.")] = "",
+    deviation: Annotated[str, typer.Option(help="Per channel, in [0, 1], to divide by.")] = "",
+    outputs: Annotated[str, typer.Option(metavar="NAMES", help="Other names for the outputs, in order.")] = "",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the model's constructor.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Keys of the weights that the model need not have.")
+    ] = None,
+    entry: Annotated[str, typer.Option(help="Which of several sets of weights in the file: model_ema.")] = "",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read a pickle as weights. It RUNS what stands in it.")
+    ] = False,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out pictures that cannot be decoded.")
+    ] = False,
+    golden: Annotated[int, typer.Option(help="Held-out samples to prove parity on, at most.")] = 256,
+    calibration: Annotated[int, typer.Option(help="Samples to set integer ranges with, at most.")] = 128,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run's checkpoint.")] = False,
+) -> None:
+    """Adopt a model that was trained elsewhere: its weights and your samples to runs/RUN/checkpoint."""
+    from rich.console import Console
+
+    from pipeline import adopt as adopting
+    from pipeline.checkpoint import RECORD
+    from records.folder import exclusive, run_folder
+
+    console = Console()
+    place = run_folder(run or adopting.run_name(model))
+    if (place / "checkpoint" / RECORD).is_file() and not force:
+        raise BadInput(f"run {place.name}: has a checkpoint. Give another --run NAME, or replace it with --force.")
+    wanted = adopting.Wanted(
+        images=images,
+        inputs=inputs,
+        labels=_lines(labels),
+        task=adopting.PLAIN if task == "none" else task,
+        size=_pair(size, "--size"),
+        resize=_pair(resize, "--resize"),
+        interpolation=interpolation,
+        mean=adopting.IMAGENET[0] if mean == "imagenet" else _numbers(mean, "--mean"),
+        deviation=adopting.IMAGENET[1] if mean == "imagenet" and not deviation else _numbers(deviation, "--deviation"),
+        outputs=tuple(name.strip() for name in outputs.split(",") if name.strip()),
+        golden=golden,
+        calibration=calibration,
+        options=dict(adopting.parse_option(text) for text in option or []),
+        weights=weights,
+        skip_corrupt=skip_corrupt,
+        trust=trust,
+        ignore=tuple(ignore or ()),
+        entry=entry,
+    )
+
+    def tell(sentence: str) -> None:
+        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+    console.print(f"{model} → {place}", highlight=False, markup=False, soft_wrap=True)
+    built, loaded = adopting.build(model, wanted)
+    with exclusive(place):
+        checkpoint = adopting.adopt(built.module, wanted, place, model, tell, built.declared, built.labels, loaded)
+    for sentence in told(checkpoint):
+        tell(sentence)
+    console.print(f"{checkpoint.folder}: {_interface(checkpoint)}", highlight=False, markup=False, soft_wrap=True)
+    _weak(checkpoint, place, console)
+
+
+def told(checkpoint: "Checkpoint") -> list[str]:
+    """Return what was refused of a model, and who goes on without."""
+    sentences = []
+    if refusal := checkpoint.refused("program"):
+        without = "nothing can be exported" if checkpoint.refused("torchscript") else "TorchScript goes on without"
+        sentences.append(f"{refusal.told('torch.export').replace(chr(10), ' ')} Until then {without}.")
+    if refusal := checkpoint.refused("torchscript"):
+        sentences.append(refusal.told("TorchScript").replace("\n", " "))
+    return sentences
+
+
+def _interface(checkpoint: "Checkpoint") -> str:
+    """Return inputs and outputs in a line, with the metric where there is one."""
+
+    def side(tensors: Any) -> str:
+        return ", ".join(f"{tensor.name} {'×'.join(map(str, tensor.shape))} {tensor.dtype}" for tensor in tensors)
+
+    golden = checkpoint.golden()
+    count = len(next(iter(golden.inputs.values())))
+    metrics = "".join(f"; {name.replace('_', ' ')} {value:.4f}" for name, value in checkpoint.metrics.items())
+    return f"{side(checkpoint.inputs)} → {side(checkpoint.outputs)}; {count} golden samples{metrics}"
+
+
+def _weak(checkpoint: "Checkpoint", place: Path, console: "Console") -> None:
+    """Say why nothing could be proved of a checkpoint, if so."""
+    from measures import tasks
+    from measures.signal import weakness
+
+    task = tasks.load(checkpoint.task)
+    if why := weakness(checkpoint.golden(), task, checkpoint.labels, f"run {place.name}"):
+        console.print(f"nothing can be proved of it: {why}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _lines(path: Path | None) -> tuple[str, ...]:
+    """Return the lines of a file of labels. Raises BadInput."""
+    if path is None:
+        return ()
+    if not path.is_file():
+        raise BadInput(f"labels {path.absolute()}: no such file. Give a text file, one class a line.")
+    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _pair(text: str, option: str) -> tuple[int, int] | None:
+    """Return height and width of `224` or `96x64`. Raises BadInput."""
+    from pipeline import config as configs
+
+    if not text:
+        return None
+    try:
+        size = configs.parse_size(text)
+    except BadInput as error:
+        raise BadInput(str(error).replace("--image-size", option)) from error
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    """Return the numbers of `0.5,0.5,0.5`. Raises BadInput."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise BadInput(f"{option} {text}: no numbers. Write for example {option} 0.485,0.456,0.406.") from error
+
+
 def default_name(config: "Config") -> str:
-    """Return a run's name: `digits-mobilenet_v3_small`; for a folder of images it starts with the folder's name."""
-    source = Path(config.data.folder).resolve().name if config.data.dataset == "folder" else config.data.dataset
+    """Return a run's name: `digits-mobilenet_v3_small`; for your own images it starts with the folder's or list's."""
+    place = Path(config.data.folder).resolve()
+    own = {"folder": place.name} | dict.fromkeys(LISTS.values(), place.stem)
+    source = own.get(config.data.dataset, config.data.dataset)
     return f"{source}-{config.model.name.replace(':', '.')}"
 
 
@@ -130,8 +291,6 @@ def _resume(place: Path) -> None:
 
 
 def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "Console") -> None:
-    from measures import tasks
-    from measures.signal import weakness
     from pipeline.train import Interrupted, train
     from records.folder import exclusive
 
@@ -150,9 +309,9 @@ def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "C
         )
         raise typer.Exit(Exit.INTERRUPTED) from stopped
     console.print(f"{checkpoint.folder}: {_summary(checkpoint)}", highlight=False, soft_wrap=True)
-    task = tasks.load(checkpoint.task)
-    if why := weakness(checkpoint.golden(), task, checkpoint.labels, f"run {place.name}"):
-        console.print(f"nothing can be proved of it: {why}", style="yellow", markup=False, soft_wrap=True)
+    for sentence in (*checkpoint.findings, *told(checkpoint)):
+        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+    _weak(checkpoint, place, console)
 
 
 def _summary(checkpoint: "Checkpoint") -> str:

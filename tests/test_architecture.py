@@ -15,10 +15,12 @@ ROOT = Path(__file__).parents[1]
 GROUND = {"records": set[str](), "workers": {"records"}, "measures": {"records"}}
 """Rooms that know no format and no stage → the ground rooms they may import."""
 DOORS = {
-    "pipeline": {"pipeline.checkpoint"},
+    "pipeline": {"pipeline.adopt", "pipeline.checkpoint", "pipeline.program"},
     "export": {
         "export.artifact",
+        "export.convert",
         "export.graphs.layers",
+        "export.graphs.operators",
         "export.graphs.stopped",
         "export.graphs.tensorflow",
         "export.run",

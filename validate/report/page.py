@@ -43,6 +43,11 @@ def render(report: Report, images: Mapping[int, bytes]) -> str:
     return "<!doctype html>\n" + html(tag("html", head, body, lang="en")) + "\n"
 
 
+def frame(report: Report) -> str:
+    """Return the page, without images, in a frame whose style touches nothing around it."""
+    return html(tag("iframe", srcdoc=render(report, {}), width="100%", height="560", style="border: 0"))
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the page with a heading; left out if it has no content."""

@@ -1,0 +1,259 @@
+"""Any trained module becomes an ordinary checkpoint, by the command and by three lines of Python, or says why not."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import anywhere
+from pipeline.checkpoint import Checkpoint
+from records.errors import BadInput
+from tests.conftest import Said, scans
+
+NETS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.fc(self.features(x).mean((2, 3)))
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.embedding, self.head = nn.Conv2d(3, 8, 3), nn.Embedding(10, 8), nn.Linear(8, 5)
+
+    def forward(self, image, age):
+        features = torch.relu(self.convolution(image)).mean((2, 3)) + self.embedding(age)
+        scores = self.head(features)
+        return {"scores": scores, "features": features, "best": scores.argmax(1)}
+
+
+class AlwaysOn(Net):
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+
+class Branch(Net):
+    def forward(self, x):
+        scores = self.fc(self.features(x).mean((2, 3)))
+        if x.mean() > 0.5:
+            return scores * 2
+        return scores
+
+
+class Batch(Net):
+    def forward(self, x):
+        return super().forward(x).sum()
+
+
+class Words(Net):
+    def forward(self, x):
+        return {"logits": super().forward(x), "label": "cat"}
+
+
+class Constant(Net):
+    def forward(self, x):
+        return super().forward(x) * 0
+
+
+class Unused(Net):
+    def __init__(self):
+        super().__init__()
+        self.spare = nn.Linear(4, 4)
+
+
+class Boxes(Net):
+    def forward(self, x):
+        return super().forward(x)[:, None, :2] * torch.ones(1, 4, 1)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a module of one's own, its weights, and forty scans of each of three digits."""
+    (tmp_path / "nets_here.py").write_text(NETS)
+    scans(tmp_path / "val", 40)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "nets_here", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import nets_here
+
+    torch.manual_seed(0)
+    state = {f"module.{name}": value for name, value in nets_here.Net().state_dict().items()}
+    torch.save({"epoch": 9, "state_dict": state}, tmp_path / "my.pt")
+    return tmp_path
+
+
+def test_a_module_with_weights_and_pictures_becomes_a_checkpoint(here: Path, command: Callable[..., Said]) -> None:
+    said = command("adopt", "nets_here:Net", "--weights", "my.pt", "--images", "val", "--size", "32", "--run", "mine")
+    assert said.status == 0, said.err
+    assert "my.pt: 4 of 4 tensors; from its 'state_dict'; 'module.' was taken off every key" in said.out
+    assert "nobody declared --mean and --deviation" in said.out
+    opened = Checkpoint.open(here / "runs" / "mine" / "checkpoint")
+    assert (opened.task, opened.labels, opened.model_name) == (
+        "classification",
+        ("digit0", "digit1", "digit2"),
+        "nets_here:Net",
+    )
+    (image,), (logits,) = opened.inputs, opened.outputs
+    assert (image.name, image.shape, image.range) == ("x", ("batch", 3, 32, 32), (0.0, 1.0))
+    assert image.preparation is not None
+    assert (logits.name, logits.shape) == ("logits", ("batch", 3))
+    assert opened.loaded is not None
+    assert (opened.loaded["tensors"], opened.loaded["of"], opened.loaded["removed"]) == (4, 4, "module.")
+    assert 0 <= opened.metrics["golden_accuracy"] <= 1
+    golden = opened.golden()
+    assert golden.truth["labels"].shape == (80,)
+    with torch.no_grad():
+        again = opened.model()(torch.from_numpy(golden.inputs["x"]))[0].numpy()
+    assert np.abs(again - golden.outputs["logits"]).max() < 1e-6
+
+
+def test_several_inputs_and_outputs_keep_their_names_types_and_order(here: Path, command: Callable[..., Said]) -> None:
+    age = np.random.default_rng(0).integers(0, 10, 80)
+    np.savez("golden.npz", age=age, image=np.random.default_rng(1).random((80, 3, 12, 16), np.float32))
+    said = command("adopt", "./nets_here.py:Two", "--inputs", "golden.npz")
+    assert said.status == 0, said.err
+    opened = Checkpoint.open(here / "runs" / "nets_here.Two" / "checkpoint")
+    assert [(one.name, one.dtype, one.shape) for one in opened.inputs] == [
+        ("image", "float32", ("batch", 3, 12, 16)), ("age", "int64", ("batch",)),
+    ]  # fmt: skip
+    assert [(one.name, one.dtype, one.shape) for one in opened.outputs] == [
+        ("scores", "float32", ("batch", 5)), ("features", "float32", ("batch", 8)), ("best", "int64", ("batch",)),
+    ]  # fmt: skip
+    assert (opened.task, opened.labels) == ("regression", ())
+    patterns = opened.patterns()
+    assert patterns
+    assert patterns.inputs["age"].dtype == np.int64
+    assert set(patterns.inputs["age"]) <= set(range(10))
+
+
+@pytest.mark.slow
+def test_an_adopted_run_needs_nobodys_module_any_more(here: Path, command: Callable[..., Said]) -> None:
+    assert command("adopt", "nets_here:Net", "--weights", "my.pt", "--images", "val", "--size", "32").status == 0
+    (here / "nets_here.py").write_text("raise SystemExit('imported')")
+    targets = ["--to", "onnx,torchscript,exported_program", "--precision", "float32"]
+    command_line = [sys.executable, "-m", "anywhere", "export", *targets]
+    done = subprocess.run(command_line, cwd=here, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_what_pytorch_refuses_goes_on_as_torchscript(here: Path, command: Callable[..., Said]) -> None:
+    said = command("adopt", "nets_here:Branch", "--images", "val", "--size", "16", "--run", "branch")
+    assert said.status == 0, said.err
+    assert "cannot hold a branch that Python takes by the values of an image: nets_here.py:" in said.out
+    assert "`if x.mean() > 0.5:`" in said.out
+    assert "TorchScript goes on without" in said.out
+    assert command("export", "branch", "--to", "torchscript").status == 0
+    said = command("export", "branch", "--to", "onnx", "--precision", "float32")
+    assert said.status == 1
+    assert "ONNX cannot hold a branch" in said.out
+
+
+def test_what_no_output_depends_on_is_said(here: Path, command: Callable[..., Said]) -> None:
+    said = command("adopt", "nets_here:Unused", "--images", "val", "--size", "16")
+    assert "2 of 6 parameters are never used: model.spare.weight, model.spare.bias" in said.out
+    assert json.loads((here / "runs" / "nets_here.Unused" / "checkpoint" / "checkpoint.json").read_text())["findings"]
+
+
+WRONG = {
+    "nets_here:AlwaysOn --images val": "output is another one for the same input in eval mode",
+    "nets_here:Batch --images val": r"output has shape \(\) for 2 samples; a row for each is needed",
+    "nets_here:Words --images val": "forward returns label: a str, which is no tensor",
+    "nets_here:Constant --images val": "the same for all 80 inputs, so no parity could be proved",
+    "nets_here:Net": "no samples: golden is made of yours. Give one of --images FOLDER and --inputs FILE",
+    "nets_here:Two --images val": r"forward takes 2 inputs \(image, age\), and --images gives one",
+    "nets_here:Net --images val --inputs x.npz": "several kinds of samples",
+    "nets_here:Net --images val --weights gone.pt": "weights gone.pt: no such file",
+    "nets_here:Net --images val --option classes=4 --weights my.pt": "2 tensors have another shape",
+    "nets_here:Net --images val --mean 0.5": "mean .* and deviation .*: one number, or three",
+    "nets_here:Net --images val --mean x": "--mean x: no numbers",
+    "nets_here:Net --images val --size big": "--size big: no size in pixels",
+    "nets_here:Net --images val --outputs a,b": r"--outputs a,b: the model gives 1 \(output\)",
+    "nets_here:Net --images val --task detection": "unknown task 'detection'",
+    "nets_here:Boxes --images val --task classification": r"no output logits \(N, K\) among logits \(2, 4, 2\)",
+    "nets_here:Net --images val --option classes=4 --task classification": "among 4 classes, and there are 3 labels",
+    "nets_here:Net --images val --labels gone.txt": "labels .*gone.txt: no such file",
+    "nets_here:Net --images val --option classes": "--option classes: not of the form key=value",
+    "nets_here:Net --inputs wrong.npz": "the model: cannot take|model: cannot take",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", WRONG)
+def test_bad_input_is_one_sentence_and_nothing_is_left(
+    here: Path, command: Callable[..., Said], arguments: str
+) -> None:
+    np.savez("x.npz", x=np.zeros((60, 3, 8, 8)))
+    np.savez("wrong.npz", x=np.random.rand(60, 7))
+    sized = arguments if "--size" in arguments else f"{arguments} --size 16"
+    said = command("adopt", *sized.split(), "--run", "wrong")
+    assert said.status == 2, said.out
+    (line,) = said.err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert re.search(WRONG[arguments], line), line
+    assert not (here / "runs" / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_a_run_is_not_replaced_unasked(here: Path, command: Callable[..., Said]) -> None:
+    arguments = ("adopt", "nets_here:Net", "--images", "val", "--size", "16", "--run", "mine")
+    assert command(*arguments).status == 0
+    said = command(*arguments)
+    assert said.status == 2
+    assert "run mine: has a checkpoint. Give another --run NAME, or replace it with --force" in said.err
+    assert command(*arguments, "--force").status == 0
+
+
+class Sums(nn.Module):
+    """A module without a file of its own that could be imported by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.layer(first + second), first - second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["arrays", "calls", "file"])
+def test_three_lines_of_python_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    arrays = {name: generator.random((60, 4), np.float32) for name in ("first", "second")}
+    np.savez("x.npz", **arrays)
+    first, second = (torch.from_numpy(value) for value in arrays.values())
+    calls = [(first[:30], second[:30]), {"second": second[30:], "first": first[30:]}]
+    given = {"arrays": arrays, "calls": calls, "file": "x.npz"}[kind]
+    told: list[str] = []
+    run = anywhere.adopt(Sums(), inputs=given, run="sums", tell=told.append)
+    assert told == ["the model was in training mode; it was put into eval mode"]
+    assert [tensor.name for tensor in run.checkpoint.outputs] == ["output_0", "output_1"]
+    assert {tensor.name for tensor in run.checkpoint.inputs} == {"first", "second"}
+    outcomes = run.export(to=["onnx"], precision=["float32"])
+    assert [outcome.status for outcome in outcomes] == ["built"]
+    assert run.checkpoint.model_name.endswith("test_adopt:Sums")
+
+
+def test_python_is_told_what_the_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"third is no input of forward, which takes first, second"):
+        anywhere.adopt(Sums(), inputs={"third": np.zeros((60, 4))}, run="sums")
+    assert not (tmp_path / "runs" / "sums").exists()
