@@ -7,7 +7,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 LOCK := toolchains/torch/requirements.txt
-READY := .venv/.ready
+# Further libraries of models: make setup EXTRAS=timm,transformers
+EXTRAS ?=
+COMMA := ,
+READY := .venv/.ready$(if $(EXTRAS),-$(subst $(COMMA),-,$(EXTRAS)))
 BIN := .venv/bin
 # uv from the PATH, or else installed into the checkout.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -98,4 +101,5 @@ $(READY): $(LOCK) pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	@test -x $(BIN)/python || $(UV) venv --quiet .venv
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode $(LOCK)
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet --no-deps --editable .
-	@touch $@
+	@test -z "$(EXTRAS)" || VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet --editable ".[$(EXTRAS)]"
+	@touch .venv/.ready $@
