@@ -54,7 +54,7 @@ def test_every_network_has_a_name_of_its_own_and_there_are_enough() -> None:
 def test_the_pipeline_finds_every_network_by_its_name(network: Network) -> None:
     assert configuration(network).model.name == network.model
     if network.source == "timm":
-        assert timm.is_model(str(network.options["model_name"]))
+        assert timm.is_model(network.model.partition(":")[2])
     if network.source == "own":
         assert issubclass(getattr(modules, network.model.partition(":")[2]), nn.Module)
 
