@@ -103,6 +103,7 @@ def trained(place: Path, kind: type[nn.Module]) -> Run:
     return Run(folder, Checkpoint.open(folder / "checkpoint"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [branches.Bright, branches.Counted])
 def test_what_no_program_can_hold_is_scripted_and_right_on_every_image(
     checkpoints: Path, tmp_path: Path, kind: type[nn.Module]
@@ -120,6 +121,7 @@ def test_what_no_program_can_hold_is_scripted_and_right_on_every_image(
     assert any(not torch.allclose(traced(image), model(image), rtol=1e-2) for image in images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [branches.Read, branches.Sizes])
 def test_of_a_program_it_is_compiled_and_takes_any_batch(
     checkpoints: Path, tmp_path: Path, kind: type[nn.Module]
@@ -132,6 +134,7 @@ def test_of_a_program_it_is_compiled_and_takes_any_batch(
         assert torch.allclose(file(image), model(image), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_whose_branch_no_way_can_hold_is_refused_with_its_line(checkpoints: Path, tmp_path: Path) -> None:
     run = trained(checkpoints, branches.Unscriptable)
     with pytest.raises(Inexpressible) as raised:
@@ -146,6 +149,7 @@ def test_a_network_whose_branch_no_way_can_hold_is_refused_with_its_line(checkpo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_network_for_one_batch_alone_is_refused_with_its_line(checkpoints: Path, tmp_path: Path) -> None:
     run = trained(checkpoints, branches.RowByRow)
     with pytest.raises(Inexpressible) as raised:
