@@ -6,7 +6,6 @@ What comes out is an ordinary checkpoint: export, validate, localise, keep-float
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,7 +139,7 @@ def adopt(
     for sentence in prepared:
         tell(sentence)
     chosen, ranges = samples.divide(given, wanted.golden, wanted.calibration)
-    golden, calibration = samples.batch(given, chosen), samples.batch(given, ranges or chosen[:1])
+    golden, calibration = samples.batch(given, chosen), samples.batch(given, ranges)
     by_name = bool(takes) and set(given.names) <= set(takes) and list(given.names) != takes[: len(given.names)]
     normalisation = dict.fromkeys(given.names, values) if (values := _normalisation(wanted, declared, given)) else {}
     interface = Interface(model, given.names, by_name, normalisation).eval()
@@ -150,7 +149,7 @@ def adopt(
     outputs = dict(zip(names, outputs.values(), strict=True))
     classes = given.labels or tuple(wanted.labels) or tuple(labels)
     if task == CLASSES:
-        classes = _checked_classes(outputs, classes, bool(golden.truth))
+        classes = _checked_classes(outputs, classes)
     held_out = HeldOut(
         told=Told(
             task=task,
@@ -162,7 +161,7 @@ def adopt(
             findings=(*findings, *prepared),
         ),
         inputs=tuple(_described(given, key, value) for key, value in golden.inputs.items()),
-        outputs={key: _layout(value, given) for key, value in outputs.items()},
+        outputs={key: _layout(value) for key, value in outputs.items()},
         golden=golden,
         calibration=calibration.inputs,
         patterns={key: patterns(value, _limits(given, value)) for key, value in golden.inputs.items()},
@@ -312,7 +311,7 @@ def _renamed(names: Sequence[str], task: str, wanted: Sequence[str]) -> list[str
     return list(names)
 
 
-def _checked_classes(outputs: Mapping[str, torch.Tensor], labels: tuple[str, ...], truth: bool) -> tuple[str, ...]:
+def _checked_classes(outputs: Mapping[str, torch.Tensor], labels: tuple[str, ...]) -> tuple[str, ...]:
     """Return a label for each class. Raises BadInput where there are others, or no logits."""
     logits = outputs.get("logits")
     if logits is None or logits.ndim != 2:
@@ -339,10 +338,10 @@ def _described(given: Samples, name: str, values: torch.Tensor) -> Tensor:
     if isinstance(given, Pictures):
         prepared = given.preparation.record()
         return Tensor(name, dtype, shape, "NCHW", (0.0, 1.0), "RGB", preparation=prepared)
-    return Tensor(name, dtype, shape, _layout(values, given))
+    return Tensor(name, dtype, shape, _layout(values))
 
 
-def _layout(values: torch.Tensor, given: Samples) -> str:
+def _layout(values: torch.Tensor) -> str:
     """Return a letter for each axis; empty: nobody knows, and no format turns it."""
     if values.ndim == 4 and values.is_floating_point():
         return MAPS
@@ -373,13 +372,11 @@ def _metrics(interface: nn.Module, held_out: HeldOut, task: str) -> dict[str, fl
 
 def _config(name: str, wanted: Wanted) -> str:
     """Return the text of config.toml: what was asked for, to be read by people."""
+    file = wanted.inputs if isinstance(wanted.inputs, Path) else None  # arrays are in golden
+    asked = dataclasses.asdict(dataclasses.replace(wanted, calls=(), inputs=file))
     values = {
-        key: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(dataclasses.replace(wanted, calls=(), inputs=_path(wanted.inputs))).items()
-        if value not in (None, "", (), {}, [])
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in asked.items()
+        if value not in (None, "", (), {})
     }
     return tomli_w.dumps({"adopt": {"model": name, **values}})
-
-
-def _path(inputs: Any) -> Any:
-    return inputs if isinstance(inputs, (Path, os.PathLike)) else None

@@ -22,6 +22,7 @@ from pipeline import checkpoint, program, torchscript
 from pipeline.program import Refusal, Refused
 from pipeline.tasks import Tensors
 from pipeline.torchscript import Evidence
+from records.errors import some
 from records.golden import PATTERNS, Patterns
 
 EXAMPLE = 2
@@ -30,8 +31,6 @@ COUNTS = (8, 3)
 """Samples of the calls that a capture is checked on."""
 DEPRECATED = "`torch.jit.*deprecated"
 """PyTorch's warning of TorchScript, which what is deployed still reads."""
-NAMED = 5
-"""Parameters that a finding names."""
 
 
 @dataclass(frozen=True)
@@ -105,5 +104,4 @@ def _unused(captured: ExportedProgram) -> tuple[str, ...]:
     names = [parameters[node.name] for node in captured.graph.nodes if node.name in parameters and not node.users]
     if not names:
         return ()
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return (f"{len(names)} of {len(parameters)} parameters are never used: {', '.join(names[:NAMED])}{more}",)
+    return (f"{len(names)} of {len(parameters)} parameters are never used: {some(names)}",)

@@ -114,7 +114,7 @@ class HeldOut:
         """
         # In the layout that weights are loaded in: another one sums in another order.
         local = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
-        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(own(local.state_dict())), **self.record(local)}
+        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(separate(local.state_dict())), **self.record(local)}
         if training:
             arrays[checkpoint.TRAINING] = training
         patterns = Patterns.of(arrays[checkpoint.PROBES])
@@ -233,15 +233,15 @@ def _check_signal(outputs: Arrays) -> None:
             )
 
 
-def own(tensors: Tensors) -> Tensors:
+def separate(tensors: Tensors) -> Tensors:
     """Return tensors that share no memory: of tied weights, a copy each, for safetensors refuses shared ones."""
     seen: set[int] = set()
-    separate: Tensors = {}
+    copies: Tensors = {}
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if place in seen else tensor
+        copies[name] = tensor.clone() if place in seen else tensor
         seen.add(place)
-    return separate
+    return copies
 
 
 def to_numpy(tensors: Tensors) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from pipeline import libraries
 from pipeline import weights as files
 from pipeline.config import Config
+from pipeline.outputs import described
 from records.errors import BadInput, unknown
 
 OWN_SIZE = {"simple_cnn": 28, "inception_v3": 299}
@@ -85,19 +86,8 @@ def named(outputs: Any, names: Iterable[str]) -> dict[str, torch.Tensor]:
     values = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
     if len(values) != len(names) or not all(isinstance(value, torch.Tensor) for value in values):
         expected = f"one tensor, {names[0]}" if len(names) == 1 else f"{len(names)} tensors, {', '.join(names)}"
-        raise BadInput(f"forward returns {_described(outputs)}, the task wants {expected}. Return that alone.")
+        raise BadInput(f"forward returns {described(outputs)}, the task wants {expected}. Return that alone.")
     return dict(zip(names, values, strict=True))
-
-
-def _described(outputs: Any) -> str:
-    """Return `a dict of logits, aux`, `a tuple of 3 (…)` or `nothing`."""
-    if outputs is None:
-        return "nothing"
-    if isinstance(outputs, dict):
-        return f"a {type(outputs).__name__} of {', '.join(map(str, outputs))}"
-    if isinstance(outputs, (tuple, list)):
-        return f"a {type(outputs).__name__} of {len(outputs)} ({', '.join(type(value).__name__ for value in outputs)})"
-    return f"a {type(outputs).__name__}"
 
 
 def names() -> list[str]:
@@ -117,7 +107,7 @@ def settle(config: Config) -> Config:
     if model.weights and ":" in model.name and not (model.mean and model.deviation):
         declared = libraries.build(model.name, model.options, Path(model.weights)).declared
         if declared is not None and declared.mean:
-            mean, deviation = declared.mean, declared.deviation  # type: ignore[assignment]
+            mean, deviation = declared.mean, declared.deviation  # type: ignore[assignment]  # of R, G and B
     if model.pretrained:
         if ":" in model.name or model.name == "simple_cnn":
             raise BadInput(

@@ -1,6 +1,6 @@
 """Names and order for whatever a model takes and returns: tensors, tuples, dicts, dataclasses; as a plain module.
 
-module = Interface(model, takes=("image", "age"), returns=("logits", "embedding"), images={"image": (mean, dev)})
+module = Interface(model, takes=("image", "age"), by_name=False, normalisation={"image": (mean, deviation)})
 named_outputs({"logits": a, "aux": (b, c)})            # {"logits": a, "aux_0": b, "aux_1": c}
 """
 
@@ -19,18 +19,18 @@ SINGLE = "output"
 """Name of a model's only output, where it gives it none."""
 
 
-def named_outputs(returned: Any, single: str = SINGLE) -> dict[str, torch.Tensor]:
+def named_outputs(returned: Any) -> dict[str, torch.Tensor]:
     """Return the tensors in what a model returned, by name and in order. Raises BadInput for what is no tensor.
 
     A dict's and a dataclass's have their names, a tuple's are numbered, what lies deeper has both: `aux_0`. None is
-    left out. single: the name of a tensor that is returned alone.
+    left out. A tensor that is returned alone is called `SINGLE`.
     """
     if isinstance(returned, torch.Tensor):
-        return {single: returned}
+        return {SINGLE: returned}
     outputs: dict[str, torch.Tensor] = {}
     _collect("", returned, outputs)
     if not outputs:
-        raise BadInput(f"forward returns {_described(returned)} and no tensor. Return what it computes.")
+        raise BadInput(f"forward returns {described(returned)} and no tensor. Return what it computes.")
     return outputs
 
 
@@ -54,22 +54,24 @@ def _collect(place: str, value: Any, outputs: dict[str, torch.Tensor]) -> None:
             _collect(_below(place, name), item, outputs)
     else:
         where = f"{place}: " if place else ""
-        raise BadInput(f"forward returns {where}{_described(value)}, which is no tensor. Return tensors alone.")
+        raise BadInput(f"forward returns {where}{described(value)}, which is no tensor. Return tensors alone.")
 
 
 def _below(place: str, name: str) -> str:
     return f"{place}_{name}" if place else name
 
 
-def _described(value: Any) -> str:
-    """Return `nothing`, `a dict of logits, aux` or `a list of 3`."""
-    if value is None:
+def described(returned: Any) -> str:
+    """Return what a model returned in words: `nothing`, `a dict of logits, aux` or `a tuple of 2 (Tensor, int)`."""
+    if returned is None:
         return "nothing"
-    if isinstance(value, Mapping):
-        return f"a {type(value).__name__} of {', '.join(map(str, value)) or 'nothing'}"
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
+    kind = f"a {type(returned).__name__}"
+    if isinstance(returned, Mapping):
+        return f"{kind} of {', '.join(map(str, returned)) or 'nothing'}"
+    if isinstance(returned, (tuple, list)):
+        types = ", ".join(type(value).__name__ for value in returned)
+        return f"{kind} of {len(returned)}{f' ({types})' if types else ''}"
+    return kind
 
 
 class Interface(nn.Module):

@@ -6,7 +6,6 @@ A copy of the model is used, and no random number of the training is drawn.
 """
 
 import copy
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from torch import nn
 from pipeline import tasks
 from pipeline.config import Config
 from pipeline.models import named
+from pipeline.outputs import parameters
+from pipeline.scan import steady
 from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
 
@@ -52,16 +53,7 @@ def rehearse(model: nn.Module, config: Config, batch: Batch, labels: Sequence[st
 
 def _check_signature(name: str, inner: nn.Module) -> None:
     """Raise BadInput if forward needs more than one input. A hidden signature is found out by calling forward."""
-    try:
-        parameters = inspect.signature(inner.forward).parameters.values()
-    except (TypeError, ValueError):
-        return
-    needed = [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty
-        and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
-    ]
+    _, needed = parameters(inner)
     if len(needed) > 1:
         raise BadInput(
             f"model {name}: forward takes {len(needed)} inputs ({', '.join(needed)}), and a training gives one image. "
@@ -88,8 +80,4 @@ def _check_outputs(outputs: Tensors, again: Tensors, samples: int) -> None:
             raise BadInput(f"{name} is of {str(value.dtype).removeprefix('torch.')}, and floats are needed.")
         if value.ndim == 0 or len(value) != samples:
             raise BadInput(f"{name} has shape {tuple(value.shape)} for {samples} images; a row for each is needed.")
-        if not torch.equal(torch.nan_to_num(value), torch.nan_to_num(again[name])):
-            raise BadInput(
-                f"{name} is another one for the same input in eval mode, so no artifact could be compared with it. "
-                "Is a dropout always on? Call it with training=self.training, or remove it."
-            )
+    steady(outputs, again)

@@ -6,6 +6,7 @@
 The two are disjoint by content, not by name: integers judged on what set their ranges look better than they are.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ LEAST_CALIBRATION = 32
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(ABC):
     """Inputs that somebody gave, one by one, and what is right for them."""
 
     names: tuple[str, ...]
@@ -45,9 +46,9 @@ class Samples:
     labels: tuple[str, ...]
     """What the numbers of the truth are called; empty: there is no truth."""
 
+    @abstractmethod
     def inputs(self, number: int) -> dict[str, torch.Tensor]:
         """Return one sample (…) of each input."""
-        raise NotImplementedError
 
     def truth(self, number: int) -> int | None:
         """Return what is right for a sample; None: nobody said."""
@@ -275,7 +276,7 @@ def divide(samples: Samples, golden: int, calibration: int) -> tuple[list[int], 
         first, second = order[:wanted], order[wanted:]
     chosen, marks = _distinct(samples, first, golden, set())
     ranges, _ = _distinct(samples, second, calibration, marks)
-    if len(chosen) < SAMPLES:
+    if len(chosen) < SAMPLES or not ranges:
         raise BadInput(
             f"{samples.where}: {len(chosen)} different samples for golden; parity needs {SAMPLES}, and integers "
             f"{LEAST_CALIBRATION} others. Give at least {SAMPLES + LEAST_CALIBRATION}."

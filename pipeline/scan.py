@@ -1,20 +1,16 @@
 """Looks a model over before anything is computed with it: what spoils a comparison, or makes it vacuous.
 
     findings = scan(model)                     # raises BadInput for what nothing can be made of
-    findings += steady(model, inputs)
+    steady(outputs, again)                     # raises BadInput where the same input gives another output
 
 What can be mended without changing what the model computes for its user is mended, and said.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
-from records.errors import BadInput
+from records.errors import BadInput, some
 
-NAMED = 5
-"""Names that a sentence holds."""
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -24,12 +20,12 @@ def scan(model: nn.Module) -> list[str]:
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     if meta := [name for name, value in tensors.items() if value.is_meta]:
         raise BadInput(
-            f"{len(meta)} of the model's {len(tensors)} tensors have no values, only shapes ({_some(meta)}). Load "
+            f"{len(meta)} of the model's {len(tensors)} tensors have no values, only shapes ({some(meta)}). Load "
             "weights: --weights FILE, or build it on the CPU."
         )
     if bad := [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise BadInput(
-            f"{len(bad)} of the model's tensors hold NaN or infinity ({_some(bad)}). Its training diverged, or its "
+            f"{len(bad)} of the model's tensors hold NaN or infinity ({some(bad)}). Its training diverged, or its "
             "file is damaged: take an earlier one."
         )
     if halves := sorted({str(value.dtype) for value in tensors.values() if value.dtype in _HALF}):
@@ -41,7 +37,7 @@ def scan(model: nn.Module) -> list[str]:
         findings.append("TF32 was allowed, which is ten bits of float32's 23; it was switched off")
     model.cpu().float().eval()
     if zeros := [name for name, layer in _heads(model) if not layer.weight.any()]:
-        findings.append(f"a head of zeros: {_some(zeros)}. Were its weights loaded?")
+        findings.append(f"a head of zeros: {some(zeros)}. Were its weights loaded?")
     return findings
 
 
@@ -64,7 +60,7 @@ def _modes(model: nn.Module) -> list[str]:
     elif len(training) == len(modes):
         findings.append("the model was in training mode; it was put into eval mode")
     else:
-        findings.append(f"{len(training)} modules were in training mode ({_some(training)}); all are in eval mode now")
+        findings.append(f"{len(training)} modules were in training mode ({some(training)}); all are in eval mode now")
     return findings
 
 
@@ -84,12 +80,12 @@ def _statistics(model: nn.Module) -> list[str]:
     findings = []
     if without:
         findings.append(
-            f"{len(without)} BatchNorms keep no statistics ({_some(without)}): what a sample gives depends on the "
+            f"{len(without)} BatchNorms keep no statistics ({some(without)}): what a sample gives depends on the "
             "batch it is in"
         )
     if untouched:
         findings.append(
-            f"{len(untouched)} of {len(norms)} BatchNorms have the statistics of a new model ({_some(untouched)}). "
+            f"{len(untouched)} of {len(norms)} BatchNorms have the statistics of a new model ({some(untouched)}). "
             "Were its weights loaded, and was it trained?"
         )
     return findings
@@ -108,8 +104,3 @@ def steady(outputs: dict[str, torch.Tensor], again: dict[str, torch.Tensor]) -> 
                 f"{name} is another one for the same input in eval mode, so no artifact could be compared with it. Is "
                 "a dropout always on? Call it with training=self.training, or remove it."
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"

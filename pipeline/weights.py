@@ -4,7 +4,7 @@
     loaded.told                                # "my.pt: 62 of 62 tensors; 'module.' was taken off"
 
 Safetensors, or a state_dict that PyTorch reads with `weights_only=True`: neither can run anybody's code. Whoever wants
-a pickle read as such says so (`trust`), and every report tells.
+a pickle read as such says so (`trust`), and the checkpoint tells.
 """
 
 import fnmatch
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from records.errors import BadInput
+from records.errors import BadInput, some
 from records.sealed import sha256_of_file
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "ema_model.", "ema.", "net.", "network.", "student.", "teacher.")
@@ -29,8 +29,6 @@ COMPILED = "_orig_mod."
 """torch.compile's, which stands in the midst of a key where a part of the model was compiled."""
 COUNTERS = ("n_averaged", "num_averaged")
 """Keys that averages of weights have beside them."""
-NAMED = 5
-"""Keys that an error names."""
 DEPTH = 3
 """Prefixes at most, one before the other; and how deep a state_dict may lie in the dicts of a file."""
 NOT_WEIGHTS = {
@@ -51,7 +49,8 @@ class Loaded:
     """The file's name, without its folder."""
     sha256: str
     tensors: int
-    """How many of the model's tensors came from the file: all of them."""
+    """How many of the model's tensors came from the file: all but those that are `new`, tied to others, or count steps.
+    """
     of: int
     entry: str = ""
     """Where in the file they lay, `state_dict`; empty: it holds nothing else."""
@@ -321,12 +320,6 @@ def _wrong(
     if unexpected and not shapes and not missing:
         remedy += f', or leave them out: --ignore "{unexpected[0].partition(".")[0]}*"'
     return f"{len(common)} of {len(tensors)} tensors fit; {', '.join(parts)}. {remedy}."
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _hash(values: Mapping[str, torch.Tensor]) -> int:

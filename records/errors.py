@@ -9,7 +9,7 @@ Everything else that is raised is a bug of ours and shows its traceback.
 
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -33,6 +33,12 @@ class BadInput(ValueError):
 
 class NoRoom(BadInput):
     """The disk (or the user's share of it) is full; what was half written has been removed."""
+
+
+def some(names: Sequence[str], count: int = 5) -> str:
+    """Return the first names for a sentence, and how many more there are: `conv1, fc and 3 more`."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return f"{', '.join(names[:count])}{more}"
 
 
 class NotProved(Exception):

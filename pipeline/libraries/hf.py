@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from pipeline.libraries import Built, Declared, Options
-from pipeline.weights import Loaded, some
-from records.errors import BadInput
+from pipeline.weights import Loaded
+from records.errors import BadInput, some
 from records.sealed import sha256_of_file
 
 NEEDS = "transformers"
@@ -26,7 +26,7 @@ def build(name: str, options: Options, weights: Path | None) -> Built:
     """Return the image model that a folder describes, with the weights that lie there. Raises BadInput."""
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     folder = Path(name).expanduser()
     if not (folder / "config.json").is_file():
         raise BadInput(f"model hf:{name}: no config.json in {folder.absolute()}. Give a folder of save_pretrained.")

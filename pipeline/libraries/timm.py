@@ -20,8 +20,7 @@ def build(name: str, options: Options, weights: Path | None) -> Built:
         raise unknown("timm model", architecture, timm.list_models())
     spelling = f"timm:{name}"
     module = checked(call(timm.create_model, {"model_name": name, "pretrained": False, **options}, spelling), spelling)
-    config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
-    return Built(module, _declared(config))
+    return Built(module, _declared(resolve_model_data_config(module)))
 
 
 def _declared(config: dict[str, Any]) -> Declared:

@@ -66,7 +66,7 @@ def test_a_csv_gives_what_a_folder_of_the_same_gives(listed: Path, images: Path,
 def test_a_third_column_splits(listed: Path, heading: str) -> None:
     found = loaded("csv", written(listed, rows_of(fifths), heading))
     assert (len(found.train), len(found.test)) == (48, 12)
-    names = [found.test.raw.files[number].name for number in found.test.numbers]  # type: ignore[attr-defined]
+    names = [found.test.raw.files[number].name for number in found.test.numbers]
     assert {int(name.partition(".")[0]) % 5 for name in names} == {0}
 
 

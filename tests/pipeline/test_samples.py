@@ -143,6 +143,13 @@ def test_integers_get_enough_where_there_is_enough(count: int, golden: int, cali
     assert (len(chosen), len(ranges)) == (golden, calibration)
 
 
+def test_golden_is_never_what_sets_ranges() -> None:
+    """Of sixteen samples none is left for integers, and no artifact could be judged on what set its ranges."""
+    given = arrays({"image": np.random.rand(16, 3)}, "x", ["image"], ["image"], ())
+    with pytest.raises(BadInput, match=r"16 different samples for golden; parity needs 16, and integers 32 others"):
+        divide(given, 256, 128)
+
+
 def test_too_few_are_refused_with_numbers() -> None:
     given = arrays({"image": np.random.rand(15, 3)}, "x", ["image"], ["image"], ())
     with pytest.raises(BadInput, match=r"15 different samples for golden; parity needs 16, and integers 32 others.*48"):
