@@ -28,7 +28,10 @@ class Task(Protocol):
         """Return actual outputs (N, …) in golden's order, and how many parts of each sample had no partner (N,)."""
 
     def decide(self, outputs: Arrays) -> Array:
-        """Return what outputs (N, …) by name decide: integers (N, …), -1 where outputs are no numbers."""
+        """Return what outputs (N, …) by name decide: integers (N, …), -1 where outputs are no numbers.
+
+        It calls nothing of its file: its source goes into the scripts that reproduce a row.
+        """
 
     def margin(self, outputs: Arrays) -> Array:
         """Return by how much each decision was made, in the outputs' unit, in the decisions' shape."""

@@ -17,17 +17,17 @@ METRIC = ""
 
 def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
     """Return outputs (N, …) as they are: each value has its place, so none (N,) is without a partner."""
-    return actual, np.zeros(_samples(golden), np.int64)
+    return actual, np.zeros(len(next(iter(golden.values()))), np.int64)
 
 
 def decide(outputs: Arrays) -> Array:
     """Return no decision for each of the samples: (N, 0) int64."""
-    return np.zeros((_samples(outputs), 0), np.int64)
+    return np.zeros((len(next(iter(outputs.values()))), 0), np.int64)
 
 
 def margin(outputs: Arrays) -> Array:
     """Return the margins of no decisions: (N, 0)."""
-    return np.zeros((_samples(outputs), 0))
+    return np.zeros((len(next(iter(outputs.values()))), 0))
 
 
 def settle(actual: Arrays, golden: Arrays, tied: Array) -> Arrays:
@@ -63,7 +63,3 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
 def draw(picture: Array, decision: Array) -> Array:
     """Return the picture (H, W, 3) uint8 as it is."""
     return picture
-
-
-def _samples(arrays: Arrays) -> int:
-    return len(next(iter(arrays.values())))

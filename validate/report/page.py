@@ -90,6 +90,7 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
 def _header(report: Report) -> Element:
     passed = report.verdict == "pass"
     sentence = sentences.verdict(report).partition(": ")[2]
+    classes = f", {len(report.model.labels)} classes" if report.model.labels else ""
     return tag(
         "header",
         tag("p", f"{MARKS['pass' if passed else 'fail']} {report.verdict}", class_="verdict"),
@@ -97,7 +98,7 @@ def _header(report: Report) -> Element:
         tag("p", sentence[:1].upper() + sentence[1:]),
         tag(
             "p",
-            f"{report.task}, {report.model.name}, {len(report.model.labels)} classes · {report.created} · checkpoint ",
+            f"{report.task}, {report.model.name}{classes} · {report.created} · checkpoint ",
             tag("code", report.checkpoint_sha256[:12]),
             class_="quiet",
         ),
@@ -140,7 +141,7 @@ def _notes(report: Report) -> list[Inside]:
     ]
     results = {result.name: result for result in report.results}
     items = [_sentence(report, note, results.get(note.subject)) for note in notes]
-    if tie is None:
+    if tie is None and any(result.agreement for result in report.results):
         items.append(tag("li", "No golden input is a tie: PyTorch decides each by more than its noise floor."))
     if report.baseline:
         baseline = report.baseline

@@ -216,7 +216,8 @@ for name, value in actual.items():
     sqnr = 10 * np.log10(signal / noise) if noise else 300.0
     print(f"{name}: SQNR {sqnr:.1f} dB, greatest difference {np.abs(difference).max():.3g}")
 equal = decide(actual) == decide(expected)
-print(f"agreement {equal.mean():.4f}: {equal.sum()} of {equal.size} decisions")
+if equal.size:
+    print(f"agreement {equal.mean():.4f}: {equal.sum()} of {equal.size} decisions")
 """
 
 ALONE = (
