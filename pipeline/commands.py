@@ -256,6 +256,11 @@ def _start(config: "Config", place: Path, force: bool) -> None:
     console = Console()
     if (place / "checkpoint" / RECORD).is_file() and not force:
         existing = Checkpoint.open(place / "checkpoint")
+        if not existing.progress["epochs"]:
+            raise BadInput(
+                f"run {place.name}: holds a model that was adopted, {existing.model_name}. Give another --run NAME, or "
+                "replace it with --force."
+            )
         if configs.read(existing.folder / "config.toml") != config:
             raise BadInput(
                 f"run {place.name}: was trained with another configuration. Give another --run NAME, or train "

@@ -218,6 +218,9 @@ def test_a_run_is_not_replaced_unasked(here: Path, command: Callable[..., Said])
     said = command(*arguments)
     assert said.status == 2
     assert "run mine: has a checkpoint. Give another --run NAME, or replace it with --force" in said.err
+    said = command("train", "--run", "mine", "--epochs", "1")
+    assert said.status == 2
+    assert "run mine: holds a model that was adopted, nets_here:Net. Give another --run NAME" in said.err
     assert command(*arguments, "--force").status == 0
 
 
