@@ -110,6 +110,11 @@ class Artifact:
         )
 
     @property
+    def unquantized(self) -> str:
+        """Return why nothing in it is an integer although its precision says so; empty: something is."""
+        return str(self.details.get("unquantized", ""))
+
+    @property
     def lint(self) -> Mapping[str, Any] | None:
         """Return what of a TFLite file runs on the fast path of a phone; None: it was not examined."""
         lint: Mapping[str, Any] | None = self.details.get("lint")

@@ -9,6 +9,7 @@ import numpy as np
 
 from measures.distance import floor_of, varies
 from measures.tasks import Task
+from records.errors import AGAIN
 from records.golden import Golden
 from records.tensor import Array
 
@@ -29,7 +30,7 @@ def weakness(golden: Golden, task: Task, labels: Sequence[str], where: str) -> s
     if count < SAMPLES:
         return (
             f"golden of {where}: {count} samples; parity needs {SAMPLES}. Hold out more images, or a greater "
-            "data.golden, and train again."
+            "data.golden, and train again, or adopt with more samples."
         )
     if why := task.weakness(golden, labels):
         return f"golden of {where}: {why}"
@@ -41,9 +42,12 @@ def weakness(golden: Golden, task: Task, labels: Sequence[str], where: str) -> s
 
 def _of_output(values: Array, oracle: Array) -> str:
     if not np.isfinite(values).all():
-        return "has values that are no numbers. Train again: anywhere train --force."
+        return f"has values that are no numbers. {AGAIN}."
     if not varies(values):
-        return "the same for every input, so parity would prove nothing. Train longer, or another model."
+        return (
+            "the same for every input, so parity would prove nothing. Train longer, or another model, or give other "
+            "samples."
+        )
     if not np.issubdtype(values.dtype, np.floating):
         return ""
     greatest = float(np.abs(values).max())

@@ -8,7 +8,7 @@ What comes out is an ordinary checkpoint: export, validate, localise, keep-float
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from pipeline import config as configs
 from pipeline import libraries, samples, weights
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import IMAGE, INTERPOLATIONS, Preparation
-from pipeline.golden import HeldOut, Told, predict, to_numpy
+from pipeline.golden import HeldOut, Told, of_one_sample, predict, to_numpy
 from pipeline.libraries import Built, Declared
 from pipeline.outputs import Interface, named_outputs, parameters
 from pipeline.probes import PICTURES, ImageFiles, patterns
 from pipeline.samples import Pictures, Samples
 from pipeline.scan import scan, steady
+from pipeline.tasks import Batch
 from pipeline.train import environment
 from records.errors import BadInput
 from records.tensor import Array, Tensor
@@ -43,6 +44,10 @@ MAPS = "NCHW"
 """Layout of floats of four axes: formats that have channels last turn them."""
 TRIED = 2
 """Samples of the first call."""
+SIZED = 4
+"""Golden samples that are run at other heights and widths, too."""
+HEIGHT, WIDTH = "height", "width"
+"""Names of the axes of any length beside the batch."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Wanted:
     size: tuple[int, int] | None = None
     resize: tuple[int, int] | None = None
     """Height and width that a picture covers before it is cropped."""
+    other_sizes: tuple[tuple[int, int], ...] = ()
+    """Other heights and widths that the model takes: any, then, in formats that can, proved on these."""
     interpolation: str = ""
     """bilinear or bicubic; empty: what its library declares, else bilinear."""
     mean: tuple[float, ...] = ()
@@ -143,11 +150,18 @@ def adopt(
     by_name = bool(takes) and set(given.names) <= set(takes) and list(given.names) != takes[: len(given.names)]
     normalisation = dict.fromkeys(given.names, values) if (values := _normalisation(wanted, declared, given)) else {}
     interface = Interface(model, given.names, by_name, normalisation).eval()
-    outputs = _outputs(interface, {key: value[:TRIED] for key, value in golden.inputs.items()})
+    outputs, single = _outputs(interface, golden.inputs)
+    inputs = tuple(_described(given, key, value) for key, value in golden.inputs.items())
+    sizes = [_resized(given, chosen[:SIZED], golden.inputs, size) for size in wanted.other_sizes]
+    inputs = tuple(_of_any_size(tensor, [each[tensor.name] for each in sizes]) for tensor in inputs)
+    for other in sizes:
+        _outputs(interface, other)
     task = wanted.task or (CLASSES if golden.truth and _classifies(outputs, given.labels) else PLAIN)
     names = _renamed(list(outputs), task, wanted.outputs)
     outputs = dict(zip(names, outputs.values(), strict=True))
     classes = given.labels or tuple(wanted.labels) or tuple(labels)
+    if not measures.tasks.load(task).METRIC:
+        golden = Batch(golden.inputs, {})  # folders of pictures may have names that say nothing of what it computes
     if task == CLASSES:
         classes = _checked_classes(outputs, classes)
     held_out = HeldOut(
@@ -160,12 +174,13 @@ def adopt(
             loaded=loaded.record() if loaded else None,
             findings=(*findings, *prepared),
         ),
-        inputs=tuple(_described(given, key, value) for key, value in golden.inputs.items()),
+        inputs=of_one_sample(inputs) if single else inputs,
         outputs={key: _layout(value) for key, value in outputs.items()},
         golden=golden,
         calibration=calibration.inputs,
         patterns={key: patterns(value, _limits(given, value)) for key, value in golden.inputs.items()},
         probes=_probes(given, chosen),
+        sizes=sizes,
     )
     made_by = environment(torch.device("cpu"), 0)
     metrics = _metrics(interface, held_out, task)
@@ -264,8 +279,19 @@ def _told_normalisation(normalisation: Mapping[str, tuple[Sequence[float], Seque
     return {"mean": list(mean), "deviation": list(deviation), "inside_model": bool(mean)}
 
 
-def _outputs(interface: Interface, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return what the model gives for two samples, by its own names. Raises BadInput."""
+def _outputs(interface: Interface, inputs: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], bool]:
+    """Return what the model gives for two samples, by its own names, and True if it takes but one. Raises BadInput."""
+    two, one = ({name: value[:count] for name, value in inputs.items()} for count in (TRIED, 1))
+    try:
+        return _outputs_of(interface, two, TRIED), False
+    except BadInput as error:
+        try:
+            return _outputs_of(interface, one, 1), True
+        except BadInput:
+            raise error from None
+
+
+def _outputs_of(interface: Interface, inputs: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
     with torch.no_grad():
         try:
@@ -285,12 +311,45 @@ def _outputs(interface: Interface, inputs: Mapping[str, torch.Tensor]) -> dict[s
     for name, value in outputs.items():
         if value.is_complex() or value.is_sparse or value.is_quantized:
             raise BadInput(f"model: {name} is {value.dtype}, which no format holds. Return its parts as floats.")
-        if value.ndim == 0 or len(value) != TRIED:
+        if value.ndim == 0 or len(value) != count:
             raise BadInput(
-                f"model: {name} has shape {tuple(value.shape)} for {TRIED} samples; a row for each is needed. Return "
+                f"model: {name} has shape {tuple(value.shape)} for {count} samples; a row for each is needed. Return "
                 "what belongs to each sample, not to the batch."
             )
     return outputs
+
+
+def _resized(
+    given: Samples, chosen: Sequence[int], golden: Mapping[str, torch.Tensor], size: tuple[int, int]
+) -> dict[str, torch.Tensor]:
+    """Return the first golden samples at another height and width, by input.
+
+    Pictures are prepared for it. Arrays that are maps of golden's height and width are repeated, or cut off; other
+    inputs stay as they are. Raises BadInput where there is nothing of that kind.
+    """
+    if isinstance(given, Pictures):
+        other = replace(given, preparation=Preparation(size, None, given.preparation.interpolation))
+        return samples.batch(other, chosen).inputs
+    maps = [name for name, value in golden.items() if _layout(value) == MAPS]
+    if not maps:
+        raise BadInput(f"--other-size {_sides(size)}: no input has a height and width (N, C, H, W). Leave it out.")
+    sides = golden[maps[0]].shape[2:]
+    few = {name: value[:SIZED] for name, value in golden.items()}
+    return few | {name: _tiled(few[name], size) for name in maps if golden[name].shape[2:] == sides}
+
+
+def _tiled(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Repeat or cut maps (N, C, H, W) to a height and width."""
+    rows, columns = (torch.arange(length) % values.shape[axis] for axis, length in zip((2, 3), size, strict=True))
+    return values[:, :, rows][:, :, :, columns].contiguous()
+
+
+def _of_any_size(tensor: Tensor, sizes: Sequence[torch.Tensor]) -> Tensor:
+    """Return an input with names for height and width if it has others in `sizes`."""
+    first, *rest = tensor.shape
+    if all(list(other.shape[1:]) == rest for other in sizes):
+        return tensor
+    return replace(tensor, shape=(first, rest[0], HEIGHT, WIDTH))
 
 
 def _classifies(outputs: Mapping[str, torch.Tensor], labels: Sequence[str]) -> bool:
@@ -366,7 +425,7 @@ def _metrics(interface: nn.Module, held_out: HeldOut, task: str) -> dict[str, fl
     if not held_out.golden.truth:
         return {}
     measured = measures.tasks.load(task)
-    outputs = to_numpy(predict(interface, held_out.golden.inputs, held_out.outputs))
+    outputs = to_numpy(predict(interface, held_out.golden.inputs, held_out.outputs, held_out.batch))
     return {f"golden_{measured.METRIC}": measured.score(outputs, to_numpy(held_out.golden.truth))}
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from records.errors import BadInput
+from records.errors import AGAIN, FIRST, BadInput
 from records.folder import new_folder, recover_folder
-from records.golden import INPUT, Golden, Patterns, Probes, Proof, part
+from records.golden import INPUT, Golden, Patterns, Probes, Proof, Sized, part
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Array, Arrays, Tensor, tensors_from
 
@@ -79,6 +79,12 @@ class Checkpoint:
     def finished(self) -> bool:
         """True if its training is finished; False for one written in the course of a training."""
         return bool(self.progress["finished"])
+
+    @property
+    def batch(self) -> int | None:
+        """Return the only batch size that the model takes; None: any."""
+        size = self.inputs[0].shape[0]
+        return size if isinstance(size, int) else None
 
     @classmethod
     def open(cls, folder: Path) -> "Checkpoint":
@@ -176,9 +182,13 @@ class Checkpoint:
         patterns = Patterns.of(self._probes())
         return patterns if patterns.inputs else None
 
+    def sizes(self) -> tuple[Sized, ...]:
+        """Read samples at other heights and widths; none: the model takes one."""
+        return Sized.every(self._probes())
+
     def proof(self) -> Proof:
         """Read all the arrays that an artifact is judged by."""
-        return Proof(self.golden(), self.probes(), self.patterns())
+        return Proof(self.golden(), self.probes(), self.patterns(), self.sizes())
 
     def _probes(self) -> dict[str, Array]:
         return self.arrays(PROBES) if PROBES in self.files else {}
@@ -186,12 +196,12 @@ class Checkpoint:
     def example(self) -> "tuple[Tensor_, ...]":
         """Return two calibration samples per input, in order, for a tracer to run: (2, …) float32.
 
-        Two, because torch.export takes an axis of length one for a constant.
+        Two, because torch.export takes an axis of length one for a constant; of a model that takes one, one.
         """
         import torch
 
         calibration = self.calibration()
-        return tuple(torch.from_numpy(calibration[tensor.name][:2]) for tensor in self.inputs)
+        return tuple(torch.from_numpy(calibration[tensor.name][: self.batch or 2]) for tensor in self.inputs)
 
     def program(self) -> "ExportedProgram":
         """Return the model as `torch.export` gave it. Raises BadInput for one that could do more than compute."""
@@ -223,13 +233,13 @@ class Checkpoint:
         return GraphModule(module, module.graph)  # whose mode can be set, as every exporter does
 
 
-_REMEDY = "Restore it from a copy, or train again: anywhere train --force."
+_REMEDY = f"Restore it from a copy, or make it again. {AGAIN}."
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
-        raise BadInput(f"checkpoint {folder}: there is none. Train first: anywhere train.")
+        raise BadInput(f"checkpoint {folder}: there is none. {FIRST}.")
     try:
         record: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
@@ -239,6 +249,6 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if record["format"] != FORMAT:
         raise BadInput(
             f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}, which has the program in "
-            "it. Train again: anywhere train --force."
+            f"it. {AGAIN}."
         )
     return record

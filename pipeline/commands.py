@@ -49,7 +49,7 @@ def train(
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Weights to start from: .safetensors, or a state_dict.")] = None,
     pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--from-scratch", help="Start from torchvision's weights.")
+        bool | None, typer.Option("--pretrained/--from-scratch", help="Start from torchvision's or timm's weights.")
     ] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     batch_size: Annotated[int | None, typer.Option()] = None,
@@ -110,6 +110,10 @@ def adopt(
     ] = "",
     size: Annotated[str, typer.Option(metavar="SIZE", help="Height and width of the input: 224, or 96x64.")] = "",
     resize: Annotated[str, typer.Option(metavar="SIZE", help="Resize to cover this, then crop to --size.")] = "",
+    other_size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIZE", help="Another height and width that it takes: any, then, proved on this one."),
+    ] = None,
     interpolation: Annotated[str, typer.Option(help="bilinear or bicubic.")] = "",
     mean: Annotated[str, typer.Option(help="Per channel, in [0, 1], to subtract inside the model; or imagenet.")] = "",
     deviation: Annotated[str, typer.Option(help="Per channel, in [0, 1], to divide by.")] = "",
@@ -149,6 +153,7 @@ def adopt(
         task=adopting.PLAIN if task == "none" else task,
         size=_pair(size, "--size"),
         resize=_pair(resize, "--resize"),
+        other_sizes=tuple(pair for text in other_size or () if (pair := _pair(text, "--other-size"))),
         interpolation=interpolation,
         mean=adopting.IMAGENET[0] if mean == "imagenet" else _numbers(mean, "--mean"),
         deviation=adopting.IMAGENET[1] if mean == "imagenet" and not deviation else _numbers(deviation, "--deviation"),

@@ -75,7 +75,7 @@ class ModelConfig:
     weights: str = ""
     """File of weights to start from: safetensors, or a state_dict. A head for other classes starts anew."""
     pretrained: bool = False
-    """Start from torchvision's default weights (downloaded once); the head is new where the classes differ."""
+    """Start from torchvision's or timm's weights (downloaded once); the head is new where the classes differ."""
     options: dict[str, bool | int | float | str] = field(default_factory=dict)
     """Passed to the model's constructor, for example `{ dropout = 0.1 }` or `{ convolutions = 1 }`."""
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1

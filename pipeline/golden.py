@@ -1,8 +1,8 @@
 """The checkpoint's proof: held-out inputs, labels, PyTorch's outputs and the oracle; probes; calibration samples."""
 
 import copy
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.models import named
 from pipeline.probes import PICTURES, ImageFiles, doubled, patterns, roundings
 from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
-from records.golden import INPUT, Golden, Patterns, Probes, flat
+from records.golden import INPUT, Golden, Patterns, Probes, Sized, flat
 from records.sealed import fingerprints
 from records.tensor import Array, Arrays, Tensor, tensors_to
 
@@ -97,6 +97,8 @@ class HeldOut:
     """(5, …) by input, in the order of `PATTERNS`."""
     probes: Mapping[str, ImageFiles]
     """By each input that is made of image files."""
+    sizes: Sequence[Tensors] = ()
+    """A few samples at other heights and widths, which the model takes, too."""
 
     def write(
         self,
@@ -118,11 +120,14 @@ class HeldOut:
         if training:
             arrays[checkpoint.TRAINING] = training
         patterns = Patterns.of(arrays[checkpoint.PROBES])
-        kept = keep(local, self.golden.inputs, patterns) if progress["finished"] else Kept()
+        finished = progress["finished"]
+        kept = keep(local, self.inputs, self.golden.inputs, patterns, self.sizes) if finished else Kept()
+        tensors = (self.inputs, self.described(local))
+        inputs, outputs = (of_one_sample(side) if kept.single else side for side in tensors)
         record = {
             **self.told.record(),
-            "inputs": tensors_to(self.inputs),
-            "outputs": tensors_to(self.described(local)),
+            "inputs": tensors_to(inputs),
+            "outputs": tensors_to(outputs),
             "metrics": metrics,
             "environment": environment,
             "progress": progress,
@@ -140,7 +145,8 @@ class HeldOut:
 
         def run(inputs: Tensors) -> tuple[Arrays, Arrays, Arrays]:
             """Return inputs, PyTorch's outputs and the oracle's."""
-            outputs, oracle = predict(local, inputs, self.outputs), predict(double, doubled(inputs), self.outputs)
+            outputs = predict(local, inputs, self.outputs, self.batch)
+            oracle = predict(double, doubled(inputs), self.outputs, self.batch)
             return to_numpy(inputs), to_numpy(outputs), to_numpy(oracle)
 
         golden = Golden(*run(self.golden.inputs), truth=to_numpy(self.golden.truth))
@@ -149,6 +155,7 @@ class HeldOut:
         if self.probes:
             files = {name: tuple(probe.files) for name, probe in self.probes.items()}
             beside |= Probes(files, *run(self._beside_probes())).arrays()
+        beside |= Sized.arrays_of(Sized(*run(inputs)) for inputs in self.sizes)
         return {
             checkpoint.GOLDEN: golden.arrays(),
             checkpoint.PROBES: beside,
@@ -185,11 +192,52 @@ class HeldOut:
 
     def described(self, model: nn.Module) -> tuple[Tensor, ...]:
         """Return the outputs of a model on the CPU as the checkpoint describes them."""
-        first = {name: values[:1] for name, values in self.golden.inputs.items()}
-        return tuple(
-            Tensor(name, _dtype(value), ("batch", *value.shape[1:]), self.outputs[name])
-            for name, value in predict(model, first, self.outputs).items()
+        lengths = {place: size for tensor in self.inputs for place, size in self._lengths(tensor)}
+        first, *others = (
+            predict(model, {name: values[:1] for name, values in inputs.items()}, self.outputs)
+            for inputs in (self.golden.inputs, *self.sizes)
         )
+        batch = self.inputs[0].shape[0]
+        tensors = []
+        for name, value in first.items():
+            axes = _axes(name, value, [other[name] for other in others], lengths)
+            tensors.append(Tensor(name, _dtype(value), (batch, *axes), self.outputs[name]))
+        return tuple(tensors)
+
+    def _lengths(self, tensor: Tensor) -> Iterator[tuple[tuple[int, str], tuple[int, ...]]]:
+        """Yield each axis of any length of an input but the batch, with its name; its lengths in golden and `sizes`."""
+        for axis, name in enumerate(tensor.shape[1:], 1):
+            if isinstance(name, str):
+                lengths = tuple(inputs[tensor.name].shape[axis] for inputs in (self.golden.inputs, *self.sizes))
+                yield (axis, name), lengths
+
+    @property
+    def batch(self) -> int:
+        """Return how many samples the model is given in one call."""
+        return 1 if self.inputs[0].shape[0] == 1 else BATCH
+
+
+def of_one_sample(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Return tensors of a model that takes one sample at a time."""
+    return tuple(replace(tensor, shape=(1, *tensor.shape[1:])) for tensor in tensors)
+
+
+def _axes(
+    output: str,
+    value: torch.Tensor,
+    others: Sequence[torch.Tensor],
+    lengths: Mapping[tuple[int, str], tuple[int, ...]],
+) -> list[int | str]:
+    """Return the axes of an output beside the batch: a length, or the name of an axis whose length is another one in
+    `others`: the input's that is as long, at best in the same place, else one of its own, `mask_axis_2`.
+    """
+    axes: list[int | str] = []
+    for axis in range(1, value.ndim):
+        each = (value.shape[axis], *(other.shape[axis] for other in others))
+        same = {place: name for (place, name), of_input in lengths.items() if of_input == each}
+        name = same.get(axis) or next(iter(same.values()), f"{output}_axis_{axis}")
+        axes.append(each[0] if len(set(each)) == 1 else name)
+    return axes
 
 
 def of_training(data: Data, config: Config, loaded: Mapping[str, Any] | None = None) -> HeldOut:

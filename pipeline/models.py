@@ -9,7 +9,6 @@ import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.error import URLError
 
 import torch
 import torchvision
@@ -104,16 +103,17 @@ def settle(config: Config) -> Config:
     if model.pretrained and model.weights:
         raise BadInput("model.pretrained and model.weights: a training starts from one of them. Leave one out.")
     mean, deviation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-    if model.weights and ":" in model.name and not (model.mean and model.deviation):
-        declared = libraries.build(model.name, model.options, Path(model.weights)).declared
-        if declared is not None and declared.mean:
-            mean, deviation = declared.mean, declared.deviation  # type: ignore[assignment]  # of R, G and B
-    if model.pretrained:
-        if ":" in model.name or model.name == "simple_cnn":
-            raise BadInput(
-                f"model {model.name}: has no pretrained weights; torchvision's models have. "
-                "Set model.pretrained = false."
-            )
+    if model.pretrained and (model.name == "simple_cnn" or not libraries.offers_weights(model.name)):
+        raise BadInput(
+            f"model {model.name}: has no pretrained weights; torchvision's and timm's models have. "
+            "Set model.pretrained = false."
+        )
+    if ":" in model.name:
+        if (model.weights or model.pretrained) and not (model.mean and model.deviation):
+            declared = libraries.build(model.name, model.options, Path(model.weights or ".")).declared
+            if declared is not None and declared.mean:
+                mean, deviation = declared.mean, declared.deviation  # type: ignore[assignment]  # of R, G and B
+    elif model.pretrained:
         preset = torchvision.models.get_model_weights(model.name).DEFAULT.transforms()
         mean, deviation = tuple(preset.mean), tuple(preset.std)
     return config.with_values("model", mean=model.mean or mean, deviation=model.deviation or deviation)
@@ -126,7 +126,7 @@ def build(config: Config, classes: int, weights: bool = True) -> Normalised:
     """
     model = _construct(config, classes)
     if weights and config.model.pretrained:
-        _copy_pretrained(model, config.model.name)
+        _copy_pretrained(model, config.model.name, config.model.options)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = config.model.batch_norm_momentum
@@ -169,13 +169,16 @@ def start(model: nn.Module, config: Config) -> files.Loaded | None:
     return files.load(getattr(model, "model", model), Path(config.model.weights), start=True)
 
 
-def _copy_pretrained(model: nn.Module, name: str) -> None:
-    """Copy torchvision's default weights into every tensor of the same name and shape; the head stays new."""
+def _copy_pretrained(model: nn.Module, name: str, options: Mapping[str, Any]) -> None:
+    """Copy a library's own weights into every tensor of the same name and shape; the head stays new."""
     try:
-        source = torchvision.models.get_model(name, weights="DEFAULT").state_dict()
-    except (URLError, OSError) as error:
+        source = libraries.pretrained(name, options).state_dict()
+    except BadInput:
+        raise
+    except Exception as error:  # whatever the library's way of fetching raises
+        reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
         raise BadInput(
-            f"model {name}: its pretrained weights could not be downloaded ({getattr(error, 'reason', error)}). "
+            f"model {name}: its pretrained weights could not be downloaded ({reason}). "
             "Connect to a network and try again, or set model.pretrained = false."
         ) from error
     own = model.state_dict()
@@ -211,11 +214,11 @@ def allows_channels_last(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -
     if all(value.ndim != 4 for value in inputs.values()):
         return False
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    two = {name: torch.zeros_like(value[:2], device=device) for name, value in inputs.items()}
+    one = {name: torch.zeros_like(value[:1], device=device) for name, value in inputs.items()}
     try:
         local = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
         with torch.no_grad():
-            local(*channels_last(two).values())
+            local(*channels_last(one).values())
     except RuntimeError:
         return False
     return True

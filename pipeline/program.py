@@ -33,6 +33,8 @@ BY_VALUES = ("data-dependent expression", "data dependent expression", "Dynamic 
 """Words of PyTorch's errors where it will not export a branch that Python takes by a tensor's values."""
 BY_SIZES = ("Constraints violated", "specialized it to be a constant", "was inferred to be a constant")
 """Words where the network computes with the size of its example, so that it is for that size alone."""
+BATCH = "batch"
+"""Name of the axis of samples."""
 BRANCH = "cannot hold a branch that Python takes by the values of an image"
 CHOOSE = "Choose between tensors there, with torch.where or torch.cond"
 FOR_ONE_SIZE = "would hold a network for one size of its inputs alone"
@@ -104,8 +106,9 @@ def capture(model: nn.Module, example: Sequence[torch.Tensor], axes: Sequence[Ma
     """Return the program of a model in eval mode. Raises Refused.
 
     example: one tensor for each input, in order. axes: for each input, its axes of any length by name: `{0: "batch"}`.
+    A batch may have any length; of other axes PyTorch finds out which lengths go, such as even ones.
     """
-    dims = {name: Dim(name) for each in axes for name in each.values()}
+    dims = {name: Dim(name) if name == BATCH else Dim.AUTO for each in axes for name in each.values()}
     shapes = tuple({axis: dims[name] for axis, name in each.items()} for each in axes)
     try:
         with quiet(), torch.no_grad():
@@ -115,7 +118,17 @@ def capture(model: nn.Module, example: Sequence[torch.Tensor], axes: Sequence[Ma
         if refusal.reason == FOR_ONE_SIZE and not refusal.line:
             refusal = replace(refusal, line=next(iter(lines_that_read_sizes(model, example)), ""))
         raise Refused(refusal) from error
+    for taken, each in zip(shapes_taken(program), axes, strict=True):
+        if any(isinstance(taken[axis], int) for axis in each):
+            raise Refused(Refusal(FOR_ONE_SIZE, next(iter(lines_that_read_sizes(model, example)), ""), USE_SIZES))
     return without_source(program)
+
+
+def shapes_taken(program: ExportedProgram) -> list[tuple[Any, ...]]:
+    """Return the shape of each input of a program: a number for each axis, or PyTorch's symbol for any length."""
+    names = program.graph_signature.user_inputs
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    return [tuple(values[name].shape) for name in names]
 
 
 @contextmanager

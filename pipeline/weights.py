@@ -10,11 +10,13 @@ a pickle read as such says so (`trust`), and the checkpoint tells.
 import fnmatch
 import itertools
 import json
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -31,6 +33,8 @@ COUNTERS = ("n_averaged", "num_averaged")
 """Keys that averages of weights have beside them."""
 DEPTH = 3
 """Prefixes at most, one before the other; and how deep a state_dict may lie in the dicts of a file."""
+NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+"""Types of NumPy's scalars, such as a best accuracy that was saved beside the weights."""
 NOT_WEIGHTS = {
     b"version https://git-lfs": "it is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull",
     b"<!DOCTYPE": "it is a web page, not weights. Download the file itself",
@@ -170,9 +174,39 @@ def _read_folder(folder: Path) -> dict[str, torch.Tensor]:
     return {name: value for file in files for name, value in load_file(file).items()}
 
 
+SCALAR: Any = np.float64().__reduce__()[0]
+"""The function by which NumPy reads a scalar."""
+
+
+class Bare:
+    """Stands for an object that only keeps attributes, such as `argparse.Namespace`."""
+
+
+HARMLESS: tuple[tuple[Any, str], ...] = (
+    *(
+        (OrderedDict, name)  # a dict with a class of its own, whose code is not needed
+        for name in (
+            "lightning.fabric.utilities.data.AttributeDict",
+            "lightning_fabric.utilities.data.AttributeDict",
+            "pytorch_lightning.utilities.parsing.AttributeDict",
+        )
+    ),
+    (Bare, "argparse.Namespace"),
+    (Bare, "types.SimpleNamespace"),
+    *((PurePosixPath, f"pathlib.{kind}") for kind in ("PosixPath", "PurePosixPath")),
+    *((PurePosixPath, f"pathlib._local.{kind}") for kind in ("PosixPath", "PurePosixPath")),
+    (PureWindowsPath, "pathlib.WindowsPath"),
+    (np.dtype, "numpy.dtype"),
+    *((SCALAR, f"numpy.{room}.multiarray.scalar") for room in ("core", "_core")),
+    *((type(np.dtype(kind)), f"numpy.dtypes.{type(np.dtype(kind)).__name__}") for kind in NUMBERS),
+)
+"""What stands beside weights in many files and does nothing when it is read → its name in a pickle."""
+
+
 def _read_pickle(path: Path, trust: bool) -> tuple[Any, bool]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True), False
+        with torch.serialization.safe_globals(list(HARMLESS)):
+            return torch.load(path, map_location="cpu", weights_only=True), False
     except Exception as error:
         reason = " ".join(str(error).split())
         if not _is_refusal(error):

@@ -31,6 +31,12 @@ class BadInput(ValueError):
     """An input that cannot be used. The message is one sentence or two, the last one the remedy."""
 
 
+AGAIN = "Train again: anywhere train --force, or adopt again: anywhere adopt MODEL --force"
+"""What mends a checkpoint; without the sentence's stop."""
+FIRST = "Train first: anywhere train, or adopt a model: anywhere adopt MODEL"
+"""What to do where there is no checkpoint; likewise."""
+
+
 class NoRoom(BadInput):
     """The disk (or the user's share of it) is full; what was half written has been removed."""
 

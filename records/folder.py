@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from records.errors import BadInput, room_for
+from records.errors import FIRST, BadInput, room_for
 
 CHECKPOINT = "checkpoint/checkpoint.json"
 """What a run's folder holds once there is a checkpoint in it."""
@@ -106,5 +106,5 @@ def latest_run(runs: Path = Path("runs")) -> str:
     """Return the name of the run whose checkpoint was written last. Raises BadInput where there is none."""
     checkpoints = list(runs.glob(f"*/{CHECKPOINT}"))
     if not checkpoints:
-        raise BadInput(f"{runs.absolute()}: no run with a checkpoint. Train first: anywhere train.")
+        raise BadInput(f"{runs.absolute()}: no run with a checkpoint. {FIRST}.")
     return max(checkpoints, key=lambda path: path.stat().st_mtime).parents[1].name

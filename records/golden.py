@@ -7,7 +7,7 @@
 On disk an array has one flat name, `output.logits`; this file alone knows how it is spelled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from records.tensor import Array, Arrays
@@ -15,7 +15,7 @@ from records.tensor import Array, Arrays
 PATTERNS = ("black", "white", "checkerboard", "noise", "shifted")
 """Names of inputs unlike golden's, in the order in which they are run: a slow runtime takes the first only."""
 INPUT, OUTPUT, ORACLE = "input", "output", "oracle"
-FLOOR, FILE, PATTERN, PREPARED = "floor", "file", "pattern", "prepared"
+FLOOR, FILE, PATTERN, PREPARED, SIZED = "floor", "file", "pattern", "prepared", "sized"
 """Kinds of arrays: what stands before the first dot of a flat name."""
 
 
@@ -106,6 +106,40 @@ class Patterns:
 
 
 @dataclass(frozen=True)
+class Sized:
+    """A few golden samples at another height and width, for a model that takes any."""
+
+    inputs: Arrays
+    """(K, …) float32."""
+    outputs: Arrays
+    oracle: Arrays
+
+    @property
+    def size(self) -> str:
+        """Return height and width of the inputs that are maps, `96×160`; of several different ones, each once."""
+        sizes = [f"{value.shape[2]}×{value.shape[3]}" for value in self.inputs.values() if value.ndim == 4]
+        return ", ".join(dict.fromkeys(sizes))
+
+    @classmethod
+    def every(cls, arrays: Arrays) -> "tuple[Sized, ...]":
+        """Return the records of arrays by flat names, in order: the inverse of `arrays_of`."""
+        numbered = part(arrays, SIZED)
+        sizes: list[Sized] = []
+        while each := part(numbered, str(len(sizes))):
+            sizes.append(cls(part(each, INPUT), part(each, OUTPUT), part(each, ORACLE)))
+        return tuple(sizes)
+
+    @staticmethod
+    def arrays_of(sizes: "Iterable[Sized]") -> dict[str, Array]:
+        """Return the arrays of records by their flat names, as they are in a file: `sized.0.input.image`."""
+        each = {
+            str(number): flat({INPUT: sized.inputs, OUTPUT: sized.outputs, ORACLE: sized.oracle})
+            for number, sized in enumerate(sizes)
+        }
+        return flat({SIZED: flat(each)})
+
+
+@dataclass(frozen=True)
 class Proof:
     """All the arrays that an artifact is judged by."""
 
@@ -114,6 +148,8 @@ class Proof:
     """None: the checkpoint is from before they were kept."""
     patterns: Patterns | None = None
     """None: likewise."""
+    sizes: tuple[Sized, ...] = ()
+    """Empty: the model takes one height and width, or has none."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +170,8 @@ class Actual:
     """Outputs for the same images as training prepared them."""
     pattern: Arrays = field(default_factory=dict)
     """Outputs for the first patterns."""
+    sized: Arrays = field(default_factory=dict)
+    """Outputs at other heights and widths, by number and name: `0.logits`; empty: the artifact takes one."""
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Actual":

@@ -60,6 +60,11 @@ class Tensor:
         return np.moveaxis(values, self._channels, 1) if self._channels is not None else values
 
     @property
+    def any_size(self) -> bool:
+        """True if it takes more than one length of an axis beside the batch: any height and width."""
+        return any(isinstance(size, str) for size in self.shape[1:])
+
+    @property
     def _channels(self) -> int | None:
         """Return the axis of the channels if it is not the checkpoint's (axis 1); None: nothing has to be moved."""
         axis = self.layout.find("C")

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from export.artifact import Artifact
 from export.run import Run
 from records.errors import BadInput
-from records.golden import PREPARED, Actual, Proof, flat
+from records.golden import PREPARED, Actual, Proof, Sized, flat
 from records.tensor import Array, preparations
 from validate.plan import Row, Runtime
 from validate.preparation.probes import prepared
@@ -144,6 +144,7 @@ def _write_probes(proof: Proof, artifact: Artifact, place: Path) -> Path | None:
         arrays |= {**proof.probes.arrays(), **flat({PREPARED: files})}
     if proof.patterns:
         arrays |= proof.patterns.arrays()
+    arrays |= Sized.arrays_of(proof.sizes)
     if not arrays:
         return None
     save_file(arrays, place)

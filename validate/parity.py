@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from export.run import Run
-from records.errors import BadInput
+from pipeline.checkpoint import Checkpoint
+from records.errors import AGAIN, BadInput
 from records.golden import PATTERNS, Proof
 from records.tensor import Tensor, preparations
 from validate.judge import admission, baseline
@@ -31,11 +32,11 @@ from workers.toolchain import Toolchain
 
 UNPREPARED = (
     "the checkpoint is from before image files were kept in it: that an app prepares one as training does is not "
-    "proved. Train again: anywhere train --force."
+    f"proved. {AGAIN}."
 )
 UNPATTERNED = (
     "the checkpoint is from before patterns were kept in it (black, white, checkerboard, noise, a shifted image): that "
-    "artifacts agree on inputs unlike golden's is not proved. Train again: anywhere train --force."
+    f"artifacts agree on inputs unlike golden's is not proved. {AGAIN}."
 )
 
 
@@ -74,7 +75,7 @@ def check(
     if not expected:
         raise BadInput(f"run {run.name}: nothing was exported. Export first: anywhere export {run.name}.")
     proof = run.checkpoint.proof()
-    warnings = admission.check(run, proof.golden) + unproved(proof, run.checkpoint.inputs)
+    warnings = admission.check(run, proof.golden) + unproved(proof, run.checkpoint.inputs) + trusted(run.checkpoint)
     conversions = asked(expected, runners, toolchains, settings)
     artifacts = {name: run.artifact(name) if run.holds(name) else None for name in conversions}
     for artifact in artifacts.values():
@@ -118,6 +119,17 @@ def check(
         localisations=localise.localise_all(run, artifact_names, toolchains, options.progress) if layers else [],
         lints=lints(artifacts),
     )
+
+
+def trusted(checkpoint: Checkpoint) -> list[str]:
+    """Return a warning where the weights came out of a pickle that was read as such."""
+    loaded = checkpoint.loaded or {}
+    if not loaded.get("trusted"):
+        return []
+    return [
+        f"its weights were read from {loaded['file']} as a pickle, which runs its code (--trust). Save them as a "
+        "state_dict, and adopt them without."
+    ]
 
 
 def _model(run: Run) -> Model:

@@ -125,7 +125,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 opened.model(),
-                tuple(torch.from_numpy(values) for values in inputs.values()),
+                tuple(torch.from_numpy(values[: opened.batch]) for values in inputs.values()),
                 str(second_path),
                 dynamo=False,
                 input_names=[tensor.name for tensor in opened.inputs],

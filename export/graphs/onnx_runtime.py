@@ -7,6 +7,7 @@ call = loaded(Path("model.onnx"))                                   # for severa
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 
 from records.tensor import Array, Arrays
@@ -18,12 +19,20 @@ def run(path: Path, inputs: Arrays) -> dict[str, Array]:
 
 
 def loaded(model: Path | bytes) -> Callable[[Arrays], dict[str, Array]]:
-    """Return what computes the named outputs of an ONNX file, or of its bytes, for named inputs."""
+    """Return what computes the named outputs of an ONNX file, or of its bytes, for named inputs.
+
+    A model for one sample is given one after the other.
+    """
     content = model if isinstance(model, bytes) else str(model)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    single = session.get_inputs()[0].shape[:1] == [1]
 
     def call(inputs: Arrays) -> dict[str, Array]:
+        count = len(next(iter(inputs.values())))
+        if single and count > 1:
+            rows = [call({name: value[row : row + 1] for name, value in inputs.items()}) for row in range(count)]
+            return {name: np.concatenate([row[name] for row in rows]) for name in names}
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return call

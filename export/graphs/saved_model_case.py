@@ -38,6 +38,8 @@ class Case:
     that sums in another order where a network is hard on float32."""
     allowed_db: float
     """SQNR, at least."""
+    batch: int | None = None
+    """The only batch size that the model takes; None: any."""
 
     @classmethod
     def of(cls, source: Path, opened: Checkpoint) -> "Case":
@@ -54,6 +56,7 @@ class Case:
             inputs,
             {"pytorch": outputs, "onnx": self_check.in_batches(onnx_runtime.loaded(source), inputs)},
             self_check.same_db(opened),
+            opened.batch,
         )
 
 

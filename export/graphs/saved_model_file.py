@@ -18,7 +18,12 @@ from workers import memory
 
 def specs(inputs: tuple[Tensor, ...], batch: int | None = None) -> list[Any]:
     """Return a TensorSpec, which is what TensorFlow calls a tensor's type, for each input; batch None: any size."""
-    return [tf.TensorSpec([batch, *tensor.shape[1:]], tensor.dtype, tensor.name) for tensor in inputs]
+    return [tf.TensorSpec([batch, *sizes(tensor)], tensor.dtype, tensor.name) for tensor in inputs]
+
+
+def sizes(tensor: Tensor) -> list[int | None]:
+    """Return the shape of one sample as TensorFlow has it: None for an axis of any length."""
+    return [None if isinstance(size, str) else size for size in tensor.shape[1:]]
 
 
 def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], out: Path) -> None:
@@ -39,7 +44,7 @@ def save(frozen: Any, batch: int | None, inputs: tuple[Tensor, ...], outputs: tu
         }
 
     def mapped(*values: Any) -> dict[str, Any]:
-        types = {tensor.name: tf.TensorSpec(tensor.shape[1:], tensor.dtype) for tensor in outputs}
+        types = {tensor.name: tf.TensorSpec(sizes(tensor), tensor.dtype) for tensor in outputs}
 
         def row(parts: tuple[Any, ...]) -> dict[str, Any]:
             return {name: value[0] for name, value in direct(*(part[None] for part in parts)).items()}

@@ -88,15 +88,15 @@ def by_importer(case: Case, place: Path) -> tuple[bool, dict[str, layers.Twin]]:
         outputs = network(**dict(zip(names, values, strict=True)))
         return [outputs[tensor.name] for tensor in case.outputs]
 
-    frozen = freeze(call, specs(case.inputs))
+    frozen = freeze(call, specs(case.inputs, case.batch))
     network.constants.clear()  # the graph has them
-    save(frozen, None, case.inputs, case.outputs, place)
+    save(frozen, case.batch, case.inputs, case.outputs, place)
     twins = {
         name: layers.Twin(twin.tensor, twin.stored, case.places[twin.tensor].module)
         for name, twin in network.twins.items()
         if twin.tensor in case.places
     }
-    return False, twins | output_layers(case)
+    return case.batch is not None, twins | output_layers(case)
 
 
 def by_other(way: Callable[[onnx.ModelProto, tuple[Tensor, ...]], by_onnx2tf.Network]) -> Way:

@@ -3,7 +3,7 @@
 graph = load_graph(Path("…/saved_model/float32/1"))
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from records.tensor import Tensor
 from workers import memory
 
+BATCH = "batch"
+"""Name of the axis of samples: of a model that takes one at a time, TensorFlow maps it over several."""
 SERVING = "serving_default"
 SINGLE = "single"
 """The signature of a model that takes one sample; there where `serving_default` maps it over a batch."""
@@ -21,8 +23,7 @@ SINGLE = "single"
 
 def nhwc(tensor: Tensor, batch: int | None = None) -> Tensor:
     """Return a tensor's record as TensorFlow has the tensor: images NHWC. batch: the only size it takes; None: any."""
-    first, *sizes = tensor.shape
-    shape = (first if batch is None else batch, *sizes)
+    shape = (BATCH if batch is None else batch, *tensor.shape[1:])
     if tensor.layout != "NCHW":
         return replace(tensor, shape=shape)
     size, channels, height, width = shape
@@ -48,13 +49,16 @@ class Graph:
     """The only batch size it takes; None: any."""
 
 
-def load_graph(folder: Path, batch: int | None = None) -> Graph:
-    """Return the graph of a SavedModel, for that batch size only; None: for any, or the one it has."""
+def load_graph(folder: Path, batch: int | None = None, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """Return the graph of a SavedModel, for that batch size only; None: for any, or the one it has.
+
+    shapes: of one sample of each input; None: with axes of any length, where it has them.
+    """
     loaded = tf.saved_model.load(str(folder))
     function = loaded.signatures[SINGLE if SINGLE in loaded.signatures else SERVING]
     batch = batch or (1 if SINGLE in loaded.signatures else None)
     inputs = tuple(
-        tf.TensorSpec([batch, *spec.shape[1:]], spec.dtype, name)
+        tf.TensorSpec([batch, *(shapes[name] if shapes else spec.shape[1:])], spec.dtype, name)
         for name, spec in function.structured_input_signature[1].items()
     )
     names = [spec.name for spec in inputs]
@@ -111,9 +115,18 @@ def by_name(frozen: Any, names: Sequence[str]) -> Callable[..., dict[str, Any]]:
     return call
 
 
-def save_single(source: Path, out: Path) -> None:
-    """Write a SavedModel again for a batch of one, with the same names and, outside, integers of 32 bits."""
-    graph = load_graph(source, batch=1)
+def fixed(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a tensor's record, laid out as the checkpoint's, with lengths for axes of any: those of golden's shape."""
+    sizes = zip(tensor.shape, shape, strict=True)
+    return replace(tensor, shape=tuple(length if isinstance(size, str) else size for size, length in sizes))
+
+
+def save_single(source: Path, out: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Write a SavedModel again for a batch of one, with the same names and, outside, integers of 32 bits.
+
+    shapes: of one sample of each input, as TensorFlow has it: those of the axes that are of any length.
+    """
+    graph = load_graph(source, 1, shapes)
     specs = [
         tf.TensorSpec(spec.shape, tf.int32 if spec.dtype == tf.int64 else spec.dtype, spec.name)
         for spec in graph.inputs

@@ -4,6 +4,7 @@ model = from_saved_model(Path("…/saved_model/float32"), {})
 run(model, {"image": (N, H, W, 3)})          # {"logits": (N, classes)}
 """
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator
@@ -21,14 +22,22 @@ from records.tensor import Arrays
 from workers import memory
 
 SIGNATURE = "serving_default"
+SHAPES = "shapes"
+"""Name of golden's shapes in a SavedModel's manifest."""
 
 
 @lru_cache(maxsize=1)
 def _converter_folder(source: Path) -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory()
-    save_single(source, Path(folder.name))
+    save_single(source, Path(folder.name), shapes_beside(source))
     memory.release()
     return folder
+
+
+def shapes_beside(artifact: Path) -> dict[str, tuple[int, ...]]:
+    """Return golden's shape of one sample by input, as TensorFlow has it, from the manifest beside a SavedModel."""
+    manifest = json.loads((artifact.parent / "manifest.json").read_text())
+    return {name: tuple(shape) for name, shape in manifest["details"].get(SHAPES, {}).items()}
 
 
 def from_saved_model(source: Path, settings: dict[str, Any], calibration: Arrays | None = None) -> bytes:

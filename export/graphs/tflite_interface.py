@@ -21,6 +21,8 @@ from records.tensor import Tensor
 
 VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 3}
 """The first of each operator that takes int16."""
+LEAST_WEIGHT = 1024
+"""Values of a weight that TensorFlow's converter quantizes by itself, at least."""
 TYPES = {
     schema.TensorType.FLOAT32: "float32",
     schema.TensorType.UINT8: "uint8",
@@ -46,6 +48,21 @@ def named(content: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -
             graph.tensors[places[tensor.name]].name = tensor.name.encode()
         setattr(graph, field, [places[tensor.name] for tensor in tensors])
     return model
+
+
+def too_small(model: Any) -> str:
+    """Return why the converter left all weights of an object in float32; empty: it did not, or need not have."""
+    weights = [
+        (tensor.type, int(np.prod(tensor.shape, dtype=np.int64)))
+        for tensor in model.subgraphs[0].tensors
+        if model.buffers[tensor.buffer].data is not None and tensor.shape is not None
+    ]
+    if any(kind == schema.TensorType.INT8 or size >= LEAST_WEIGHT for kind, size in weights):
+        return ""
+    return (
+        f"nothing is quantized: no weight has {LEAST_WEIGHT:,} values, and TFLite leaves smaller ones in float32. "
+        "The file computes what float32 does"
+    )
 
 
 def content_of(model: Any) -> bytes:

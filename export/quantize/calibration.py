@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.checkpoint import Checkpoint
+from records.errors import AGAIN
 from records.sealed import fingerprints
 from records.tensor import Array, Arrays, Tensor
 
@@ -28,18 +29,16 @@ def calibration(opened: Checkpoint) -> dict[str, Array]:
     for tensor in opened.inputs:
         values = samples.get(tensor.name)
         if values is None:
-            raise ValueError(
-                f"no calibration for {tensor.name} in {opened.folder}. Train again: anywhere train --force."
-            )
+            raise ValueError(f"no calibration for {tensor.name} in {opened.folder}. {AGAIN}.")
         if len(values) < CALIBRATION:
             raise ValueError(
                 f"calibration has {len(values)} samples of {tensor.name}; integer ranges need {CALIBRATION}. Train "
-                "with more images, or a greater data.calibration."
+                "with more images, or a greater data.calibration; or adopt with more samples."
             )
         rows = values.reshape(len(values), -1)
         if (values == values[:1]).all() or (rows.shape[1] > 1 and bool((rows == rows[:, :1]).all())):
             raise ValueError(
-                f"calibration of {tensor.name} is constant, so it sets no integer ranges. Look at the training images."
+                f"calibration of {tensor.name} is constant, so it sets no integer ranges. Look at the samples."
             )
         checked[tensor.name] = values
     return checked

@@ -66,6 +66,7 @@ class Ranges:
         self.prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
         onnx_places, graph = layers.of_onnx(onnx.load(source)), onnx.load(self.prepared).graph
+        self.batch = graph.input[0].type.tensor_type.shape.dim[0].dim_value or CALIBRATION_BATCH
         self.places = {
             node.name: onnx_places[output].module
             for node in graph.node
@@ -87,7 +88,7 @@ class Ranges:
         quantize_static(
             str(self.prepared),
             str(path),
-            Batches(self.samples),
+            Batches(self.samples, self.batch),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -132,13 +133,13 @@ def halves(source: Path, samples: Arrays, float_layers: Collection[str], folder:
 class Batches:
     """An implementation of ONNX Runtime's CalibrationDataReader: batches of named arrays, then None."""
 
-    def __init__(self, samples: Arrays):
-        self._parts = self._split(samples)
+    def __init__(self, samples: Arrays, batch: int):
+        self._parts = self._split(samples, batch)
 
     @staticmethod
-    def _split(samples: Arrays) -> Iterator[Arrays]:
-        for start in range(0, len(next(iter(samples.values()))), CALIBRATION_BATCH):
-            yield {name: values[start : start + CALIBRATION_BATCH] for name, values in samples.items()}
+    def _split(samples: Arrays, batch: int) -> Iterator[Arrays]:
+        for start in range(0, len(next(iter(samples.values()))), batch):
+            yield {name: values[start : start + batch] for name, values in samples.items()}
 
     def get_next(self) -> Arrays | None:
         """Return the next batch; None after the last."""

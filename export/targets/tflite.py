@@ -12,15 +12,23 @@ import tensorflow as tf
 
 from export import self_check
 from export.graphs import layers
-from export.graphs.tensorflow import narrow, nhwc
+from export.graphs.tensorflow import fixed, narrow, nhwc
 from export.graphs.tflite_converter import exact, from_saved_model
-from export.graphs.tflite_interface import content_of, described, min_runtime_version, named, set_interface, with_labels
+from export.graphs.tflite_interface import (
+    content_of,
+    described,
+    min_runtime_version,
+    named,
+    set_interface,
+    too_small,
+    with_labels,
+)
 from export.graphs.tflite_lint import lint, record
 from export.quantize.calibration import calibration, provenance, spanning
 from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
-from records.tensor import tensors_to
+from records.tensor import Tensor, tensors_to
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {
@@ -53,24 +61,30 @@ def convert(
 ) -> dict[str, Any]:
     """Write saved_model/float32's folder as `model.tflite`, with labels and the pixels' scale as TFLite Metadata."""
     opened, source, place = Checkpoint.open(Path(checkpoint)), Path(source), Path(out) / ENTRY
+    golden = opened.golden()
     inputs, outputs = (
-        tuple(narrow(nhwc(tensor, BATCH)) for tensor in side) for side in (opened.inputs, opened.outputs)
+        tuple(narrow(nhwc(fixed(tensor, arrays[tensor.name].shape), BATCH)) for tensor in tensors)
+        for tensors, arrays in ((opened.inputs, golden.inputs), (opened.outputs, golden.outputs))
     )
     self_check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
-    findings: list[str] = []
+    findings = one_size(opened, inputs)
     if precision in PLAIN:
         content = from_saved_model(source, PLAIN[precision]) if PLAIN[precision] else exact(source)
     else:
         details = provenance(calibration(opened))
         samples = spanning(calibration(opened), inputs)
         if keep_float:
-            content, chosen, findings = partly(source, samples, precision, keep_float, tasks.load(opened.task))
+            content, chosen, kept = partly(source, samples, precision, keep_float, tasks.load(opened.task))
+            findings += kept
         else:
             content, chosen = best(source, samples, precision)
         details |= chosen
     model = named(content, inputs, outputs)
     details["min_runtime_version"] = min_runtime_version(model)
+    if precision == "int8_dynamic" and (why := too_small(model)):
+        details["unquantized"] = why
+        findings.append(why)
     if precision in WHOLE_INTEGER:
         set_interface(model, WHOLE_INTEGER[precision].outside)
     inputs, outputs = described(model, inputs, outputs)
@@ -83,3 +97,13 @@ def convert(
         "inputs": tensors_to(inputs),
         "outputs": tensors_to(outputs),
     }
+
+
+def one_size(opened: Checkpoint, inputs: Sequence[Tensor]) -> list[str]:
+    """Return a finding where the model takes any height and width, and this format the one of golden alone."""
+    fixed_inputs = [one for one, tensor in zip(inputs, opened.inputs, strict=True) if tensor.any_size]
+    return [
+        f"{one.name}: takes {'×'.join(map(str, one.shape[1:]))} alone, for TFLite plans its memory for one size; the "
+        "model takes any height and width"
+        for one in fixed_inputs
+    ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from measures.tolerance import DECISIONS, Tolerance
+from records.errors import AGAIN
 from records.golden import Golden
 from records.tensor import Array, Arrays
 
@@ -57,20 +58,17 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
     """Say what is wrong with the labels, so that an artifact that always gives one class could pass."""
     count = golden.outputs["logits"].shape[1]
     if count != len(labels):
-        return f"{count} values, but {len(labels)} labels. Train again: anywhere train --force."
+        return f"{count} values, but {len(labels)} labels. {AGAIN}."
     truth = golden.truth.get("labels")
     if truth is None:  # nobody said what is right: that decisions vary is asked of every task
         return ""
     if len(np.unique(truth)) < 2:
         return (
             f"all {len(truth)} labels are one class, so a broken artifact could be right on all. Hold out images of "
-            "every class and train again."
+            f"every class. {AGAIN}."
         )
     if truth.min() < 0 or truth.max() >= len(labels):
-        return (
-            f"label {int(truth.max())}, but there are {len(labels)} classes ({', '.join(labels[:5])}…). Train again: "
-            "anywhere train --force."
-        )
+        return f"label {int(truth.max())}, but there are {len(labels)} classes ({', '.join(labels[:5])}…). {AGAIN}."
     return ""
 
 

@@ -54,7 +54,10 @@ class Built:
 
 
 class Library(Protocol):
-    """The interface of a library's file."""
+    """The interface of a library's file.
+
+    One that offers trained weights for download also has `pretrained(name, options)`, which returns a module with them.
+    """
 
     NEEDS: str
     """The Python package that it needs, and the extra of this project that installs it; empty: none."""
@@ -86,6 +89,23 @@ def parse(spelling: str) -> tuple[str, str]:
 
 def build(spelling: str, options: Options, weights: Path | None = None) -> Built:
     """Return the model of a spelling. Raises BadInput."""
+    library, name = _library(spelling)
+    return cast(Library, library).build(name, options, weights)
+
+
+def offers_weights(spelling: str) -> bool:
+    """True if the library of a spelling has trained weights to be downloaded."""
+    return hasattr(_library(spelling)[0], "pretrained")
+
+
+def pretrained(spelling: str, options: Options) -> nn.Module:
+    """Return a library's model with its own weights, downloaded once. Raises whatever the library does without them."""
+    library, name = _library(spelling)
+    return cast(nn.Module, library.pretrained(name, options))
+
+
+def _library(spelling: str) -> tuple[Any, str]:
+    """Return the `Library` of a spelling, and the name in it. Raises BadInput."""
     library, name = parse(spelling)
     module = cast(Library, importlib.import_module(f"pipeline.libraries.{library}"))
     if module.NEEDS:
@@ -96,7 +116,7 @@ def build(spelling: str, options: Options, weights: Path | None = None) -> Built
                 f"model {spelling}: {module.NEEDS} cannot be imported ({error}). Install it: pip install "
                 f"'anywhere[{module.NEEDS}]', in a checkout make setup EXTRAS={module.NEEDS}."
             ) from error
-    return module.build(name, options, weights)
+    return module, name
 
 
 def call(function: Callable[..., Any], options: Options, spelling: str) -> Any:

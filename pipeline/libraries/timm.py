@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from pipeline.libraries import Built, Declared, Options, call, checked
 from records.errors import unknown
 
@@ -38,3 +40,11 @@ def _declared(config: dict[str, Any]) -> Declared:
         mean=tuple(config["mean"]),
         deviation=tuple(config["std"]),
     )
+
+
+def pretrained(name: str, options: Options) -> nn.Module:
+    """Return a model with the weights that timm offers for it, downloaded once."""
+    import timm
+
+    module: nn.Module = timm.create_model(name, pretrained=True, **options)
+    return module

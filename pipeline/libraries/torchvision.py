@@ -1,8 +1,10 @@
 """torchvision's models by name, `resnet18`, and the textbooks' `simple_cnn`."""
 
 from pathlib import Path
+from typing import cast
 
 import torchvision
+from torch import nn
 
 from pipeline import models
 from pipeline.libraries import Built, Options, call, checked
@@ -29,3 +31,8 @@ def build(name: str, options: Options, weights: Path | None) -> Built:
     if name in models.AUXILIARY:
         options = {"aux_logits": False, "init_weights": False, **options}
     return Built(checked(call(constructor, options, name), name))
+
+
+def pretrained(name: str, options: Options) -> nn.Module:
+    """Return a model with torchvision's newest weights for it, downloaded once."""
+    return cast(nn.Module, torchvision.models.get_model(name, weights="DEFAULT"))

@@ -168,7 +168,7 @@ def test_what_pytorch_refuses_goes_on_as_torchscript(here: Path, command: Callab
 
 def test_what_no_output_depends_on_is_said(here: Path, command: Callable[..., Said]) -> None:
     said = command("adopt", "nets_here:Unused", "--images", "val", "--size", "16")
-    assert "2 of 6 parameters are never used: model.spare.weight, model.spare.bias" in said.out
+    assert "2 of 6 parameters are never used: spare.weight, spare.bias" in said.out
     assert json.loads((here / "runs" / "nets_here.Unused" / "checkpoint" / "checkpoint.json").read_text())["findings"]
 
 
@@ -260,3 +260,98 @@ def test_python_is_told_what_the_command_is_told(tmp_path: Path, monkeypatch: py
     with pytest.raises(BadInput, match=r"third is no input of forward, which takes first, second"):
         anywhere.adopt(Sums(), inputs={"third": np.zeros((60, 4))}, run="sums")
     assert not (tmp_path / "runs" / "sums").exists()
+
+
+FULLY = """
+import torch
+from torch import nn
+
+
+class Mask(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(8, 8, 2, stride=2)
+        self.out = nn.Conv2d(16, 2, 1)
+
+    def forward(self, image):
+        features = torch.relu(self.down(image))
+        return self.out(torch.cat([features, self.up(nn.functional.max_pool2d(features, 2))], 1))
+
+
+class OneSize(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3 * 16 * 16, 4)
+
+    def forward(self, image):
+        return self.fc(image.flatten(1))
+
+
+class OneAtATime(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+
+    def forward(self, image):
+        if len(image) != 1:
+            raise ValueError("one image at a time")
+        return self.fc(torch.relu(self.convolution(image)).mean((2, 3)))
+
+
+class Loop(OneAtATime):
+    def forward(self, image):
+        return torch.cat([super(Loop, self).forward(image[number : number + 1]) for number in range(len(image))])
+"""
+
+
+@pytest.fixture
+def fully(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder with networks that take any size, one size, or one sample."""
+    (here / "fully.py").write_text(FULLY)
+    monkeypatch.delitem(sys.modules, "fully", raising=False)
+    return here
+
+
+@pytest.mark.slow
+def test_another_height_and_width_makes_them_dynamic_and_is_proved(fully: Path, command: Callable[..., Said]) -> None:
+    sizes = ("--size", "16", "--other-size", "24x40", "--other-size", "8")
+    said = command("adopt", "fully:Mask", "--images", "val", *sizes, "--run", "mask")
+    assert said.status == 0, said.err
+    opened = Checkpoint.open(fully / "runs" / "mask" / "checkpoint")
+    assert opened.inputs[0].shape == ("batch", 3, "height", "width")
+    assert opened.outputs[0].shape == ("batch", 2, "height", "width")
+    assert [sized.size for sized in opened.sizes()] == ["24×40", "8×8"]
+    assert [sized.outputs["output"].shape for sized in opened.sizes()] == [(4, 2, 24, 40), (4, 2, 8, 8)]
+    targets = ("--to", "onnx,torchscript,exported_program", "--precision", "float32,int8")
+    assert command("export", "mask", *targets).status == 0
+    said = command("validate", "mask")
+    assert said.status == 0, said.out
+    report = json.loads((fully / "runs" / "mask" / "report" / "report.json").read_text())
+    for row in report["results"]:
+        if row["status"] != "not_run":
+            probed = {probe["name"]: probe["judgement"]["within"] for probe in row["probes"] if "×" in probe["name"]}
+            assert probed == {"24×40": True, "8×8": True}, row
+
+
+@pytest.mark.slow
+def test_a_size_that_the_network_does_not_take_is_refused(fully: Path, command: Callable[..., Said]) -> None:
+    said = command("adopt", "fully:OneSize", "--images", "val", "--size", "16", "--other-size", "24")
+    assert said.status == 2
+    assert "model: cannot take image (2, 3, 24, 24)" in said.err
+    np.savez("x.npz", image=np.random.default_rng(0).random((60, 3 * 16 * 16), np.float32))
+    said = command("adopt", "fully:OneSize", "--inputs", "x.npz", "--other-size", "24")
+    assert said.status == 2
+    assert "--other-size 24×24: no input has a height and width" in said.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["OneAtATime", "Loop"])
+def test_a_network_for_one_sample_goes_through_one_by_one(fully: Path, command: Callable[..., Said], name: str) -> None:
+    said = command("adopt", f"fully:{name}", "--images", "val", "--size", "16", "--run", "single")
+    assert said.status == 0, said.err
+    assert "it takes one sample at a time, for it computes with the number of samples" in said.out
+    assert ("for number in range(len(image))" in said.out) == (name == "Loop")
+    opened = Checkpoint.open(fully / "runs" / "single" / "checkpoint")
+    assert (opened.inputs[0].shape, opened.outputs[0].shape) == ((1, 3, 16, 16), (1, 3))
+    assert command("export", "single", "--to", "onnx,torchscript", "--precision", "float32,int8").status == 0
+    assert command("validate", "single").status == 0

@@ -54,7 +54,9 @@ def test_one_seed_gives_the_same_weights_and_another_seed_others(small: Config, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("epoch", "step"), [(1, 2), (1, 5), (0, 0)])
+@pytest.mark.parametrize(
+    ("epoch", "step"), [(1, 2), *(pytest.param(*place, marks=pytest.mark.nightly) for place in ((1, 5), (0, 0)))]
+)
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, step: int
 ) -> None:
@@ -170,7 +172,7 @@ def test_options_train_as_well(small: Config, tmp_path: Path, options: dict[str,
     assert train(settled, tmp_path / "run", None, QUIET).finished
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # half a minute of compiling
 def test_a_compiled_training_ends_in_an_ordinary_checkpoint(small: Config, tmp_path: Path) -> None:
     small = small.with_values("model", name="simple_cnn")
     settled = small.with_values("train", epochs=1, compile=True)

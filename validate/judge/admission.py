@@ -13,7 +13,7 @@ from export.artifact import Artifact
 from export.run import EXPECTED, KEPT, Run
 from measures import tasks
 from measures.signal import weakness
-from records.errors import BadInput
+from records.errors import AGAIN, BadInput
 from records.golden import Golden
 from records.sealed import fingerprints
 from records.tensor import Arrays
@@ -55,7 +55,7 @@ def _check_calibration(run: Run, golden: Golden) -> None:
     if count := shared(calibration, marks(golden.inputs, names)):
         raise BadInput(
             f"calibration of run {run.name}: {count} of its {len(calibration)} images are golden, too, so "
-            "integers would be judged on what set their ranges. Train again: anywhere train --force."
+            f"integers would be judged on what set their ranges. {AGAIN}."
         )
 
 

@@ -6,6 +6,7 @@ Numbers in, a Result out. Everything is computed before anything is judged.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from measures.tolerance import (
     allowed,
     allowed_from_file,
 )
-from records.golden import PATTERNS, Actual, Golden, Patterns, Probes, Proof
+from records.golden import PATTERNS, Actual, Golden, Patterns, Probes, Proof, Sized
 from records.tensor import Array, Arrays, preparations
 from validate.measure import Measurement
 from validate.plan import Row, quantization
@@ -107,6 +108,9 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     files = proof.probes if preparations(artifact.inputs) else None
     from_file, unfed = _from_file(row, actual, files, measured) if files else (None, [])
     probed, strange = _of_patterns(outputs, actual, proof.patterns, table) if proof.patterns else ([], [])
+    if any(tensor.any_size for tensor in artifact.inputs):
+        resized, misfits = _of_sizes(actual, proof.sizes, [tensor.name for tensor in artifact.outputs], table)
+        probed, strange = probed + resized, strange + misfits
     problems += (
         _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), count) + red + strange + unfed
     )
@@ -120,10 +124,10 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     return row.result(
         runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
-        outcome="blocking" if problems or not whole else "tight" if close else "pass",
+        outcome="blocking" if problems or not whole else "tight" if close or artifact.unquantized else "pass",
         reason="; ".join(problems),
         flags=red,
-        warnings=close + _little_calibration(artifact),
+        warnings=close + _little_calibration(artifact) + [artifact.unquantized] * bool(artifact.unquantized),
         outputs=outputs,
         from_file=from_file,
         probes=probed,
@@ -150,7 +154,10 @@ def _flags(
         for flag in flags.values(output.name, actual.golden[output.name], golden.outputs[output.name][: decided.count])
     ]
     signs += [
-        flag for output in finite for flag in flags.precision(output.name, artifact.precision, output.sqnr_db or 0)
+        flag
+        for output in finite
+        if not artifact.unquantized
+        for flag in flags.precision(output.name, artifact.precision, output.sqnr_db or 0)
     ]
     signs += flags.decisions(decided.actual, decided.golden, decided.tied, decided.names)
     return signs + _steady(outputs, actual, golden, table)
@@ -178,7 +185,7 @@ def _little_calibration(artifact: Artifact) -> list[str]:
         return []
     return [
         f"little calibration: two halves of it give models {integers.halves_sqnr_db:.1f} dB apart "
-        f"({INTEGER_DB:g} needed); train with a greater data.calibration"
+        f"({INTEGER_DB:g} needed); train with a greater data.calibration, or adopt with more samples"
     ]
 
 
@@ -356,6 +363,28 @@ def _of_patterns(
             problems += flags.collapsed(
                 name, actual_rows[places], golden_rows[places], actual.golden[name], output.max_absolute or 0.0
             )
+    return probes, problems
+
+
+def _of_sizes(
+    actual: Actual, sizes: Sequence[Sized], names: Sequence[str], table: Sequence[Tolerance]
+) -> tuple[list[Probe], list[str]]:
+    """Return each output at each other height and width, judged as golden is, and a sentence for each beyond tolerance.
+
+    Of several judgements of an output the one with the least headroom is told.
+    """
+    probes: list[Probe] = []
+    problems: list[str] = []
+    for (number, sized), name in itertools.product(enumerate(sizes), names):
+        reference, rows = sized.outputs[name], actual.sized.get(f"{number}.{name}")
+        if rows is None or rows.shape != reference.shape:
+            what = "was not run" if rows is None else f"has shape {rows.shape}, PyTorch gives {reference.shape}"
+            problems.append(f"at {sized.size}: {name} {what}")
+            continue
+        output = _output(name, rows, reference, sized.oracle[name], table)
+        tightest = min(output.judgements, key=lambda judged: -np.inf if judged.headroom is None else judged.headroom)
+        probes.append(Probe(sized.size, name, output.sqnr_db, output.max_absolute, output.noise_floor, tightest))
+        problems += [f"at {sized.size}: {sentence}" for sentence in _beyond([output], None, None, len(rows))]
     return probes, problems
 
 

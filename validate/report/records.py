@@ -170,7 +170,7 @@ class Probe:
     __pydantic_config__ = _STRICT
 
     name: str
-    """black, white, checkerboard, noise or shifted."""
+    """black, white, checkerboard, noise or shifted; `96×160`: golden samples at that height and width."""
     output: str
     sqnr_db: Number
     max_absolute: Number

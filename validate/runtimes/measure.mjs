@@ -59,7 +59,8 @@ export async function run(job, read, write) {
   const probes = read.probes && (await open(read.probes));
   const files = probes ? await fromFiles(infer, probes, manifest, budget) : {};
   const patterns = probes ? await ofPatterns(infer, probes, manifest, budget) : {};
-  await write(encode({ ...named("golden", concatenate(parts)), ...beside, ...files.outputs, ...patterns }));
+  const sizes = probes ? await ofSizes(infer, probes, manifest, batch) : {};
+  await write(encode({ ...named("golden", concatenate(parts)), ...beside, ...files.outputs, ...patterns, ...sizes }));
   const times = await latency(infer, slice(inputs, 0, 1), budget);
   return {
     runtime_version: await runner.version(),
@@ -109,6 +110,20 @@ async function ofPatterns(infer, probes, manifest, budget) {
     parts.push(asGolden(await infer(slice(inputs, n, n + 1)), manifest));
   }
   return named("pattern", concatenate(parts));
+}
+
+/** Outputs at other heights and widths by number and name, `sized.0.` before it; none, where the artifact takes one. */
+async function ofSizes(infer, probes, manifest, batch) {
+  const outputs = {};
+  if (!manifest.inputs.some(({ shape }) => shape.slice(1).some((axis) => typeof axis === "string"))) return outputs;
+  for (let n = 0; probes.names.includes(`sized.${n}.input.${manifest.inputs[0].name}`); n++) {
+    const inputs = await inputsOf(probes, manifest, Infinity, `sized.${n}.input.`);
+    const count = Object.values(inputs)[0].shape[0];
+    const parts = [];
+    for (let at = 0; at < count; at += batch) parts.push(asGolden(await infer(slice(inputs, at, at + batch)), manifest));
+    Object.assign(outputs, named(`sized.${n}`, concatenate(parts)));
+  }
+  return outputs;
 }
 
 /** The greatest difference of two inputs, in 1/255 of what they stand for. */

@@ -18,6 +18,7 @@ for one that needs Chromium, in chromium.mjs.
 """
 
 import importlib.util
+import itertools
 import math
 import statistics
 import time
@@ -29,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from export.target import constants
-from records.golden import INPUT, PATTERN, PREPARED, Actual
+from records.golden import INPUT, PATTERN, PREPARED, SIZED, Actual
 from records.tensor import Array, Arrays, Tensor, tensors_from
 from validate.runtimes.job import Budget, Files, Job, Latency, Measured
 
@@ -136,6 +137,7 @@ def measure(**record: Any) -> dict[str, Any]:
         file=files,
         training=trained,
         pattern=session.collect(session.stored(patterns), job.budget.patterns_s, LEAST_PATTERNS, batch=1)[0],
+        sized=session.resized(job.probes),
     )
     save_file(actual.arrays(), job.out)
     times = _latency(infer, {name: value[:1] for name, value in inputs.items()}, job.budget)
@@ -187,6 +189,19 @@ class Session:
     def run(self, inputs: Arrays, batch: int) -> dict[str, Array]:
         """Return the outputs for all stored inputs, run in batches of that size."""
         return self.collect(inputs, math.inf, 0, batch)[0]
+
+    def resized(self, probes: Path | None) -> dict[str, Array]:
+        """Return the outputs at other heights and widths, `0.logits`; none, where the artifact takes one."""
+        outputs: dict[str, Array] = {}
+        if probes is None or not any(tensor.any_size for tensor in self.inputs):
+            return outputs
+        for number in itertools.count():
+            inputs = _rows(probes, self.inputs, f"{SIZED}.{number}.{INPUT}")
+            if not inputs:
+                return outputs
+            few = self.run(self.stored(inputs), self.batch)
+            outputs |= {f"{number}.{name}": value for name, value in few.items()}
+        return outputs
 
     def compare(
         self, prepared: Arrays, training: Arrays, limit_s: float

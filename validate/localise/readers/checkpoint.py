@@ -13,6 +13,7 @@ from torch import fx
 from export.graphs.layers import NORMALISATION, ROOT
 from export.graphs.operators import user_path
 from pipeline.checkpoint import Checkpoint
+from records.tensor import Array
 
 TOOLCHAIN = "torch"
 
@@ -36,20 +37,30 @@ def collect(path: str, samples: int, out: str) -> list[dict[str, Any]]:
     golden = opened.golden()
     module = opened.model()
     ended = ended_calls(module.graph)
-    interpreter = Keeping(module, {call.node for call in ended})
-    with torch.no_grad():
-        interpreter.run(*(torch.from_numpy(golden.inputs[tensor.name][:samples]) for tensor in opened.inputs))
+    step = opened.batch or samples
+    parts = [
+        _kept(module, ended, [golden.inputs[tensor.name][start : start + step] for tensor in opened.inputs])
+        for start in range(0, samples, step)
+    ]
     records: list[dict[str, Any]] = []
     values: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for call in ended:
         counts[call.module] = counts.get(call.module, -1) + 1
-        value = interpreter.kept.get(call.node)
-        if value is not None:
-            values[str(len(records))] = value.numpy()
+        each = [kept[call.node] for kept in parts if call.node in kept]
+        if each:
+            values[str(len(records))] = (torch.cat(each) if len(each) > 1 else each[0]).numpy()
             records.append({"module": call.module, "call": counts[call.module], "kind": call.kind, "leaf": call.leaf})
     save_file(values, out)
     return records
+
+
+def _kept(module: fx.GraphModule, ended: Sequence["Ended"], inputs: Sequence[Array]) -> dict[fx.Node, torch.Tensor]:
+    """Return what the calls of modules returned for some inputs, by the node that ends each."""
+    interpreter = Keeping(module, {call.node for call in ended})
+    with torch.no_grad():
+        interpreter.run(*map(torch.from_numpy, inputs))
+    return interpreter.kept
 
 
 class Keeping(fx.Interpreter):

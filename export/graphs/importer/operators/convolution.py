@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs.importer.node import Node, since
-from export.graphs.importer.value import Value, channels_last, reshaped
+from export.graphs.importer.value import Dim, Extent, Value, channels_last, number, reshaped
 
 Pads = list[tuple[int, int]]
 
@@ -153,9 +153,12 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
     kernels = weight.array if weight.constant else weight.logical
     sizes = [int(size) for size in kernels.shape[2:]]
     strides, dilations, _ = windows(node, image, sizes)
-    extents = [node.static(image, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}") for axis in range(count)]
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True)]
-    cuts, sizes_out = _cuts(node, extents, reach, strides)
+    if count == 3 or node.numbers("output_shape"):  # elsewhere the sizes may be the running model's
+        extents = [node.static(image, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}") for axis in range(count)]
+    else:
+        extents = []
+    cuts, growths = _cuts(node, extents, reach, strides)
     if max(dilations) > 1:
         kernels = np.moveaxis(
             _inflated(np.moveaxis(node.known(weight, "weights"), (0, 1), (-2, -1)), dilations), (-2, -1), (0, 1)
@@ -163,10 +166,10 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
     groups, tensor = node.integer("group", 1), image.last
     if count == 1:
         tensor, kernels = tf.expand_dims(tensor, 1), kernels[:, :, None]
-        extents, reach, strides = [1, *extents], [1, *reach], [1, *strides]
-        cuts, sizes_out = [0, *cuts], [1, *sizes_out]
-    parts = zip(tf.split(tensor, groups, -1), _along_inputs(kernels, groups), strict=True)
-    results = [_transposed(part, weights, extents, reach, strides, cuts, sizes_out) for part, weights in parts]
+        reach, strides, cuts, growths = [1, *reach], [1, *strides], [0, *cuts], [0, *growths]
+    split = tf.split(tensor, groups, -1) if groups > 1 else [tensor]
+    parts = zip(split, _along_inputs(kernels, groups), strict=True)
+    results = [_transposed(part, weights, reach, strides, cuts, growths) for part, weights in parts]
     result = results[0] if groups == 1 else tf.concat(results, -1)
     if bias is not None:
         result = tf.nn.bias_add(result, bias.logical) if len(result.shape) == 4 else result + bias.logical
@@ -176,15 +179,19 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
 def _cuts(
     node: Node, extents: Sequence[int], reach: Sequence[int], strides: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Return what is cut off at the beginning of each axis, and the axis's size in the result."""
-    count = len(extents)
+    """Return what is cut off at the beginning of each axis, and by how much each result is longer than size · stride.
+
+    extents: sizes of the axes; empty: the running model knows them, and the result's are not prescribed.
+    """
+    count = len(reach)
     more = node.numbers("output_padding") or [0] * count
-    whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
+    whole = [far - step for far, step in zip(reach, strides, strict=True)]  # beyond size · stride, as everything here
     auto, shape = node.text("auto_pad", "NOTSET"), node.numbers("output_shape")
     if shape or auto.startswith("SAME"):
-        sizes = shape[-count:] if shape else [size * step for size, step in zip(extents, strides, strict=True)]
-        totals = [max(0, far + extra - size) for far, extra, size in zip(whole, more, sizes, strict=True)]
-        return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], sizes
+        asked = zip(shape[-count:], extents, strides, strict=True) if shape else ()
+        growths = [size - extent * step for size, extent, step in asked] if shape else [0] * count
+        totals = [max(0, far + extra - size) for far, extra, size in zip(whole, more, growths, strict=True)]
+        return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], growths
     pads = [0] * 2 * count if auto == "VALID" else node.numbers("pads") or [0] * 2 * count
     return pads[:count], [far - pads[axis] - pads[axis + count] + more[axis] for axis, far in enumerate(whole)]
 
@@ -198,34 +205,48 @@ def _along_inputs(kernels: Any, groups: int) -> list[Any]:
 
 
 def _transposed(
-    tensor: Any,
-    kernel: Any,
-    extents: Sequence[int],
-    reach: Sequence[int],
-    strides: Sequence[int],
-    cuts: Sequence[int],
-    sizes: Sequence[int],
+    tensor: Any, kernel: Any, reach: Sequence[int], strides: Sequence[int], cuts: Sequence[int], growths: Sequence[int]
 ) -> Any:
-    """Return one group's result, of the sizes given."""
+    """Return one group's result: `cuts` are left out of the beginning, its sizes are size · stride + growth."""
     channels = int(kernel.shape[-2])
-    if len(extents) == 3:
+    if len(reach) == 3:
+        sizes = [int(size) * step + more for size, step, more in zip(tensor.shape[1:4], strides, growths, strict=True)]
         return _reached(tensor, kernel, strides, reach, cuts, sizes)
-    batch = tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
-    same = [max(far - step, 0) // 2 for far, step in zip(reach, strides, strict=True)]
-    if list(cuts) == same and list(sizes) == [size * step for size, step in zip(extents, strides, strict=True)]:
-        shape = tf.stack([batch, *sizes, channels])
-        result = tf.nn.conv2d_transpose(tensor, kernel, shape, list(strides), "SAME")
-        result.set_shape([tensor.shape[0], *sizes, channels])
+
+    def lengths(more: Sequence[int]) -> list[Dim]:
+        return [
+            _longer(tensor, 1 + axis, step, extra) for axis, (step, extra) in enumerate(zip(strides, more, strict=True))
+        ]
+
+    def reached(sizes: Sequence[Dim], word: str) -> Any:
+        batch = tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
+        shape = tf.stack([batch, *map(number, sizes), channels])
+        result = tf.nn.conv2d_transpose(tensor, kernel, shape, list(strides), word)
+        known = [size if isinstance(size, int) else None for size in sizes]
+        result.set_shape([tensor.shape[0], *known, channels])
         return result
-    whole = [(size - 1) * step + far for size, step, far in zip(extents, strides, reach, strict=True)]
-    result = tf.nn.conv2d_transpose(tensor, kernel, tf.stack([batch, *whole, channels]), list(strides), "VALID")
-    result.set_shape([tensor.shape[0], *whole, channels])
-    short = [max(0, cut + size - far) for cut, size, far in zip(cuts, sizes, whole, strict=True)]
+
+    beyond = [far - step for far, step in zip(reach, strides, strict=True)]
+    if list(cuts) == [max(far, 0) // 2 for far in beyond] and not any(growths):
+        return reached(lengths(growths), "SAME")
+    result = reached(lengths(beyond), "VALID")
+    short = [max(0, cut + more - far) for cut, more, far in zip(cuts, growths, beyond, strict=True)]
     if any(short):
         result = tf.pad(result, [(0, 0), *((0, more) for more in short), (0, 0)])
-    if any(cuts) or list(sizes) != [far + more for far, more in zip(whole, short, strict=True)]:
-        result = result[(slice(None), *(slice(cut, cut + size) for cut, size in zip(cuts, sizes, strict=True)))]
+    behind = [far + extra - cut - more for far, extra, cut, more in zip(beyond, short, cuts, growths, strict=True)]
+    if any(cuts) or any(behind):
+        ends = [
+            cut + size if isinstance(size, int) else -left or None
+            for cut, size, left in zip(cuts, lengths(growths), behind, strict=True)
+        ]
+        result = result[(slice(None), *(slice(cut, end) for cut, end in zip(cuts, ends, strict=True)))]
     return result
+
+
+def _longer(tensor: Any, axis: int, step: int, more: int) -> Dim:
+    """Return the size of an axis times a step, and more."""
+    size = tensor.shape[axis]
+    return Extent(lambda: tf.shape(tensor)[axis] * step + more) if size is None else int(size) * step + more
 
 
 def _reached(
