@@ -27,7 +27,7 @@ def main() -> None:
     torch.manual_seed(0)
     calls = [(torch.rand(16, 3, 32, 48), torch.randint(0, 10, (16,))) for _ in range(8)]
     run = anywhere.adopt(Rooms(), inputs=calls, run="rooms", force=True)
-    run.export(precision=["float32", "float16"])
+    run.export(precision=["float32", "float16", "int8_dynamic"])
     run.validate().raise_for_failure()
 
 

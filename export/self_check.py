@@ -62,8 +62,13 @@ def rounded(ratio: float) -> float:
     return round(ratio, 1)
 
 
+def beyond_one_file(opened: Checkpoint) -> bool:
+    """True if the weights do not go into one protobuf or flatbuffer."""
+    return (opened.folder / WEIGHTS).stat().st_size >= LIMIT_BYTES
+
+
 def fits(opened: Checkpoint, format_name: str) -> None:
     """Check that the weights go into one protobuf or flatbuffer. Raises Inexpressible."""
-    size = (opened.folder / WEIGHTS).stat().st_size
-    if size >= LIMIT_BYTES:
+    if beyond_one_file(opened):
+        size = (opened.folder / WEIGHTS).stat().st_size
         raise Inexpressible(f"weights of {size / 2**30:.1f} GiB, and {format_name} holds 2 at most.")

@@ -11,7 +11,7 @@ from records.tensor import preparations
 
 def finish(path: Path, opened: Checkpoint, precision: str) -> None:
     """Infer shapes, write an app's metadata, remove paths of this machine, and check the file."""
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)  # which stays where it is
     if precision != "float32":
         del model.graph.value_info[:]  # they are float32's
     strict = precision == "float32" and agrees(model)
@@ -32,8 +32,8 @@ def finish(path: Path, opened: Checkpoint, precision: str) -> None:
             "precision": precision,
         },
     )
-    onnx.checker.check_model(model, full_check=strict)
     onnx.save(model, path)
+    onnx.checker.check_model(path, full_check=strict)
 
 
 def agrees(model: onnx.ModelProto) -> bool:

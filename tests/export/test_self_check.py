@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from export import self_check
+from export.graphs import onnx_runtime
+from export.graphs.operators import Inexpressible
 from export.quantize.calibration import calibration
+from export.targets import onnx as onnx_target
 from measures.distance import CEILING_DB
 from pipeline.checkpoint import Checkpoint
 
@@ -46,3 +49,20 @@ def test_weights_beyond_two_gib_are_refused(workplace: Path, tmp_path: Path) -> 
         file.truncate(2**31)  # a hole: it takes no room
     with pytest.raises(ValueError, match=r"weights of 2\.0 GiB, and ONNX in one file holds 2 at most"):
         self_check.fits(replace(opened, folder=tmp_path), "ONNX in one file")
+
+
+@pytest.mark.slow
+def test_weights_beyond_two_gib_lie_beside_the_onnx_file(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_check, "LIMIT_BYTES", 2**10)
+    folder, out = Path("runs/tiny/checkpoint"), tmp_path / "out"
+    out.mkdir()
+    made = onnx_target.convert(folder, folder, "float32", out)
+    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.onnx.data"}
+    assert made["findings"] == ["no cross-check: the TorchScript-based exporter writes 2 GiB at most"]
+    golden = Checkpoint.open(folder).golden()
+    actual = onnx_runtime.run(out / "model.onnx", golden.inputs)
+    assert self_check.least(actual, golden.outputs) > 100
+    with pytest.raises(Inexpressible, match="the file that float16 is made in holds 2 at most"):
+        onnx_target.convert(out / "model.onnx", folder, "float16", tmp_path)

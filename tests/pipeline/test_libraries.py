@@ -1,12 +1,16 @@
 """A spelling is a model or one sentence that says what was looked for, and where."""
 
+import json
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from pipeline import libraries
-from pipeline.libraries import build, parse
+from pipeline.libraries import Declared, build, parse
+from pipeline.weights import load
 from records.errors import BadInput
 
 NETS = """
@@ -130,3 +134,80 @@ def test_timm_says_how_pictures_are_prepared() -> None:
 
 def test_torchvision_declares_nothing_for_weights_that_are_not_its_own() -> None:
     assert build("resnet50", {}).declared is None
+
+
+@pytest.mark.slow
+def test_a_folder_of_hugging_faces_brings_weights_labels_and_preparation(here: Path) -> None:
+    import transformers
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.ViTConfig(
+        image_size=32, patch_size=16, **sizes, id2label={0: "cat", 1: "dog"}, label2id={"cat": 0, "dog": 1}
+    )
+    transformers.ViTForImageClassification(config).save_pretrained(here / "vit")
+    processor = {"size": {"height": 32, "width": 32}, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (here / "vit" / "preprocessor_config.json").write_text(json.dumps(processor))
+    built = build("hf:./vit", {})
+    assert built.labels == ("cat", "dog")
+    assert built.declared == Declared((32, 32), None, "bicubic", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert built.loaded is not None
+    assert built.loaded.tensors == built.loaded.of > 10
+    (here / "vit" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"model hf:./vit: cannot be built"):
+        build("hf:./vit", {})
+
+
+LIT = """
+import lightning
+from torch import nn
+
+
+class LitNet(lightning.LightningModule):
+    def __init__(self, width):
+        super().__init__()
+        self.save_hyperparameters()
+        self.layer = nn.Linear(3, width)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+
+@pytest.mark.slow
+def test_a_lightning_module_is_built_with_the_arguments_that_its_checkpoint_keeps(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a library's, about itself
+        import lightning
+
+        (here / "lit_of_mine.py").write_text(LIT)
+        monkeypatch.syspath_prepend(str(here))
+        from lit_of_mine import LitNet
+
+        trained = LitNet(width=7)
+        trainer = lightning.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        trainer.strategy.connect(trained)
+        trainer.save_checkpoint(here / "epoch=9.ckpt")
+        built = build("lightning:lit_of_mine:LitNet", {}, here / "epoch=9.ckpt")
+    assert built.module.layer.out_features == 7
+    assert load(built.module, here / "epoch=9.ckpt").told.startswith(
+        "epoch=9.ckpt: 2 of 2 tensors; from its 'state_dict'"
+    )
+    assert torch.equal(built.module.layer.weight, trained.layer.weight)
+
+
+def test_timms_own_weights_are_asked_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    create, asked = timm.create_model, list[bool]()
+
+    def creating(name: str, pretrained: bool, **options: object) -> nn.Module:
+        asked.append(pretrained)
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", creating)
+    assert libraries.offers_weights("timm:resnet10t")
+    assert isinstance(libraries.pretrained("timm:resnet10t", {}), nn.Module)
+    assert asked == [True]
+    assert not libraries.offers_weights("nets_of_mine:Net")

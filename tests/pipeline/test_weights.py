@@ -1,10 +1,14 @@
 """Weights are all loaded or refused; what was taken off their names is said, and no pickle runs unless asked for."""
 
+import argparse
+import collections
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -195,3 +199,19 @@ def test_torchscript_is_no_weights(tmp_path: Path, model: Net) -> None:
         torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(tmp_path / "my.pt"))
     with pytest.raises(BadInput, match="it is TorchScript, a program with its weights"):
         load(model, tmp_path / "my.pt")
+
+
+def test_what_stands_beside_weights_and_does_nothing_is_read_without_trust(
+    tmp_path: Path, trained: Net, model: Net
+) -> None:
+    beside = {
+        "args": argparse.Namespace(lr=0.1, out=Path("/somewhere")),
+        "settings": types.SimpleNamespace(depth=3),
+        "best": np.float64(0.93),
+        "epoch": np.int64(7),
+        "counts": collections.OrderedDict(a=1),
+    }
+    torch.save({"state_dict": trained.state_dict(), **beside}, tmp_path / "my.pt")
+    loaded = load(model, tmp_path / "my.pt")
+    assert same(model, trained)
+    assert not loaded.trusted

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -404,3 +405,11 @@ def test_rows_measured_side_by_side_have_the_same_numbers_and_latency_afterwards
         assert (one.status, other.outputs, other.probes) == ("pass", one.outputs, one.probes)
         assert other.latency_ms
         assert other.latency_ms.calls == 3
+
+
+def test_weights_out_of_a_pickle_are_told_in_every_report() -> None:
+    trusting = SimpleNamespace(loaded={"trusted": True, "file": "my.pt"})
+    (warning,) = parity.trusted(cast(Checkpoint, trusting))
+    assert "were read from my.pt as a pickle" in warning
+    for loaded in (None, {"trusted": False, "file": "my.pt"}):
+        assert parity.trusted(cast(Checkpoint, SimpleNamespace(loaded=loaded))) == []
