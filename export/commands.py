@@ -77,18 +77,25 @@ def check(
     ] = None,
     to: Annotated[str, typer.Option(help="Targets, comma-separated. Default: all.")] = "",
     precision: Annotated[str, typer.Option(help="Precisions, comma-separated.")] = "float32",
+    other_size: Annotated[
+        list[str] | None, typer.Option(metavar="SIZE", help="Another height and width that it shall take: 96x160.")
+    ] = None,
 ) -> None:
     """Try a model in every target, without data: which take it, and what blocks the others. Nothing is kept."""
     from rich.console import Console
 
     from export import check as checking
     from export.target import find, plan
-    from pipeline.adopt import Wanted, parse_option
+    from pipeline.adopt import Wanted, parse_option, parse_sizes
     from records.errors import Exit
 
     console = Console()
     conversions = plan(find(), _list(to), _list(precision))
-    wanted = Wanted(weights=weights, options=dict(parse_option(text) for text in option or []))
+    wanted = Wanted(
+        weights=weights,
+        options=dict(parse_option(text) for text in option or []),
+        other_sizes=parse_sizes(other_size or [], "--other-size"),
+    )
     inputs = [checking.parse(text) for text in input_ or []]
 
     def say(sentence: str) -> None:

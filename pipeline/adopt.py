@@ -101,6 +101,22 @@ def parse_option(text: str) -> tuple[str, Any]:
         raise BadInput(f"--option {text}: not of the form key=value. Write --option num_classes=37.") from error
 
 
+def parse_size(text: str, option: str) -> tuple[int, int] | None:
+    """Return height and width of `224` or `96x64`; None: the text is empty. Raises BadInput."""
+    if not text:
+        return None
+    try:
+        size = configs.parse_size(text)
+    except BadInput as error:
+        raise BadInput(str(error).replace("--image-size", option)) from error
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def parse_sizes(texts: Sequence[str], option: str) -> tuple[tuple[int, int], ...]:
+    """Return heights and widths. Raises BadInput."""
+    return tuple(size for text in texts if (size := parse_size(text, option)))
+
+
 def build(spelling: str, wanted: Wanted) -> tuple[Built, weights.Loaded | None]:
     """Return the model of a spelling, with its weights, and the proof that they were loaded. Raises BadInput."""
     built = libraries.build(spelling, wanted.options, wanted.weights)

@@ -151,9 +151,9 @@ def adopt(
         inputs=inputs,
         labels=_lines(labels),
         task=adopting.PLAIN if task == "none" else task,
-        size=_pair(size, "--size"),
-        resize=_pair(resize, "--resize"),
-        other_sizes=tuple(pair for text in other_size or () if (pair := _pair(text, "--other-size"))),
+        size=adopting.parse_size(size, "--size"),
+        resize=adopting.parse_size(resize, "--resize"),
+        other_sizes=adopting.parse_sizes(other_size or [], "--other-size"),
         interpolation=interpolation,
         mean=adopting.IMAGENET[0] if mean == "imagenet" else _numbers(mean, "--mean"),
         deviation=adopting.IMAGENET[1] if mean == "imagenet" and not deviation else _numbers(deviation, "--deviation"),
@@ -221,19 +221,6 @@ def _lines(path: Path | None) -> tuple[str, ...]:
     if not path.is_file():
         raise BadInput(f"labels {path.absolute()}: no such file. Give a text file, one class a line.")
     return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-
-
-def _pair(text: str, option: str) -> tuple[int, int] | None:
-    """Return height and width of `224` or `96x64`. Raises BadInput."""
-    from pipeline import config as configs
-
-    if not text:
-        return None
-    try:
-        size = configs.parse_size(text)
-    except BadInput as error:
-        raise BadInput(str(error).replace("--image-size", option)) from error
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -257,7 +257,10 @@ def of_calls(calls: Sequence[Any], takes: Sequence[str]) -> dict[str, Array]:
     try:
         return {name: np.concatenate(values) for name, values in parts.items()}
     except ValueError as error:
-        raise BadInput(f"calls: their inputs have different sizes ({error}). Give inputs of one size.") from error
+        raise BadInput(
+            f"calls: their inputs have different sizes ({error}). Give calls of one size, and the others "
+            "as other_sizes=[(height, width)]."
+        ) from error
 
 
 def divide(samples: Samples, golden: int, calibration: int) -> tuple[list[int], list[int]]:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,9 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
             continue
         # At 224×224, TensorFlow.js' cpu backend takes a quarter of a minute per image.
         shorter = line.replace("--epochs 20", "--epochs 2 --image-size 32")
+        began = time.monotonic()
         done = subprocess.run(["bash", "-c", shorter], cwd=checkout, capture_output=True, text=True, env=users)
+        print(f"{time.monotonic() - began:5.0f} s  {line}")  # what to look at where this takes long
         # 90 images are too few to promise that int8 agrees; the verdict is checked against the report instead.
         allowed = (0, 1) if line.startswith("anywhere validate mine") else (0,)
         assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"

@@ -150,14 +150,18 @@ def test_a_network_whose_branch_no_way_can_hold_is_refused_with_its_line(checkpo
 
 
 @pytest.mark.slow
-def test_a_network_for_one_batch_alone_is_refused_with_its_line(checkpoints: Path, tmp_path: Path) -> None:
-    run = trained(checkpoints, branches.RowByRow)
-    with pytest.raises(Inexpressible) as raised:
-        torchscript.convert(run.checkpoint.folder, run.checkpoint.folder, "float32", tmp_path)
-    first, second = str(raised.value).splitlines()
-    assert first.startswith("TorchScript would hold a network for one size of its inputs alone: ")
-    assert first.endswith("`rows = [self.features(row[None]) for row in x]`.")
-    assert second.startswith("Use the sizes there as they are, ")
+def test_a_network_that_keeps_the_number_of_rows_is_taken_for_one_and_its_line_is_said(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    opened = trained(checkpoints, branches.RowByRow).checkpoint
+    (finding,) = [one for one in opened.findings if "one sample at a time" in one]
+    assert finding.endswith("`rows = [self.features(row[None]) for row in x]`")
+    assert opened.batch == 1
+    torchscript.convert(opened.folder, opened.folder, "float32", tmp_path)
+    golden = opened.golden()
+    script = torch.jit.load(str(tmp_path / "model.pt"))
+    rows = [script(torch.from_numpy(row[None])) for row in golden.inputs["image"][:4]]
+    assert near([torch.cat(rows).numpy()], [golden.outputs["logits"][:4]], [])
 
 
 @pytest.mark.slow
