@@ -17,6 +17,7 @@ from pipeline.config import Config, to_toml
 from pipeline.data import IMAGE, Data, Split
 from pipeline.datasets import Sample
 from pipeline.models import named
+from pipeline.oracle import in_double
 from pipeline.probes import PICTURES, ImageFiles, doubled, patterns, roundings
 from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
@@ -146,7 +147,8 @@ class HeldOut:
         def run(inputs: Tensors) -> tuple[Arrays, Arrays, Arrays]:
             """Return inputs, PyTorch's outputs and the oracle's."""
             outputs = predict(local, inputs, self.outputs, self.batch)
-            oracle = predict(double, doubled(inputs), self.outputs, self.batch)
+            with in_double():
+                oracle = predict(double, doubled(inputs), self.outputs, self.batch)
             return to_numpy(inputs), to_numpy(outputs), to_numpy(oracle)
 
         golden = Golden(*run(self.golden.inputs), truth=to_numpy(self.golden.truth))
@@ -177,14 +179,19 @@ class HeldOut:
             return predict(model, inputs, self.outputs, batch=1)
 
         inputs = self.patterns
-        outputs, oracle = run(model, inputs), run(copy.deepcopy(model).double(), doubled(inputs))
-        rounded = [outputs, *(run(other, values) for other, values in roundings(model, inputs))]
+
+        def run_double(model: nn.Module, inputs: Tensors) -> Tensors:
+            with in_double():
+                return run(model, inputs)
+
+        outputs, oracle = run(model, inputs), run_double(copy.deepcopy(model).double(), doubled(inputs))
+        rounded = [outputs, *(run_double(other, values) for other, values in roundings(model, inputs))]
         if models.allows_channels_last(model, inputs):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
             rounded.append(run(turned, models.channels_last(inputs)))
         floors = {
             key: torch.stack(
-                [(other[key].double() - exact).abs().reshape(len(exact), -1).amax(1) for other in rounded]
+                [(other[key].double() - exact.double()).abs().reshape(len(exact), -1).amax(1) for other in rounded]
             ).amax(0)
             for key, exact in oracle.items()  # each (5,)
         }

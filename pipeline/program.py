@@ -166,7 +166,13 @@ def _fitted(model: nn.Module, shapes: tuple[Any, ...]) -> Any:
 
 
 def without_source(program: ExportedProgram) -> ExportedProgram:
-    """Remove the user's source lines and paths, and the guards that are kept as Python code, in place; return it."""
+    """Remove the user's source lines, paths and samples, and guards kept as Python code, in place; return it.
+
+    Of its example the shapes are kept: PyTorch would save the whole array that it is the first rows of.
+    """
+    if program.example_inputs is not None:
+        arguments, by_name = program.example_inputs
+        program.example_inputs = tuple(map(torch.zeros_like, arguments)), by_name
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)

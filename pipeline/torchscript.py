@@ -104,6 +104,8 @@ def near(actual: Sequence[Array], expected: Sequence[Array], floors: Sequence[fl
     for index, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
         if ours.shape != theirs.shape:
             return False
+        if theirs.dtype == bool:
+            ours, theirs = ours.astype(np.float32), theirs.astype(np.float32)
         floor = max(floors[index], float(np.abs(theirs).max() * np.finfo(np.float32).eps)) if floors else 0.0
         within = np.abs(ours - theirs).max() <= FLOORS * floor if floors else sqnr_db(ours, theirs) >= SAME_DB
         if not within:

@@ -219,3 +219,12 @@ def test_a_truncated_program_is_one_sentence(saved: Path, tmp_path: Path) -> Non
         file.truncate(saved.stat().st_size // 2)
     with pytest.raises(BadInput, match="cannot be read"):
         load(tmp_path / "program.pt2")
+
+
+def test_a_program_holds_nobodys_samples(tmp_path: Path) -> None:
+    samples = torch.rand(500, 3, 16, 16)
+    save(capture(nn.Conv2d(3, 4, 3).eval(), (samples[:2],), [{0: "batch"}]), tmp_path / "program.pt2")
+    assert (tmp_path / "program.pt2").stat().st_size < 100_000
+    (example,), _ = load(tmp_path / "program.pt2").example_inputs or ((), {})
+    assert example.shape == (2, 3, 16, 16)
+    assert not example.any()
