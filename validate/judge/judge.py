@@ -153,12 +153,8 @@ def _flags(
         for output in finite
         for flag in flags.values(output.name, actual.golden[output.name], golden.outputs[output.name][: decided.count])
     ]
-    signs += [
-        flag
-        for output in finite
-        if not artifact.unquantized
-        for flag in flags.precision(output.name, artifact.precision, output.sqnr_db or 0)
-    ]
+    if not artifact.unquantized:
+        signs += flags.precision(artifact.precision, {output.name: output.sqnr_db or 0 for output in finite})
     signs += flags.decisions(decided.actual, decided.golden, decided.tied, decided.names)
     return signs + _steady(outputs, actual, golden, table)
 
