@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from export.graphs.importer.node import Node, since
 from export.graphs.importer.operators.activation import softplus
-from export.graphs.importer.value import Value, number
+from export.graphs.importer.value import Value, number, product, reshaped
 
 States = list[Any]
 Step = Callable[[Any, States], States]
@@ -59,14 +59,23 @@ class Sequence:
         batch_first = node.flag("layout")
         self.time, self.batch = (1, 0) if batch_first else (0, 1)
         self.steps = node.static(value, self.time, "the length of its sequence")
-        tensor = value.logical
-        self.inputs = [tensor[:, step] if batch_first else tensor[step] for step in range(self.steps)]
+        self.value = value
         self.count = value.size(self.batch)
         self.hidden = node.static(recurrence, 2)
         self.direction = node.text("direction", "forward")
         self.directions = 2 if self.direction == "bidirectional" else 1
         self.lengths = None if lengths is None else tf.cast(lengths.logical, tf.int32)
         self.kind = value.dtype
+
+    def projected(self, weight: Any, shift: Any) -> list[Any]:
+        """Return W · x + b of every step, each (N, gates): one product for all of them.
+
+        weight: (inputs, gates). shift: (gates,).
+        """
+        sizes, gates = self.value.sizes, int(weight.shape[-1])
+        rows = tf.matmul(reshaped(self.value.logical, [product(sizes[:2]), sizes[2]]), weight) + shift
+        whole = reshaped(rows, [*sizes[:2], gates])
+        return [whole[:, step] if self.time == 1 else whole[step] for step in range(self.steps)]
 
     def start(self, state: Value | None, direction: int) -> Any:
         """Return the state before the first step, (N, hidden)."""
@@ -78,12 +87,12 @@ class Sequence:
         """True if a direction begins at the end."""
         return self.direction == "reverse" or direction == 1
 
-    def walk(self, direction: int, states: States, step: Step) -> tuple[list[Any], States]:
-        """Return the first state after each step, in the order of time, and the last states."""
+    def walk(self, direction: int, inputs: list[Any], states: States, step: Step) -> tuple[list[Any], States]:
+        """Return the first state after each step, in the order of time, and the last states. inputs: of every step."""
         order = range(self.steps)[:: -1 if self.backward(direction) else 1]
         outputs: list[Any] = [None] * self.steps
         for index in order:
-            following = step(self.inputs[index], states)
+            following = step(inputs[index], states)
             if self.lengths is not None:
                 alive = (self.lengths > index)[:, None]
                 outputs[index] = tf.where(alive, following[0], tf.zeros_like(following[0]))
@@ -112,8 +121,13 @@ def _split(value: Value | None, direction: int, parts: int, width: int, kind: An
 
 
 def _turned(value: Value, direction: int) -> Any:
-    """Return (directions, gates, inputs) as (inputs, gates) of one direction."""
-    return np.ascontiguousarray(value.array[direction].T) if value.constant else tf.transpose(value.logical[direction])
+    """Return (directions, gates, inputs) as (inputs, gates) of one direction.
+
+    A tensor in any case: of an array, TensorFlow would make a constant at every step, 537 MB for a text reader of 15.
+    """
+    if value.constant:
+        return tf.constant(np.ascontiguousarray(value.array[direction].T))
+    return tf.transpose(value.logical[direction])
 
 
 def _clipped(node: Node) -> Callable[[Any], Any]:
@@ -136,11 +150,10 @@ def RNN(
         shift = both[: run.hidden] + both[run.hidden :]
         (function,) = functions[direction]
 
-        def step(x: Any, states: States, outer: Any = outer, inner: Any = inner, shift: Any = shift,
-                 function: Any = function) -> States:  # fmt: skip
-            return [function(clip(tf.matmul(x, outer) + tf.matmul(states[0], inner) + shift))]
+        def step(x: Any, states: States, inner: Any = inner, function: Any = function) -> States:
+            return [function(clip(x + tf.matmul(states[0], inner)))]
 
-        steps, end = run.walk(direction, [run.start(first, direction)], step)
+        steps, end = run.walk(direction, run.projected(outer, shift), [run.start(first, direction)], step)
         outputs.append(steps)
         last.append(end)
     return run.joined(outputs, last)
@@ -159,25 +172,21 @@ def GRU(
         outer, inner = _turned(weight, direction), _turned(recurrence, direction)
         both = _split(bias, direction, 6, size, run.kind)
         gate, candidate = functions[direction]
+        gates = inner if after else inner[:, : 2 * size]
+        rest, shift = inner[:, 2 * size :], tf.convert_to_tensor(both[3 * size :])
 
-        def step(x: Any, states: States, outer: Any = outer, inner: Any = inner, both: Any = both,
+        def step(new: Any, states: States, gates: Any = gates, rest: Any = rest, shift: Any = shift,
                  gate: Any = gate, candidate: Any = candidate) -> States:  # fmt: skip
             (state,) = states
-            new = tf.matmul(x, outer) + both[: 3 * size]
-            if after:
-                old = tf.matmul(state, inner) + both[3 * size :]
-            else:
-                old = tf.matmul(state, inner[:, : 2 * size]) + both[3 * size : 5 * size]
+            old = tf.matmul(state, gates) + (shift if after else shift[: 2 * size])
             update = gate(clip(new[:, :size] + old[:, :size]))
             reset = gate(clip(new[:, size : 2 * size] + old[:, size : 2 * size]))
-            if after:
-                part = reset * old[:, 2 * size :]
-            else:
-                part = tf.matmul(reset * state, inner[:, 2 * size :]) + both[5 * size :]
+            part = reset * old[:, 2 * size :] if after else tf.matmul(reset * state, rest) + shift[2 * size :]
             fresh = candidate(clip(new[:, 2 * size :] + part))
             return [(1 - update) * fresh + update * state]
 
-        steps, end = run.walk(direction, [run.start(first, direction)], step)
+        projected = run.projected(outer, both[: 3 * size])
+        steps, end = run.walk(direction, projected, [run.start(first, direction)], step)
         outputs.append(steps)
         last.append(end)
     return run.joined(outputs, last)
@@ -197,13 +206,13 @@ def LSTM(
         outer, inner = _turned(weight, direction), _turned(recurrence, direction)
         both = _split(bias, direction, 8, size, run.kind)
         shift = both[: 4 * size] + both[4 * size :]
-        look = _split(peep, direction, 3, size, run.kind)
+        look = tf.convert_to_tensor(_split(peep, direction, 3, size, run.kind))
         gate, candidate, out = functions[direction]
 
-        def step(x: Any, states: States, outer: Any = outer, inner: Any = inner, shift: Any = shift, look: Any = look,
+        def step(x: Any, states: States, inner: Any = inner, look: Any = look,
                  gate: Any = gate, candidate: Any = candidate, out: Any = out) -> States:  # fmt: skip
             state, memory = states
-            gates = tf.matmul(x, outer) + tf.matmul(state, inner) + shift
+            gates = x + tf.matmul(state, inner)
             parts = [gates[:, index * size : (index + 1) * size] for index in range(4)]
 
             def peeped(part: Any, index: int, seen: Any) -> Any:
@@ -216,7 +225,7 @@ def LSTM(
             return [let_out * out(new), new]
 
         start = [run.start(first, direction), run.start(cell, direction)]
-        steps, end = run.walk(direction, start, step)
+        steps, end = run.walk(direction, run.projected(outer, shift), start, step)
         outputs.append(steps)
         last.append(end)
     return run.joined(outputs, last)
