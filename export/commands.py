@@ -158,11 +158,8 @@ def table(outcomes: "list[Outcome]") -> "Table":
 
 
 def tell(console: "Console", outcome: "Outcome") -> None:
-    """Print what the table has no room for: why a conversion failed and where its log is; what a conversion noticed."""
-    if outcome.artifact is None:
-        log = f" Log: {outcome.log}" if outcome.log else ""
-        console.print(f"[red]{outcome.conversion.name}[/]: ", end="")
-        console.print(f"{outcome.reason}{log}", markup=False, highlight=False, soft_wrap=True)
-    else:
-        for finding in outcome.artifact.findings:
-            console.print(f"{outcome.conversion.name}: {finding}", markup=False, highlight=False, soft_wrap=True)
+    """Print what the table has no room for: a failed conversion's name is red."""
+    for sentence in outcome.told:
+        name, _, rest = sentence.partition(": ")
+        console.print(name, end=": ", style="red" if outcome.artifact is None else None, highlight=False)
+        console.print(rest, markup=False, highlight=False, soft_wrap=True)

@@ -41,6 +41,13 @@ class Outcome:
     kind: str = ""
     """The exception's name, where a conversion raised one."""
 
+    @property
+    def told(self) -> list[str]:
+        """Return what a table has no room for: why it failed and where its log is, or what it noticed."""
+        if self.artifact is None:
+            return [f"{self.conversion.name}: {self.reason}{f' Log: {self.log}' if self.log else ''}"]
+        return [f"{self.conversion.name}: {finding}" for finding in self.artifact.findings]
+
 
 class Workers:
     """The live workers: one per toolchain and environment, for one job after the other: TensorFlow is imported once.

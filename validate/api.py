@@ -45,11 +45,17 @@ class Run:
         return Checkpoint.open(self.folder / "checkpoint")
 
     def export(
-        self, to: Sequence[str] = (), precision: Sequence[str] = (), jobs: int = 2, force: bool = False
+        self,
+        to: Sequence[str] = (),
+        precision: Sequence[str] = (),
+        jobs: int = 2,
+        force: bool = False,
+        tell: Any = print,
     ) -> "list[Outcome]":
         """Convert the checkpoint to these targets and precisions; none: to all there are. Return an outcome of each.
 
-        A failed conversion is an outcome, too, and a blocking row of the report. Raises BadInput.
+        A failed conversion is an outcome, too, and a blocking row of the report. tell: is given each sentence about a
+        conversion: why it failed, or what it noticed. Raises BadInput.
         """
         from export.convert import convert
         from export.run import Run as Opened
@@ -58,7 +64,10 @@ class Run:
 
         opened = Opened.open(self.name)
         with exclusive(opened.folder):
-            return convert(opened, plan(find(), to, precision), jobs, force, lambda _: None)
+            outcomes = convert(opened, plan(find(), to, precision), jobs, force, lambda _: None)
+        for sentence in (sentence for outcome in outcomes for sentence in outcome.told):
+            tell(sentence)
+        return outcomes
 
     def validate(self, localise: bool = False, jobs: int = 1) -> "ShownReport":
         """Run every artifact in every runtime, write the report, and return it. Raises BadInput."""
