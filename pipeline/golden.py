@@ -142,27 +142,38 @@ class HeldOut:
 
         local: on the CPU, float32, eval mode. Raises BadInput for outputs without signal.
         """
-        double = copy.deepcopy(local).double()
-
-        def run(inputs: Tensors) -> tuple[Arrays, Arrays, Arrays]:
-            """Return inputs, PyTorch's outputs and the oracle's."""
-            outputs = predict(local, inputs, self.outputs, self.batch)
-            with in_double():
-                oracle = predict(double, doubled(inputs), self.outputs, self.batch)
-            return to_numpy(inputs), to_numpy(outputs), to_numpy(oracle)
-
-        golden = Golden(*run(self.golden.inputs), truth=to_numpy(self.golden.truth))
-        _check_signal(golden.outputs)
-        beside = self._of_patterns(local).arrays()
-        if self.probes:
-            files = {name: tuple(probe.files) for name, probe in self.probes.items()}
-            beside |= Probes(files, *run(self._beside_probes())).arrays()
-        beside |= Sized.arrays_of(Sized(*run(inputs)) for inputs in self.sizes)
+        golden, beside, outputs, oracle = self._beside_double(local)
+        floors = self._floors(local, outputs, oracle)
+        beside |= Patterns(to_numpy(self.patterns), outputs, oracle, to_numpy(floors)).arrays()
         return {
             checkpoint.GOLDEN: golden.arrays(),
             checkpoint.PROBES: beside,
             checkpoint.CALIBRATION: flat({INPUT: to_numpy(self.calibration)}),
         }
+
+    def _beside_double(self, local: nn.Module) -> tuple[Golden, dict[str, Array], Arrays, Arrays]:
+        """Return all that needs the float64 model, which is as large as all others together and is gone afterwards.
+
+        Golden; probes and sizes by flat names; the patterns' outputs and oracle. Raises BadInput.
+        """
+        double = copy.deepcopy(local).double()
+
+        def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays]:
+            """Return inputs, PyTorch's outputs and the oracle's."""
+            outputs = predict(local, inputs, self.outputs, batch)
+            with in_double():
+                oracle = predict(double, doubled(inputs), self.outputs, batch)
+            return to_numpy(inputs), to_numpy(outputs), to_numpy(oracle)
+
+        golden = Golden(*run(self.golden.inputs, self.batch), truth=to_numpy(self.golden.truth))
+        _check_signal(golden.outputs)
+        beside: dict[str, Array] = {}
+        if self.probes:
+            files = {name: tuple(probe.files) for name, probe in self.probes.items()}
+            beside |= Probes(files, *run(self._beside_probes(), self.batch)).arrays()
+        beside |= Sized.arrays_of(Sized(*run(inputs, self.batch)) for inputs in self.sizes)
+        _, outputs, oracle = run(self.patterns, batch=1)  # one by one, for a network may look at its whole batch
+        return golden, beside, outputs, oracle
 
     def _beside_probes(self) -> Tensors:
         """Return the probes' images, and of inputs that are no images as many of golden's."""
@@ -172,30 +183,20 @@ class HeldOut:
             for name, values in self.golden.inputs.items()
         }
 
-    def _of_patterns(self, model: nn.Module) -> Patterns:
-        """Run the patterns one by one, for a network may look at its whole batch; with the noise floor of each."""
-
-        def run(model: nn.Module, inputs: Tensors) -> Tensors:
-            return predict(model, inputs, self.outputs, batch=1)
-
-        inputs = self.patterns
-
-        def run_double(model: nn.Module, inputs: Tensors) -> Tensors:
+    def _floors(self, model: nn.Module, outputs: Arrays, oracle: Arrays) -> Tensors:
+        """Return the noise floor of each pattern by output, (5,) float64: how far roundings lead from the oracle."""
+        inputs, rounded = self.patterns, list[Arrays]([outputs])
+        for other, values in roundings(model, inputs):
             with in_double():
-                return run(model, inputs)
-
-        outputs, oracle = run(model, inputs), run_double(copy.deepcopy(model).double(), doubled(inputs))
-        rounded = [outputs, *(run_double(other, values) for other, values in roundings(model, inputs))]
+                rounded.append(to_numpy(predict(other, values, self.outputs, batch=1)))
+            del other  # before the next one is made
         if models.allows_channels_last(model, inputs):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
-            rounded.append(run(turned, models.channels_last(inputs)))
-        floors = {
-            key: torch.stack(
-                [(other[key].double() - exact.double()).abs().reshape(len(exact), -1).amax(1) for other in rounded]
-            ).amax(0)
-            for key, exact in oracle.items()  # each (5,)
+            rounded.append(to_numpy(predict(turned, models.channels_last(inputs), self.outputs, batch=1)))
+        return {
+            name: torch.stack([torch.from_numpy(_distances(values[name], exact)) for values in rounded]).amax(0)
+            for name, exact in oracle.items()
         }
-        return Patterns(to_numpy(inputs), to_numpy(outputs), to_numpy(oracle), to_numpy(floors))
 
     def described(self, model: nn.Module) -> tuple[Tensor, ...]:
         """Return the outputs of a model on the CPU as the checkpoint describes them."""
@@ -269,6 +270,12 @@ def of_training(data: Data, config: Config, loaded: Mapping[str, Any] | None = N
         patterns={IMAGE: patterns(image, (0.0, 1.0))},
         probes={IMAGE: ImageFiles(pictures, data.preparation)},
     )
+
+
+def _distances(values: Array, exact: Array) -> Array:
+    """Return the greatest distance of each sample, (N,) float64; NaN where one is."""
+    apart = np.abs(values.astype(np.float64) - exact.astype(np.float64))
+    return np.asarray(apart.reshape(len(exact), -1).max(axis=1))
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -89,13 +89,13 @@ def roundings(model: nn.Module, inputs: Tensors) -> Iterator[tuple[nn.Module, Te
 
     def off(exact: torch.Tensor) -> torch.Tensor:
         uniform = torch.rand(exact.shape, generator=generator, dtype=torch.float64)
-        return (uniform - 0.5) * torch.finfo(torch.float32).eps
+        return uniform.sub_(0.5).mul_(torch.finfo(torch.float32).eps)  # in place: of a large layer each is gigabytes
 
     for _ in range(ROUNDINGS):
         double = copy.deepcopy(model).double()
         with torch.no_grad():
             for parameter in double.parameters():
-                parameter.mul_(1 + off(parameter))
+                parameter.mul_(off(parameter).add_(1))
         # Not relative to the pixel: normalised, black is no zero any more. Greater values have greater last bits.
         yield (
             double,
@@ -106,6 +106,7 @@ def roundings(model: nn.Module, inputs: Tensors) -> Iterator[tuple[nn.Module, Te
                 for name, value in inputs.items()
             },
         )
+        del double
 
 
 def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:

@@ -46,7 +46,7 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path, second_op
         "transposes": transposes(place),
         "shapes": {tensor.name: list(nhwc(fixed(tensor, shapes[tensor.name])).shape[1:]) for tensor in opened.inputs},
     }
-    findings = [ONE_BY_ONE] if choice.single else []
+    findings = [ONE_BY_ONE] if choice.single and opened.batch is None else []
     if choice.tried:
         details["tried"] = choice.tried
         findings.append(f"made by onnx2tf ({choice.way}): {next(iter(choice.tried.values()))}")

@@ -80,14 +80,24 @@ def MaxPool(node: Node, value: Value) -> Value:
     if len(node.wanted) > 1 and node.wanted[1]:
         raise node.refused("the places of the greatest values")
     kernel = node.numbers("kernel_shape")
-    strides, dilations, _, pads = _counted(node, value, kernel)
     kind = value.dtype
     tensor = value.last if kind.is_floating else tf.cast(value.last, tf.float32)
+    if node.flag("ceil_mode") and None in value.shape[2:] and _in_pairs(node, value, kernel):
+        pooled = separable(tensor, kernel, kernel, [1] * len(kernel), "SAME", tf.nn.max_pool2d)
+        return Value(pooled if kind.is_floating else tf.cast(pooled, kind), channels_last(value.rank))
+    strides, dilations, _, pads = _counted(node, value, kernel)
     word = padding(tensor, kernel, strides, dilations, pads)
     if any(low or high for low, high in pads):
         tensor, word = _surrounded(node, tensor, kernel, dilations, pads), "VALID"
     pooled = separable(tensor, kernel, strides, dilations, word or "VALID", tf.nn.max_pool2d)
     return Value(pooled if kind.is_floating else tf.cast(pooled, kind), channels_last(value.rank))
+
+
+def _in_pairs(node: Node, value: Value, kernel: Sequence[int]) -> bool:
+    """True if windows of two at most stand side by side: the last one may be half full, as TensorFlow's SAME has it."""
+    strides, dilations, pads = windows(node, value, kernel)
+    unpadded = not any(low or high for low, high in pads)
+    return unpadded and max(dilations) == 1 and max(kernel) <= 2 and list(strides) == list(kernel)
 
 
 def _surrounded(node: Node, tensor: Any, kernel: Sequence[int], dilations: Sequence[int], pads: Pads) -> Any:
