@@ -19,6 +19,11 @@ export async function version() {
 
 /** Load once; takes and gives arrays by the manifest's names. */
 export async function activate(url, manifest, threads) {
+  const boolean = [...manifest.inputs, ...manifest.outputs].find(({ dtype }) => dtype === "bool");
+  if (boolean) {
+    const why = `${await version()} has no booleans, and ${boolean.name} is one. Make it a float or an integer`;
+    throw Object.assign(new Error(why), { name: "Refused" });
+  }
   listen();
   const { liteRtWasm } = await loadLiteRt(`${PACKAGE}/wasm/`, { threads: threads > 1 });
   const load = () => loadAndCompile(url, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
