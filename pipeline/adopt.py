@@ -170,6 +170,8 @@ def adopt(
     inputs = tuple(_described(given, key, value) for key, value in golden.inputs.items())
     sizes = [_resized(given, chosen[:SIZED], golden.inputs, size) for size in wanted.other_sizes]
     inputs = tuple(_of_any_size(tensor, [each[tensor.name] for each in sizes]) for tensor in inputs)
+    if sizes and not any(tensor.any_size for tensor in inputs):
+        raise BadInput(f"--other-size {_sides(wanted.other_sizes[0])}: is --size itself. Give another, or none.")
     for other in sizes:
         _outputs(interface, other)
     task = wanted.task or (CLASSES if golden.truth and _classifies(outputs, given.labels) else PLAIN)

@@ -88,8 +88,10 @@ def keep(
         if single or refusals["program"].reason == FOR_ONE_SIZE:
             try:
                 captured = _program(model, one, [_without_batch(each) for each in axes], alone)
-                why = f": {refusals['program'].line}" if not single and refusals["program"].line else ""
-                return Kept(captured, findings=(f"{SINGLE}{why}", *_unused(captured)), single=True)
+                why = ONE_ALONE if single else _kept_size(refusals["program"])
+                return Kept(
+                    captured, findings=(f"it takes one sample at a time, {why}", *_unused(captured)), single=True
+                )
             except Refused as error:
                 refusals.setdefault("program", error.refusal)
         try:
@@ -115,8 +117,14 @@ def _without_batch(axes: Mapping[int, str]) -> dict[int, str]:
     return {axis: name for axis, name in axes.items() if name != BATCH}
 
 
-SINGLE = "it takes one sample at a time, for it computes with the number of samples"
-"""The finding of a model whose program is for one sample."""
+ONE_ALONE = "for it takes no two"
+"""Why a model is exported for one sample that raises for two."""
+
+
+def _kept_size(refusal: Refusal) -> str:
+    """Return why a model is exported for one sample that takes several."""
+    line = f"; a size is read in {refusal.line}" if refusal.line else ""
+    return f"for PyTorch exports it with its example's number of samples alone{line}"
 
 
 ANOTHER = Refusal(

@@ -342,6 +342,9 @@ def test_a_size_that_the_network_does_not_take_is_refused(fully: Path, command: 
     said = command("adopt", "fully:OneSize", "--inputs", "x.npz", "--other-size", "24")
     assert said.status == 2
     assert "--other-size 24×24: no input has a height and width" in said.err
+    said = command("adopt", "fully:Mask", "--images", "val", "--size", "16", "--other-size", "16")
+    assert said.status == 2
+    assert "--other-size 16×16: is --size itself" in said.err
 
 
 @pytest.mark.slow
@@ -349,7 +352,8 @@ def test_a_size_that_the_network_does_not_take_is_refused(fully: Path, command: 
 def test_a_network_for_one_sample_goes_through_one_by_one(fully: Path, command: Callable[..., Said], name: str) -> None:
     said = command("adopt", f"fully:{name}", "--images", "val", "--size", "16", "--run", "single")
     assert said.status == 0, said.err
-    assert "it takes one sample at a time, for it computes with the number of samples" in said.out
+    why = {"OneAtATime": "for it takes no two", "Loop": "for PyTorch exports it with its example's number of samples"}
+    assert f"it takes one sample at a time, {why[name]}" in said.out
     assert ("for number in range(len(image))" in said.out) == (name == "Loop")
     opened = Checkpoint.open(fully / "runs" / "single" / "checkpoint")
     assert (opened.inputs[0].shape, opened.outputs[0].shape) == ((1, 3, 16, 16), (1, 3))

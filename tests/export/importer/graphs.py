@@ -18,7 +18,7 @@ TOOLCHAIN = "tensorflow"
 
 
 def build(path: str, files: list[list[str]], last: list[str]) -> dict[str, Any]:
-    """Run the same function on every file of inputs; → its operators, its least constant, where it has int64.
+    """Run the same function on every file of inputs; → operators, constants' least and count, where int64 is.
 
     files: pairs of inputs and of where the outputs go. last: inputs and outputs with channels last. What is refused is
     `{"refused": "…"}`.
@@ -38,6 +38,7 @@ def build(path: str, files: list[list[str]], last: list[str]) -> dict[str, Any]:
     return {
         "operators": Counter(operator.type for operator in operators),
         "least": min(map(_least, operators), default=0.0),
+        "numbers": sum(map(_numbers, operators)),
         "wide": [one.type for one in operators if any(tensor.dtype == tf.int64 for tensor in one.outputs)],
     }
 
@@ -48,6 +49,13 @@ def _spec(model: onnx.ModelProto, name: str, last: list[str]) -> Any:
     if name in last:
         shape = [shape[0], *shape[2:], shape[1]]
     return tf.TensorSpec(shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), name)
+
+
+def _numbers(operator: Any) -> int:
+    """How many numbers a constant of floats has."""
+    if operator.type != "Const" or not operator.outputs[0].dtype.is_floating:
+        return 0
+    return int(operator.outputs[0].shape.num_elements())
 
 
 def _least(operator: Any) -> float:

@@ -36,6 +36,8 @@ class Built:
     """Of each batch, in the caller's layout."""
     operators: Mapping[str, int]
     least: float
+    numbers: int
+    """Of all constants of floats."""
     wide: list[str]
     """Kinds of the operators that give int64."""
 
@@ -63,7 +65,9 @@ class Importer:
         said: dict[str, Any] = self.worker.call(HERE / "graphs.py", "build", arguments, log, 120).value
         if "refused" in said:
             raise Refusal(said["refused"])
-        return Built([load_file(out) for _, out in files], said["operators"], said["least"], said["wide"])
+        return Built(
+            [load_file(out) for _, out in files], said["operators"], said["least"], said["numbers"], said["wide"]
+        )
 
     def check(self, model: onnx.ModelProto, last: Sequence[str] = (), least_db: float = 110, **sizes: int) -> Built:
         """Build it, and compare it with ONNX Runtime for batches of 1 and 5 of a normal distribution."""
@@ -339,10 +343,43 @@ def test_height_and_width_may_be_open(importer: Importer) -> None:
 
 
 def test_a_pooling_that_rounds_up_names_the_tensor_whose_size_is_open(importer: Importer) -> None:
-    pool = node("MaxPool", ["image"], ["out"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    pool = node("MaxPool", ["image"], ["out"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
     model = model_of([pool], {"image": ["N", 3, "H", "W"]})
     with pytest.raises(Refusal, match=r"MaxPool of opset 20: axis 2 of image, .* is dynamic"):
         importer.build(model, [])
+
+
+OPEN = {
+    "maxima in pairs, rounded up": [
+        node("MaxPool", ["image"], ["out"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    ],
+    "transposed, twice as large": [node("ConvTranspose", ["image", "two"], ["out"], strides=[2, 2])],
+    "transposed, padded": [
+        node("ConvTranspose", ["image", "three"], ["out"], strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1])
+    ],
+    "transposed, uneven": [
+        node("ConvTranspose", ["image", "three"], ["out"], strides=[3, 1], pads=[0, 1, 1, 0], output_padding=[2, 0])
+    ],
+    "transposed, of SAME": [node("ConvTranspose", ["image", "three"], ["out"], strides=[2, 2], auto_pad="SAME_UPPER")],
+}
+"""Operators whose results are as large as the image, which may have any size."""
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_an_operator_counts_windows_of_an_image_of_any_size(importer: Importer, kind: str) -> None:
+    constants = {"two": weights(3, 4, 2, 2), "three": weights(3, 4, 3, 3)}
+    model = model_of(OPEN[kind], {"image": ["N", 3, "H", "W"]}, constants)
+    for height, width in ((8, 9), (17, 12)):
+        importer.check(model, last=("image", "out"), H=height, W=width)
+
+
+def test_the_inputs_of_a_recurrent_network_are_one_product_and_its_weights_one_constant(importer: Importer) -> None:
+    steps, hidden = 7, 8
+    recurrent = node("LSTM", ["x", "w", "r", "b"], ["out"], hidden_size=hidden, direction="bidirectional")
+    constants = {"w": weights(2, 4 * hidden, 3), "r": weights(2, 4 * hidden, hidden), "b": weights(2, 8 * hidden)}
+    built = importer.check(model_of([recurrent], {"x": [steps, "N", 3]}, constants))
+    assert built.operators["MatMul"] == 2 * (1 + steps)
+    assert built.numbers < 1.5 * sum(value.size for value in constants.values())
 
 
 # ------------------------------------------------------------------------------------------------------- old operators

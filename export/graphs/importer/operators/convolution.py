@@ -152,7 +152,7 @@ def ConvTranspose(node: Node, image: Value, weight: Value, bias: Value | None = 
     count = image.rank - 2
     kernels = weight.array if weight.constant else weight.logical
     sizes = [int(size) for size in kernels.shape[2:]]
-    strides, dilations, _ = windows(node, image, sizes)
+    strides, dilations = node.numbers("strides") or [1] * count, node.numbers("dilations") or [1] * count
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True)]
     if count == 3 or node.numbers("output_shape"):  # elsewhere the sizes may be the running model's
         extents = [node.static(image, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}") for axis in range(count)]
