@@ -21,7 +21,7 @@ def in_double() -> Iterator[None]:
     A network may say float32 itself, `mask.float()` or `torch.zeros(n, dtype=torch.float32)`: with weights in float64
     that is an error, or a rounding in the midst of the oracle.
     """
-    with _Double():  # type: ignore[no-untyped-call]
+    with _Double():  # type: ignore[no-untyped-call]  # PyTorch's own constructor
         yield
 
 

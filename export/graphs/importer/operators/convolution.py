@@ -188,8 +188,10 @@ def _cuts(
     whole = [far - step for far, step in zip(reach, strides, strict=True)]  # beyond size · stride, as everything here
     auto, shape = node.text("auto_pad", "NOTSET"), node.numbers("output_shape")
     if shape or auto.startswith("SAME"):
-        asked = zip(shape[-count:], extents, strides, strict=True) if shape else ()
-        growths = [size - extent * step for size, extent, step in asked] if shape else [0] * count
+        growths = [0] * count
+        if shape:
+            asked = zip(shape[-count:], extents, strides, strict=True)
+            growths = [size - extent * step for size, extent, step in asked]
         totals = [max(0, far + extra - size) for far, extra, size in zip(whole, more, growths, strict=True)]
         return [total // 2 if auto != "SAME_LOWER" else total - total // 2 for total in totals], growths
     pads = [0] * 2 * count if auto == "VALID" else node.numbers("pads") or [0] * 2 * count
