@@ -343,15 +343,21 @@ def test_height_and_width_may_be_open(importer: Importer) -> None:
 
 
 def test_a_pooling_that_rounds_up_names_the_tensor_whose_size_is_open(importer: Importer) -> None:
-    pool = node("MaxPool", ["image"], ["out"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    pool = node("AveragePool", ["image"], ["out"], kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1)
     model = model_of([pool], {"image": ["N", 3, "H", "W"]})
-    with pytest.raises(Refusal, match=r"MaxPool of opset 20: axis 2 of image, .* is dynamic"):
+    with pytest.raises(Refusal, match=r"AveragePool of opset 20: axis 2 of image, .* is dynamic"):
         importer.build(model, [])
 
 
 OPEN = {
     "maxima in pairs, rounded up": [
         node("MaxPool", ["image"], ["out"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    ],
+    "maxima of three, rounded up": [
+        node("MaxPool", ["image"], ["out"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    ],
+    "maxima of three, padded and rounded up": [
+        node("MaxPool", ["image"], ["out"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1)
     ],
     "transposed, twice as large": [node("ConvTranspose", ["image", "two"], ["out"], strides=[2, 2])],
     "transposed, padded": [
@@ -371,6 +377,80 @@ def test_an_operator_counts_windows_of_an_image_of_any_size(importer: Importer, 
     model = model_of(OPEN[kind], {"image": ["N", 3, "H", "W"]}, constants)
     for height, width in ((8, 9), (17, 12)):
         importer.check(model, last=("image", "out"), H=height, W=width)
+
+
+RESIZED: list[dict[str, Any]] = [
+    {"mode": "linear", "coordinate_transformation_mode": way}
+    for way in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+] + [
+    {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+    {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"},
+    {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_floor"},
+    {"mode": "nearest", "coordinate_transformation_mode": "align_corners", "nearest_mode": "ceil"},
+    {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel"},
+    {"mode": "cubic", "coordinate_transformation_mode": "half_pixel", "exclude_outside": 1},
+    {"mode": "cubic", "coordinate_transformation_mode": "align_corners"},
+]
+"""Ways of resizing, for images of which the running model alone knows the size."""
+
+
+def named(way: Mapping[str, Any]) -> str:
+    return " ".join(str(part) for part in way.values())
+
+
+@pytest.mark.parametrize("way", RESIZED, ids=named)
+@pytest.mark.parametrize("scale", [2.0, 3.0, 0.5, 1.5])
+def test_an_image_of_any_size_is_resized_by_a_scale(importer: Importer, way: dict[str, Any], scale: float) -> None:
+    nodes = [node("Resize", ["image", "", "scales"], ["out"], **way)]
+    constants = {"scales": np.array([1, 1, scale, scale], np.float32)}
+    model = model_of(nodes, {"image": ["N", 3, "H", "W"]}, constants)
+    for height, width in ((8, 10), (17, 3)):
+        importer.check(model, last=("image", "out"), H=height, W=width)
+
+
+@pytest.mark.parametrize("way", RESIZED, ids=named)
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_an_image_of_odd_sizes_is_resized_by_a_scale(importer: Importer, way: dict[str, Any], scale: float) -> None:
+    nodes = [node("Resize", ["image", "", "scales"], ["out"], **way)]
+    constants = {"scales": np.array([1, 1, scale, scale], np.float32)}
+    importer.check(model_of(nodes, {"image": ["N", 3, 17, 3]}, constants), last=("image", "out"))
+
+
+@pytest.mark.parametrize("way", RESIZED, ids=named)
+def test_an_image_of_any_size_is_resized_to_another_one(importer: Importer, way: dict[str, Any]) -> None:
+    nodes = [
+        node("Shape", ["skip"], ["size"], start=2),
+        node("Shape", ["image"], ["first"], end=2),
+        node("Concat", ["first", "size"], ["sizes"], axis=0),
+        node("Resize", ["image", "", "", "sizes"], ["out"], **way),
+    ]
+    model = model_of(nodes, {"image": ["N", 3, "H", "W"], "skip": ["N", 3, "A", "B"]})
+    for sizes in (
+        {"H": 8, "W": 9, "A": 16, "B": 18},
+        {"H": 5, "W": 6, "A": 9, "B": 4},
+        {"H": 7, "W": 7, "A": 1, "B": 7},
+    ):
+        importer.check(model, last=("image", "skip", "out"), **sizes)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"mode": "linear", "antialias": 1},
+        {"mode": "linear", "keep_aspect_ratio_policy": "not_larger"},
+        {"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"},
+    ],
+    ids=named,
+)
+def test_a_resizing_to_an_open_size_that_is_not_there_says_which(importer: Importer, way: dict[str, Any]) -> None:
+    nodes = [
+        node("Shape", ["skip"], ["size"], start=2),
+        node("Resize", ["image", "", "", "size"], ["out"], axes=[2, 3], **way),
+    ]
+    model = model_of(nodes, {"image": ["N", 3, "H", "W"], "skip": ["N", 3, "A", "B"]})
+    what = "antialias" if "antialias" in way else list(way.values())[-1]
+    with pytest.raises(Refusal, match=rf"Resize of opset 20: {what}, where a size depends on the input"):
+        importer.build(model, [])
 
 
 def test_the_inputs_of_a_recurrent_network_are_one_product_and_its_weights_one_constant(importer: Importer) -> None:

@@ -24,8 +24,11 @@ def _counted(node: Node, value: Value, kernel: Sequence[int]) -> tuple[list[int]
         return strides, dilations, pads, pads
     needed = []
     for axis, (low, high) in enumerate(pads):
-        size = node.static(value, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}, whose windows are rounded up,")
         far = (kernel[axis] - 1) * dilations[axis] + 1
+        if value.shape[2 + axis] is None and high + strides[axis] <= far:  # no window begins in the padding behind
+            needed.append((low, high + strides[axis] - 1))
+            continue
+        size = node.static(value, 2 + axis, f"axis {2 + axis} of {node.inputs[0]}, whose windows are rounded up,")
         count = -(-(size + low + high - far) // strides[axis]) + 1
         if (count - 1) * strides[axis] >= size + low:  # a window that would begin in the padding behind is none
             count -= 1
@@ -82,22 +85,12 @@ def MaxPool(node: Node, value: Value) -> Value:
     kernel = node.numbers("kernel_shape")
     kind = value.dtype
     tensor = value.last if kind.is_floating else tf.cast(value.last, tf.float32)
-    if node.flag("ceil_mode") and None in value.shape[2:] and _in_pairs(node, value, kernel):
-        pooled = separable(tensor, kernel, kernel, [1] * len(kernel), "SAME", tf.nn.max_pool2d)
-        return Value(pooled if kind.is_floating else tf.cast(pooled, kind), channels_last(value.rank))
     strides, dilations, _, pads = _counted(node, value, kernel)
     word = padding(tensor, kernel, strides, dilations, pads)
     if any(low or high for low, high in pads):
         tensor, word = _surrounded(node, tensor, kernel, dilations, pads), "VALID"
     pooled = separable(tensor, kernel, strides, dilations, word or "VALID", tf.nn.max_pool2d)
     return Value(pooled if kind.is_floating else tf.cast(pooled, kind), channels_last(value.rank))
-
-
-def _in_pairs(node: Node, value: Value, kernel: Sequence[int]) -> bool:
-    """True if windows of two at most stand side by side: the last one may be half full, as TensorFlow's SAME has it."""
-    strides, dilations, pads = windows(node, value, kernel)
-    unpadded = not any(low or high for low, high in pads)
-    return unpadded and max(dilations) == 1 and max(kernel) <= 2 and list(strides) == list(kernel)
 
 
 def _surrounded(node: Node, tensor: Any, kernel: Sequence[int], dilations: Sequence[int], pads: Pads) -> Any:

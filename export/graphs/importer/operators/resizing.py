@@ -1,43 +1,16 @@
 """Resizing along axes: by TensorFlow's operator where it means the same, else by a matrix or by places an axis."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from export.graphs.importer.interpolation import Axis, Rule, places, weights
 from export.graphs.importer.node import Node, narrow, since
-from export.graphs.importer.value import Extent, Sizes, Value, channels_last, product, reshaped
+from export.graphs.importer.operators import resizing_open
+from export.graphs.importer.value import Value, channels_last, product, reshaped
 from records.tensor import Array
-
-
-@dataclass(frozen=True)
-class Axis:
-    """How one axis is resized."""
-
-    before: int
-    after: int
-    scale: float
-    """after by before, as the model says it, which is not always the sizes' ratio."""
-    start: float = 0.0
-    end: float = 1.0
-    """Of the part that `tf_crop_and_resize` takes."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What is the same for all axes."""
-
-    mode: str
-    coordinates: str
-    nearest: str
-    cubic: float
-    exclude_outside: bool
-    antialias: bool
-    outside: float
-    """For `tf_crop_and_resize`."""
 
 
 @since(10)
@@ -53,6 +26,9 @@ def Resize(node: Node, value: Value, *rest: Value | None) -> Value:
         antialias=node.flag("antialias"),
         outside=node.real("extrapolation_value"),
     )
+    unknown = resizing_open.open_axes(node, value, scales, sizes)
+    if unknown:
+        return resizing_open.resized(node, value, unknown, rule)
     return resized(node, value, _axes(node, value, roi, scales, sizes), rule)
 
 
@@ -60,12 +36,15 @@ def Resize(node: Node, value: Value, *rest: Value | None) -> Value:
 def Upsample(node: Node, value: Value, scales: Value | None = None) -> Value:
     """Build a resizing by scales, as it was named before Resize."""
     factors = node.known(scales, "scales").ravel() if scales is not None else np.array(node.attributes["scales"])
+    rule = Rule(node.text("mode", "nearest"), "asymmetric", "floor", -0.75, False, False, 0)
+    changed = {axis: float(factor) for axis, factor in enumerate(factors) if factor != 1}
+    if any(value.shape[axis] is None for axis in changed):
+        return resizing_open.resized(node, value, resizing_open.scaled(value, changed), rule)
     axes = {
-        axis: Axis(size := node.static(value, axis), math.floor(size * float(factor)), float(factor))
-        for axis, factor in enumerate(factors)
-        if factor != 1
+        axis: Axis(size := node.static(value, axis), math.floor(size * factor), factor)
+        for axis, factor in changed.items()
     }
-    return resized(node, value, axes, Rule(node.text("mode", "nearest"), "asymmetric", "floor", -0.75, False, False, 0))
+    return resized(node, value, axes, rule)
 
 
 def _axes(node: Node, value: Value, roi: Value | None, scales: Value | None, sizes: Value | None) -> dict[int, Axis]:
@@ -90,18 +69,9 @@ def _axes(node: Node, value: Value, roi: Value | None, scales: Value | None, siz
 
 
 def _target_sizes(node: Node, value: Value, axes: list[int], sizes: Value) -> dict[int, int]:
-    """Return the sizes that are asked for, by axis; ONNX's inference fills in some that depend on the input."""
-    parts = sizes.parts if isinstance(sizes, Sizes) else list(node.known(sizes, "sizes").ravel())
-    inferred = node.outputs[0].shape
-    sizes_out: dict[int, int] = {}
-    for axis, size in zip(axes, parts, strict=True):
-        extent = size if not isinstance(size, Extent) else inferred[axis] if inferred else None
-        if extent is None and value.shape[axis] is None and axis == 0:
-            continue  # the batch
-        if extent is None:
-            raise node.refused(f"the size it is to give to axis {axis} depends on the input")
-        if value.shape[axis] is not None:
-            sizes_out[axis] = int(extent)
+    """Return the sizes that are asked for, by axis; the batch stays what it is."""
+    asked = zip(axes, resizing_open.asked(node, sizes), strict=True)
+    sizes_out = {axis: size for axis, size in asked if isinstance(size, int) and value.shape[axis] is not None}
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         choose = min if policy == "not_larger" else max
@@ -163,69 +133,6 @@ def _nearest(value: Value, axes: dict[int, Axis], rule: Rule) -> Value:
     for axis, change in axes.items():
         tensor = tf.gather(tensor, narrow(places(change, rule).astype(np.int64)), axis=value.stored[axis])
     return Value(tensor, value.stored)
-
-
-def coordinates(axis: Axis, rule: Rule) -> Array:
-    """Return (after,) float64: where in the old axis each new place lies."""
-    new = np.arange(axis.after, dtype=np.float64)
-    wide = axis.scale * axis.before
-    match rule.coordinates:
-        case "asymmetric":
-            return new / axis.scale
-        case "align_corners":
-            return new * (axis.before - 1) / (wide - 1) if wide > 1 else new * 0
-        case "pytorch_half_pixel" if wide <= 1:
-            return new * 0
-        case "half_pixel_symmetric":
-            moved = axis.before / 2 * (1 - axis.after / wide)
-            return moved + (new + 0.5) / axis.scale - 0.5
-        case "tf_crop_and_resize":
-            first, last = axis.start * (axis.before - 1), axis.end * (axis.before - 1)
-            return first + new * (last - first) / (wide - 1) if wide > 1 else new * 0 + (first + last) / 2
-    return (new + 0.5) / axis.scale - 0.5
-
-
-ROUNDING: dict[str, Callable[[Array], Array]] = {
-    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
-    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
-    "floor": np.floor,
-    "ceil": np.ceil,
-}
-
-
-def places(axis: Axis, rule: Rule) -> Array:
-    """Return (after,) int: which old pixel each new one is."""
-    rounded = ROUNDING[rule.nearest](coordinates(axis, rule))
-    return np.asarray(rounded.clip(0, axis.before - 1).astype(np.int64))
-
-
-def weights(axis: Axis, rule: Rule) -> tuple[Array, Array]:
-    """Return (after, before) float64, and (after,) bool: true for places outside of all old ones."""
-    place = coordinates(axis, rule)
-    shrink = min(axis.scale, 1.0) if rule.antialias else 1.0
-    support = (1 if rule.mode == "linear" else 2) / shrink
-    matrix = np.zeros((axis.after, axis.before))
-    for row, centre in enumerate(place):
-        taps = np.arange(math.floor(centre - support) + 1, math.ceil(centre + support) + 1)
-        shares = _shares((taps - centre) * shrink, rule)
-        inside = (taps >= 0) & (taps < axis.before)
-        if rule.exclude_outside:
-            shares = shares * inside
-        if shares.sum():
-            shares = shares / shares.sum()
-        np.add.at(matrix[row], taps.clip(0, axis.before - 1), shares)
-    beyond = (place < 0) | (place > axis.before - 1)
-    return matrix, beyond if rule.coordinates == "tf_crop_and_resize" else np.zeros_like(beyond)
-
-
-def _shares(apart: Array, rule: Rule) -> Array:
-    """Return how much a pixel counts that lies so far away; cubic: R. Keys, 1981, with a = `cubic_coeff_a`."""
-    far, a = np.abs(apart), rule.cubic
-    if rule.mode == "linear":
-        return np.asarray(np.maximum(1 - far, 0))
-    near = ((a + 2) * far - (a + 3)) * far * far + 1
-    next_to = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
-    return np.asarray(np.where(far <= 1, near, np.where(far < 2, next_to, 0)))
 
 
 def _mixed(tensor: Any, place: int, matrix: Array) -> Any:
