@@ -256,6 +256,33 @@ def test_tflite_in_litertjs(web: Toolchain, tmp_path: Path, kind: str, scale: fl
     assert done.value["runtime_version"].startswith(f"LiteRT.js {locked('web', '@litertjs/core')} wasm, Chromium ")
 
 
+@pytest.mark.slow
+def test_litertjs_says_that_it_has_no_booleans(web: Toolchain, golden: Path, tmp_path: Path) -> None:
+    file, image = DATA / "mean-float32.tflite", tensor(IMAGE, shape=[1, 8, 8, 3], layout="NHWC")
+    keep = tensor(LOGITS, name="keep", dtype="bool")
+    with (
+        web.start(tmp_path / "log") as worker,
+        pytest.raises(WorkerFailed, match=r"LiteRT.js .* has no booleans, and keep is one") as failed,
+    ):
+        measure(worker, RUNNERS / "tflite_in_litertjs.mjs", file, golden, inputs=[image], outputs=[keep])
+    assert failed.value.kind == "Refused"
+
+
+@pytest.mark.slow
+def test_ort_web_says_that_it_takes_no_weights_in_a_file_beside(
+    web: Toolchain, onnx_file: Path, golden: Path, tmp_path: Path
+) -> None:
+    onnx.save(
+        onnx.load(onnx_file), tmp_path / "model.onnx", save_as_external_data=True, location="weights", size_threshold=0
+    )
+    with (
+        web.start(tmp_path / "log") as worker,
+        pytest.raises(WorkerFailed, match=r"onnxruntime-web .* has no room for weights in a file beside it") as failed,
+    ):
+        measure(worker, RUNNERS / "onnx_in_ort_web.mjs", tmp_path / "model.onnx", golden)
+    assert failed.value.kind == "Refused"
+
+
 ECHO = """
 export const TOOLCHAIN = "web";
 export const BATCH = 2;
