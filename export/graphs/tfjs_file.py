@@ -18,7 +18,10 @@ from export.graphs.graph_def import constant_value, node_name
 from records.tensor import Array, Tensor
 
 SHARD = 4 * 2**20
-"""Bytes of a file of weights: what browsers keep in their cache."""
+"""Bytes of a file of weights, or a multiple: what browsers keep in their cache."""
+SHARDS = 5
+"""Files of weights at most. TensorFlow.js reads none before a browser has asked for all, and over HTTP/1.1 browsers ask
+for six: with more, and a server whose answers may not be cached (`no-store`), it waits for ever."""
 QUANTIZED = 64
 """Values a weight has at least to be worth fewer bits; biases and scalars stay as they are."""
 JS_TYPES = {"float32": "float32", "int32": "int32", "bool": "bool", "uint8": "int32"}
@@ -78,10 +81,11 @@ def write_weights(weights: Mapping[str, Array], precision: str, out: Path) -> di
         entry, stored = packed(name, value, precision)
         entries.append(entry)
         content += stored.tobytes()
-    count = max(1, -(-len(content) // SHARD))
+    size = SHARD * max(1, -(-len(content) // (SHARD * SHARDS)))
+    count = max(1, -(-len(content) // size))
     paths = [f"weights-{index + 1}-of-{count}.bin" for index in range(count)]
     for index, path in enumerate(paths):
-        (out / path).write_bytes(content[index * SHARD : (index + 1) * SHARD])
+        (out / path).write_bytes(content[index * size : (index + 1) * size])
     return {"paths": paths, "weights": entries}
 
 

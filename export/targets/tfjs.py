@@ -1,4 +1,4 @@
-"""TensorFlow.js, for browsers and Node: a graph model, `model.json` and shards of 4 MiB, right on every backend.
+"""TensorFlow.js, for browsers and Node: a graph model, `model.json` and a few shards, right on every backend.
 
 Written from the frozen graph that grappler has optimised, without the tensorflowjs package, whose graphs the wasm
 backend computes wrongly or refuses. float16 and uint8_weights are smaller downloads: the runtime computes in float32.

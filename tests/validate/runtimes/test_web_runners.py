@@ -6,6 +6,7 @@ Chromium has to be there: Debian's `chromium`, or whatever $ANYWHERE_CHROMIUM na
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -224,6 +225,25 @@ def test_tfjs_in_chromium(
     check(done, actual, golden)
     assert drawn_by in done.value["runtime_version"]
     assert done.value["runtime_version"].startswith(f"tfjs {TFJS} {backend}")
+
+
+@pytest.mark.slow
+def test_a_heavy_model_is_loaded_by_a_browser_that_may_keep_nothing(
+    web: Toolchain, tfjs: Path, weights: Arrays, golden: Path, tmp_path: Path
+) -> None:
+    """In eight files of 4 MiB it never was: six are asked for at once, and read when all have been."""
+    shutil.copy(tfjs, tmp_path / "model.json")
+    save_file({**weights, "axes": np.array([1, 2], np.int32)}, tmp_path / "weights")
+    with registry.find()["tensorflow"].start(tmp_path / "log") as worker:
+        arguments = {"weights": str(tmp_path / "weights"), "model": str(tmp_path / "model.json")}
+        files = worker.call(Path(__file__).parent / "heavy.py", "write", arguments, tmp_path / "log", 60).value
+    assert files < 6
+    with web.start(tmp_path / "log") as worker:
+        image = tensor(IMAGE, layout="NHWC", shape=["batch", 6, 6, 3])
+        done, actual = measure(
+            worker, RUNNERS / "tfjs_in_chromium.mjs", tmp_path / "model.json", golden, "wasm", [image]
+        )
+    check(done, actual, golden)
 
 
 @pytest.mark.slow
