@@ -8,7 +8,7 @@ What comes out is an ordinary checkpoint: export, validate, localise, keep-float
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.data import IMAGE, INTERPOLATIONS, Preparation
 from pipeline.golden import HeldOut, Told, of_one_sample, predict, to_numpy
 from pipeline.libraries import Built, Declared
-from pipeline.outputs import Interface, named_outputs, parameters
+from pipeline.outputs import Interface, first_call, parameters
 from pipeline.probes import PICTURES, ImageFiles, patterns
 from pipeline.samples import Pictures, Samples
-from pipeline.scan import scan, steady
+from pipeline.scan import scan
+from pipeline.sizes import SIZED, layout, of_any_size, resized, sides
 from pipeline.tasks import Batch
 from pipeline.train import environment
 from records.errors import BadInput
@@ -40,14 +41,6 @@ SIZE = 224
 """Height and width of pictures in pixels where nobody declares another."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation that most weights for photographs were trained with."""
-MAPS = "NCHW"
-"""Layout of floats of four axes: formats that have channels last turn them."""
-TRIED = 2
-"""Samples of the first call."""
-SIZED = 4
-"""Golden samples that are run at other heights and widths, too."""
-HEIGHT, WIDTH = "height", "width"
-"""Names of the axes of any length beside the batch."""
 
 
 @dataclass(frozen=True)
@@ -166,14 +159,14 @@ def adopt(
     by_name = bool(takes) and set(given.names) <= set(takes) and list(given.names) != takes[: len(given.names)]
     normalisation = dict.fromkeys(given.names, values) if (values := _normalisation(wanted, declared, given)) else {}
     interface = Interface(model, given.names, by_name, normalisation).eval()
-    outputs, single = _outputs(interface, golden.inputs)
+    outputs, single = first_call(interface, golden.inputs)
     inputs = tuple(_described(given, key, value) for key, value in golden.inputs.items())
-    sizes = [_resized(given, chosen[:SIZED], golden.inputs, size) for size in wanted.other_sizes]
-    inputs = tuple(_of_any_size(tensor, [each[tensor.name] for each in sizes]) for tensor in inputs)
+    sizes = [resized(given, chosen[:SIZED], golden.inputs, size) for size in wanted.other_sizes]
+    inputs = tuple(of_any_size(tensor, [each[tensor.name] for each in sizes]) for tensor in inputs)
     if sizes and not any(tensor.any_size for tensor in inputs):
-        raise BadInput(f"--other-size {_sides(wanted.other_sizes[0])}: is --size itself. Give another, or none.")
+        raise BadInput(f"--other-size {sides(wanted.other_sizes[0])}: is --size itself. Give another, or none.")
     for other in sizes:
-        _outputs(interface, other)
+        first_call(interface, other)
     task = wanted.task or (CLASSES if golden.truth and _classifies(outputs, given.labels) else PLAIN)
     names = _renamed(list(outputs), task, wanted.outputs)
     outputs = dict(zip(names, outputs.values(), strict=True))
@@ -193,7 +186,7 @@ def adopt(
             findings=(*findings, *prepared),
         ),
         inputs=of_one_sample(inputs) if single else inputs,
-        outputs={key: _layout(value) for key, value in outputs.items()},
+        outputs={key: layout(value) for key, value in outputs.items()},
         golden=golden,
         calibration=calibration.inputs,
         patterns={key: patterns(value, _limits(given, value)) for key, value in golden.inputs.items()},
@@ -256,7 +249,7 @@ def _preparation(wanted: Wanted, declared: Declared | None) -> tuple[Preparation
         )
     preparation = Preparation(resize, size, interpolation) if resize else Preparation(size, None, interpolation)
     cropped = (
-        f"resized to cover {_sides(resize)} and cropped to {_sides(size)}" if resize else f"resized to {_sides(size)}"
+        f"resized to cover {sides(resize)} and cropped to {sides(size)}" if resize else f"resized to {sides(size)}"
     )
     mean = wanted.mean or library.mean
     normalised = f"less mean {mean} inside the model" if mean else "nothing subtracted"
@@ -267,10 +260,6 @@ def _preparation(wanted: Wanted, declared: Declared | None) -> tuple[Preparation
     ]
     said = f"pictures are {cropped}, {interpolation}, RGB in [0, 1], {normalised}"
     return preparation, [said + (f"; nobody declared {' and '.join(undeclared)}" if undeclared else "")]
-
-
-def _sides(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"
 
 
 def _normalisation(
@@ -295,79 +284,6 @@ def _told_normalisation(normalisation: Mapping[str, tuple[Sequence[float], Seque
     """Return what the checkpoint says of mean and deviation."""
     mean, deviation = next(iter(normalisation.values()), ((), ()))
     return {"mean": list(mean), "deviation": list(deviation), "inside_model": bool(mean)}
-
-
-def _outputs(interface: Interface, inputs: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], bool]:
-    """Return what the model gives for two samples, by its own names, and True if it takes but one. Raises BadInput."""
-    two, one = ({name: value[:count] for name, value in inputs.items()} for count in (TRIED, 1))
-    try:
-        return _outputs_of(interface, two, TRIED), False
-    except BadInput as error:
-        try:
-            return _outputs_of(interface, one, 1), True
-        except BadInput:
-            raise error from None
-
-
-def _outputs_of(interface: Interface, inputs: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
-    shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-    with torch.no_grad():
-        try:
-            first, second = (interface(*inputs.values()) for _ in range(2))
-            returned = interface.returned(*inputs.values())
-        except BadInput as error:
-            raise BadInput(f"model: {error}") from error
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise BadInput(
-                f"model: cannot take {shapes} ({type(error).__name__}: {reason}). Give other --inputs, or another "
-                "--size."
-            ) from error
-    names = list(named_outputs(returned))
-    outputs = dict(zip(names, first, strict=True))
-    steady(outputs, dict(zip(names, second, strict=True)))
-    for name, value in outputs.items():
-        if value.is_complex() or value.is_sparse or value.is_quantized:
-            raise BadInput(f"model: {name} is {value.dtype}, which no format holds. Return its parts as floats.")
-        if value.ndim == 0 or len(value) != count:
-            raise BadInput(
-                f"model: {name} has shape {tuple(value.shape)} for {count} samples; a row for each is needed. Return "
-                "what belongs to each sample, not to the batch."
-            )
-    return outputs
-
-
-def _resized(
-    given: Samples, chosen: Sequence[int], golden: Mapping[str, torch.Tensor], size: tuple[int, int]
-) -> dict[str, torch.Tensor]:
-    """Return the first golden samples at another height and width, by input.
-
-    Pictures are prepared for it. Arrays that are maps of golden's height and width are repeated, or cut off; other
-    inputs stay as they are. Raises BadInput where there is nothing of that kind.
-    """
-    if isinstance(given, Pictures):
-        other = replace(given, preparation=Preparation(size, None, given.preparation.interpolation))
-        return samples.batch(other, chosen).inputs
-    maps = [name for name, value in golden.items() if _layout(value) == MAPS]
-    if not maps:
-        raise BadInput(f"--other-size {_sides(size)}: no input has a height and width (N, C, H, W). Leave it out.")
-    sides = golden[maps[0]].shape[2:]
-    few = {name: value[:SIZED] for name, value in golden.items()}
-    return few | {name: _tiled(few[name], size) for name in maps if golden[name].shape[2:] == sides}
-
-
-def _tiled(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Repeat or cut maps (N, C, H, W) to a height and width."""
-    rows, columns = (torch.arange(length) % values.shape[axis] for axis, length in zip((2, 3), size, strict=True))
-    return values[:, :, rows][:, :, :, columns].contiguous()
-
-
-def _of_any_size(tensor: Tensor, sizes: Sequence[torch.Tensor]) -> Tensor:
-    """Return an input with names for height and width if it has others in `sizes`."""
-    first, *rest = tensor.shape
-    if all(list(other.shape[1:]) == rest for other in sizes):
-        return tensor
-    return replace(tensor, shape=(first, rest[0], HEIGHT, WIDTH))
 
 
 def _classifies(outputs: Mapping[str, torch.Tensor], labels: Sequence[str]) -> bool:
@@ -415,14 +331,7 @@ def _described(given: Samples, name: str, values: torch.Tensor) -> Tensor:
     if isinstance(given, Pictures):
         prepared = given.preparation.record()
         return Tensor(name, dtype, shape, "NCHW", (0.0, 1.0), "RGB", preparation=prepared)
-    return Tensor(name, dtype, shape, _layout(values))
-
-
-def _layout(values: torch.Tensor) -> str:
-    """Return a letter for each axis; empty: nobody knows, and no format turns it."""
-    if values.ndim == 4 and values.is_floating_point():
-        return MAPS
-    return ""
+    return Tensor(name, dtype, shape, layout(values))
 
 
 def _limits(given: Samples, values: torch.Tensor) -> tuple[float, float]:

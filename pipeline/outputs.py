@@ -13,10 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipeline.scan import steady
 from records.errors import BadInput
 
 SINGLE = "output"
 """Name of a model's only output, where it gives it none."""
+TRIED = 2
+"""Samples of the first call."""
 
 
 def named_outputs(returned: Any) -> dict[str, torch.Tensor]:
@@ -126,3 +129,43 @@ def parameters(model: nn.Module) -> tuple[list[str], list[str]]:
     return [parameter.name for parameter in named], [
         parameter.name for parameter in named if parameter.default is parameter.empty
     ]
+
+
+def first_call(interface: Interface, inputs: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], bool]:
+    """Return what the model gives for two samples, by its own names, and True if it takes but one. Raises BadInput."""
+    two, one = ({name: value[:count] for name, value in inputs.items()} for count in (TRIED, 1))
+    try:
+        return _called(interface, two, TRIED), False
+    except BadInput as error:
+        try:
+            return _called(interface, one, 1), True
+        except BadInput:
+            raise error from None
+
+
+def _called(interface: Interface, inputs: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
+    shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+    with torch.no_grad():
+        try:
+            first, second = (interface(*inputs.values()) for _ in range(2))
+            returned = interface.returned(*inputs.values())
+        except BadInput as error:
+            raise BadInput(f"model: {error}") from error
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise BadInput(
+                f"model: cannot take {shapes} ({type(error).__name__}: {reason}). Give other --inputs, or another "
+                "--size."
+            ) from error
+    names = list(named_outputs(returned))
+    outputs = dict(zip(names, first, strict=True))
+    steady(outputs, dict(zip(names, second, strict=True)))
+    for name, value in outputs.items():
+        if value.is_complex() or value.is_sparse or value.is_quantized:
+            raise BadInput(f"model: {name} is {value.dtype}, which no format holds. Return its parts as floats.")
+        if value.ndim == 0 or len(value) != count:
+            raise BadInput(
+                f"model: {name} has shape {tuple(value.shape)} for {count} samples; a row for each is needed. Return "
+                "what belongs to each sample, not to the batch."
+            )
+    return outputs
