@@ -39,7 +39,10 @@ from export.run import Run
 from measures.distance import sqnr_db
 from measures.tolerance import SAME_DB
 from records.errors import BadInput
-from records.tensor import Array
+from records.golden import Actual, Golden
+from records.tensor import Array, Tensor, tensors_to
+from validate.runtimes import runner
+from validate.runtimes.job import Job
 from workers import registry
 from workers.toolchain import ROOT, Toolchain
 from workers.worker import WorkerFailed
@@ -192,25 +195,16 @@ class Comparer:
         ((_, given),), ((_, gives),) = signature["inputs"].items(), signature["outputs"].items()
         shape = [int(one["size"]) for one in given["tensorShape"]["dim"]]
         layout = "NCHW" if shape[1] == self.images.shape[1] else "NHWC"
-        plain = {"dtype": "float32", "shape": [shape[0] if shape[0] > 0 else "batch", *shape[1:]], "scale": None}
-        manifest = {
-            "inputs": [plain | {"name": given["name"], "layout": layout}],
-            "outputs": [plain | {"name": gives["name"], "layout": "NK"}],
-        }
+        sizes = (shape[0] if shape[0] > 0 else "batch", *shape[1:])
+        inputs = [Tensor(given["name"], "float32", sizes, layout)]
+        outputs = [Tensor(gives["name"], "float32", (sizes[0], *self.expected.shape[1:]), "NK")]
         golden, out = self.folder / "golden.safetensors", self.folder / "out.safetensors"
-        save_file({f"input.{given['name']}": self.images}, golden)
-        arguments = {
-            "runner": str(ROOT / "validate" / "runners" / "tfjs_in_node.mjs"),
-            "path": str(path),
-            "manifest": manifest,
-            "golden": str(golden),
-            "out": str(out),
-            "samples": len(self.images),
-            "threads": 1,
-            "backend": "wasm",
-        }
-        self._call("web", ROOT / "validate" / "measure.mjs", "measure", arguments)
-        return "any" if shape[0] < 0 else str(shape[0]), load_file(out)[gives["name"]]
+        save_file(Golden({given["name"]: self.images}, {}, {}, {}).arrays(), golden)
+        (node,) = (one for one in runner.find() if one.name == "tfjs_in_node")
+        manifest = {"inputs": tensors_to(inputs), "outputs": tensors_to(outputs)}
+        job = Job(node.file, path, manifest, golden, out, len(self.images), 1, "wasm")
+        self._call(node.toolchain, node.harness, "measure", job.record())
+        return str(sizes[0]).replace("batch", "any"), Actual.of(load_file(out)).golden[gives["name"]]
 
     def _call(self, name: str, file: Path, function: str, arguments: Mapping[str, Any]) -> Any:
         chain = registry.find()[name]
