@@ -10,6 +10,7 @@ One typer app over the three rooms, and the same verbs for Python. Importing it 
 """
 
 import os
+import signal
 import sys
 
 import typer
@@ -43,6 +44,7 @@ def main() -> None:
     """Run the app. Bad input is one sentence on stderr and exit status 2."""
     if not sys.stdout.isatty():
         os.environ.setdefault("COLUMNS", "100")  # a table in a log file is made for reading, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's end is the user's Ctrl-C
     try:
         app()
     except BadInput as error:

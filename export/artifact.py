@@ -9,6 +9,7 @@ recognised.
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from export.graphs.layers import Place, Twin, places, twins
 from records.errors import BadInput
 from records.folder import recover_folder
+from records.schema import check_schema
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Tensor, tensor_from, tensors_to
 
@@ -152,22 +154,33 @@ class Artifact:
             raise BadInput(
                 f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {remedy(folder)}"
             )
-        if record["format"] != FORMAT:
+        if record.get("format") != FORMAT:
             raise BadInput(
-                f"artifact {folder}: format {record['format']}, this version reads {FORMAT}. {remedy(folder)}"
+                f"artifact {folder}: format {record.get('format')}, this version reads {FORMAT}. {remedy(folder)}"
             )
-        for name, expected in record["files"].items():
-            file = folder / name
-            if not file.is_file() or sha256_of_file(file) != expected:
-                state = "does not match its manifest (truncated or altered)" if file.is_file() else "is missing"
-                raise BadInput(f"artifact {folder}: {name} {state}. {remedy(folder)}")
-        extra = sorted(set(_files_in(folder)) - set(record["files"]))
+        check_schema(cls, {"folder": str(folder), **record}, f"artifact {folder}: {MANIFEST}", remedy(folder))
+        artifact = cls._from_record(folder, record)
+        artifact._verify()
+        return artifact
+
+    def _verify(self) -> None:
+        """Check that what a runtime may read is hashed, and is as hashed. Raises BadInput."""
+        there = _files_in(self.folder)
+        for name, expected in self.files.items():
+            if name not in there or sha256_of_file(self.folder / name) != expected:
+                state = "does not match its manifest (truncated or altered)" if name in there else "is missing"
+                raise BadInput(f"artifact {self.folder}: {name} {state}. {remedy(self.folder)}")
+        extra = [name for name in there if name not in self.files]
         if extra:
             raise BadInput(
-                f"artifact {folder}: {extra[0]} is not in its manifest. Remove it, or: anywhere export --force "
-                f"{_run_of(folder)}."
+                f"artifact {self.folder}: {extra[0]} is not in its manifest. Remove it, or: anywhere export --force "
+                f"{_run_of(self.folder)}."
             )
-        return cls._from_record(folder, record)
+        if not any(name == self.entry or name.startswith(f"{self.entry}/") for name in self.files):
+            raise BadInput(
+                f"artifact {self.folder}: what a runtime is to load, {self.entry}, is none of its files. "
+                f"{remedy(self.folder)}"
+            )
 
     @classmethod
     def _from_record(cls, folder: Path, record: Mapping[str, Any]) -> "Artifact":
@@ -197,9 +210,19 @@ class Artifact:
 
 
 def _files_in(folder: Path) -> list[str]:
-    return sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
-    )
+    """Return the files of an artifact but its manifest. Raises BadInput for a link, a pipe and what else is none."""
+    names = []
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        kind = path.lstat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            what = "a link" if stat.S_ISLNK(kind) else "no file"
+            raise BadInput(
+                f"artifact {folder}: {name} is {what}, so nothing says what a runtime would read. Remove it."
+            )
+        if stat.S_ISREG(kind) and name != MANIFEST:
+            names.append(name)
+    return names
 
 
 def _run_of(folder: Path) -> str:

@@ -14,6 +14,7 @@ from export.artifact import Artifact, remedy
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput, room_for
 from records.folder import latest_run, run_folder
+from records.schema import check_schema
 from records.tensor import preparations
 
 EXPECTED = "expected.json"
@@ -55,7 +56,7 @@ class Run:
 
     def expected(self) -> list[str]:
         """Return the names of the conversions that were asked for so far."""
-        names: list[str] = self._remembered(EXPECTED, [])
+        names: list[str] = self._remembered(EXPECTED, list[str], [])
         return names
 
     def expect(self, names: Iterable[str]) -> None:
@@ -64,22 +65,25 @@ class Run:
 
     def kept(self, conversion: str) -> list[str]:
         """Return the layers of a conversion that are to stay in float32: paths of modules, or `auto`."""
-        layers: list[str] = self._remembered(KEPT, {}).get(conversion, [])
-        return layers
+        return self._kept().get(conversion, [])
 
     def keep(self, conversions: Iterable[str], modules: Iterable[str]) -> None:
         """Remember that these modules are to stay in float32; none: that all are integers again."""
         modules = list(modules)
-        self._remember(KEPT, {**self._remembered(KEPT, {}), **dict.fromkeys(conversions, modules)})
+        self._remember(KEPT, {**self._kept(), **dict.fromkeys(conversions, modules)})
 
-    def _remembered(self, name: str, empty: Any) -> Any:
-        path = self.folder / "artifacts" / name
+    def _kept(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = self._remembered(KEPT, dict[str, list[str]], {})
+        return found
+
+    def _remembered(self, name: str, kind: Any, empty: Any) -> Any:
+        path, remedy = self.folder / "artifacts" / name, f"Remove it and run: anywhere export {self.name}."
         try:
-            return json.loads(path.read_text()) if path.is_file() else empty
+            record = json.loads(path.read_text()) if path.is_file() else empty
         except ValueError as error:
-            raise BadInput(
-                f"{path}: was truncated or altered ({error}). Remove it and run: anywhere export {self.name}."
-            ) from error
+            raise BadInput(f"{path}: was truncated or altered ({error}). {remedy}") from error
+        check_schema(kind, record, str(path), remedy)
+        return record
 
     def _remember(self, name: str, value: Any) -> None:
         path = self.folder / "artifacts" / name

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from records.errors import AGAIN, FIRST, BadInput
 from records.folder import new_folder, recover_folder
 from records.golden import INPUT, Golden, Patterns, Probes, Proof, Sized, part
+from records.schema import check_schema
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Array, Arrays, Tensor, tensors_from
 
@@ -91,16 +92,18 @@ class Checkpoint:
         """Read a checkpoint and verify it. Raises BadInput for one that is missing, truncated or altered."""
         recover_folder(folder)
         record = _read_record(folder)
-        for name, expected in record["files"].items():
+        check_schema(cls, {"folder": str(folder), **record}, f"checkpoint {folder}: {RECORD}", _REMEDY)
+        checkpoint = cls._from_record(folder, record)
+        for name, expected in checkpoint.files.items():
             path = folder / name
-            if not path.is_file():
+            if not path.is_file() or path.is_symlink() or path.parent != folder:
                 raise BadInput(f"checkpoint {folder}: {name} is missing. {_REMEDY}")
             if sha256_of_file(path) != expected:
                 raise BadInput(
                     f"checkpoint {folder}: {name} was truncated or altered (its sha256 is not the recorded one). "
                     f"{_REMEDY}"
                 )
-        return cls._from_record(folder, record)
+        return checkpoint
 
     @classmethod
     def _from_record(cls, folder: Path, record: Mapping[str, Any]) -> "Checkpoint":
@@ -246,9 +249,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise BadInput(f"checkpoint {folder}: {RECORD} was truncated or altered ({error}). {_REMEDY}") from error
     if not is_sealed(record):
         raise BadInput(f"checkpoint {folder}: {RECORD} was altered (its sha256 is not the recorded one). {_REMEDY}")
-    if record["format"] != FORMAT:
+    if record.get("format") != FORMAT:
         raise BadInput(
-            f"checkpoint {folder}: format {record['format']}, this version reads {FORMAT}, which has the program in "
-            f"it. {AGAIN}."
+            f"checkpoint {folder}: format {record.get('format')}, this version reads {FORMAT}, which has the program "
+            f"in it. {AGAIN}."
         )
     return record

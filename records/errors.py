@@ -61,10 +61,17 @@ def unknown(kind: str, name: str, allowed: Iterable[str], where: str = "") -> Ba
 
 @contextmanager
 def room_for(place: Path) -> Iterator[None]:
-    """Turn "no space left" into `NoRoom`, which names the place. Covers quotas and file size limits."""
+    """Turn "no space left" into `NoRoom`, which names the place, and a place that may not be written to into BadInput.
+
+    Covers quotas and file size limits.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise BadInput(
+                f"{place}: cannot be written to ({error.strerror}). Make it writable, or work in another folder."
+            ) from error
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise
         raise NoRoom(

@@ -23,6 +23,7 @@ DOORS = {
         "export.graphs.operators",
         "export.graphs.stopped",
         "export.graphs.tensorflow",
+        "export.references",
         "export.run",
         "export.target",
     },

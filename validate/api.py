@@ -72,6 +72,7 @@ class Run:
     def validate(self, localise: bool = False, jobs: int = 1) -> "ShownReport":
         """Run every artifact in every runtime, write the report, and return it. Raises BadInput."""
         from export.run import Run as Opened
+        from records.folder import exclusive
         from validate import parity
         from validate.measure import Options
         from validate.report import publish
@@ -80,14 +81,15 @@ class Run:
         from workers.executor import Local
 
         opened = Opened.open(self.name)
-        report = parity.check(
-            opened,
-            runner.find(),
-            Options(threads=os.cpu_count() or 1, timed=50, progress=lambda _: None),
-            layers=localise,
-            executor=Local(jobs),
-        )
-        publish.publish(report, opened)
+        with exclusive(opened.folder):
+            report = parity.check(
+                opened,
+                runner.find(),
+                Options(threads=os.cpu_count() or 1, timed=50, progress=lambda _: None),
+                layers=localise,
+                executor=Local(jobs),
+            )
+            publish.publish(report, opened)
         return ShownReport.of(report)
 
 

@@ -43,6 +43,7 @@ def validate(
     from rich.console import Console
 
     from export.run import Run
+    from records.folder import exclusive
     from validate import parity, settings
     from validate.measure import Options
     from validate.report import publish, terminal
@@ -61,23 +62,24 @@ def validate(
         calls=calls,
     )
     opened = Run.open(run)
-    with console.status("") as status:
-        result = parity.check(
-            opened,
-            runner.find(),
-            Options(threads, chosen.calls, lambda text: status.update(f"running {text} …")),
-            registry.find(),
-            chosen,
-            baseline,
-            localise,
-            Local(jobs),
-        )
-    console.print(terminal.render(result), soft_wrap=True)
-    if chosen.only:
-        publish.scripts(result, opened)
-        console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
-    else:
-        tell(console, publish.publish(result, opened))
+    with exclusive(opened.folder):
+        with console.status("") as status:
+            result = parity.check(
+                opened,
+                runner.find(),
+                Options(threads, chosen.calls, lambda text: status.update(f"running {text} …")),
+                registry.find(),
+                chosen,
+                baseline,
+                localise,
+                Local(jobs),
+            )
+        console.print(terminal.render(result), soft_wrap=True)
+        if chosen.only:
+            publish.scripts(result, opened)
+            console.print("not written: --only runs some rows, and the report is of all", soft_wrap=True)
+        else:
+            tell(console, publish.publish(result, opened))
     raise typer.Exit(result.exit_status)
 
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from workers.watchdog import Watchdog
+
 MEMORY_LIMIT = max(12 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 2 // 3)
 """Bytes of memory a worker may have in use, with all processes it has started: two thirds of the machine's, and 12 GiB
 where that is more. TensorFlow needs 25 times the weights of VGG to make constants of them."""
@@ -29,6 +31,8 @@ TICK_S = 0.2
 """Seconds between two readings of its memory."""
 START_LIMIT_S = 180.0
 """Seconds a worker may take to import what its first job needs."""
+WATCHDOG = Watchdog()
+"""Ends the workers that this command leaves behind."""
 
 
 class WorkerFailed(Exception):
@@ -83,6 +87,7 @@ class Worker:
                 )
         finally:
             os.close(writing_end)
+        WATCHDOG.keep(self._process.pid, self._scratch)
         threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -162,6 +167,7 @@ class Worker:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         shutil.rmtree(self._scratch, ignore_errors=True)
+        WATCHDOG.forget(self._process.pid)
 
     def close(self) -> None:
         """End the process. Its jobs are done, so it is killed rather than waited for."""

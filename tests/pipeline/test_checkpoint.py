@@ -1,5 +1,6 @@
 """A checkpoint carries its own proof, and one that was damaged is not believed."""
 
+import errno
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ import torch
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
-from records.errors import BadInput, NoRoom
+from records.errors import BadInput, NoRoom, room_for
 from records.folder import exclusive, latest_run, new_folder, run_folder
 from records.sealed import seal
 from tests.modules import built
@@ -155,6 +156,15 @@ def test_without_room_the_old_folder_stays(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (place / "a").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize("kind", [errno.EROFS, errno.EACCES])
+def test_a_place_that_may_not_be_written_to_is_one_sentence(kind: int) -> None:
+    with (
+        pytest.raises(BadInput, match=r"runs/mine: cannot be written to .* Make it writable"),
+        room_for(Path("runs/mine")),
+    ):
+        raise OSError(kind, os.strerror(kind))
 
 
 def test_a_run_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:

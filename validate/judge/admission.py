@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from export.artifact import Artifact
+from export.references import foreign
 from export.run import EXPECTED, KEPT, Run
 from measures import tasks
-from measures.signal import weakness
+from measures.signal import SAMPLES, weakness
 from records.errors import AGAIN, BadInput
 from records.golden import Golden
 from records.sealed import fingerprints
@@ -24,12 +25,23 @@ def check(run: Run, golden: Golden) -> list[str]:
     task = tasks.load(run.checkpoint.task)
     if why := weakness(golden, task, run.checkpoint.labels, f"run {run.name}"):
         raise BadInput(why)
+    _check_distinct(run, golden)
     _check_folder(run)
     _check_calibration(run, golden)
     decisions = task.decide(golden.outputs)
     if decisions.size and len(np.unique(decisions)) < 2:
         return ["PyTorch itself decides for one class on all golden inputs: agreement proves nothing here"]
     return []
+
+
+def _check_distinct(run: Run, golden: Golden) -> None:
+    """Check that there are enough golden samples unlike each other: the same one twice proves nothing more."""
+    count = len(set(marks(golden.inputs, [tensor.name for tensor in run.checkpoint.inputs])))
+    if count < SAMPLES:
+        raise BadInput(
+            f"golden of run {run.name}: {count} different samples of {len(next(iter(golden.inputs.values())))}; parity "
+            f"needs {SAMPLES}. {AGAIN}."
+        )
 
 
 def _check_folder(run: Run) -> None:
@@ -65,7 +77,14 @@ def marks(arrays: Arrays, names: Iterable[str]) -> list[str]:
 
 
 def check_provenance(run: Run, artifact: Artifact) -> None:
-    """Check that the ranges of an artifact were set by this checkpoint's calibration. Raises BadInput."""
+    """Check that all that a runtime reads of an artifact is hashed, and that its ranges were set by this checkpoint's
+    calibration. Raises BadInput.
+    """
+    if beside := foreign(artifact):
+        raise BadInput(
+            f"artifact {artifact.folder}: {artifact.entry} names {beside[0]}, which is none of its files. Convert it "
+            f"again: anywhere export --force {run.name}."
+        )
     calibration = run.checkpoint.calibration()
     for name, samples in (artifact.integers.calibration_sha256 if artifact.integers else {}).items():
         if samples != fingerprints(calibration[name]):

@@ -92,6 +92,8 @@ def read(run: Run) -> Report:
             f"report {path}: of another checkpoint ({report.checkpoint_sha256[:12]}) than {run.checkpoint.folder} "
             f"holds ({run.checkpoint.sha256[:12]}). {remedy}"
         )
+    if report.verdict != (follows := records.verdict(report.results)):
+        raise BadInput(f"report {path}: says {report.verdict}, but its rows say {follows}. {remedy}")
     report_rows = {result.name for result in report.results}
     missing = [row for row in _rows(run) if row not in report_rows]
     if missing:

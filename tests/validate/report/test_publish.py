@@ -95,6 +95,16 @@ def test_report_writes_the_others_anew_from_json(command: Callable[..., Said], s
     assert contents() == before
 
 
+def test_a_verdict_that_does_not_follow_from_the_rows_is_refused(
+    command: Callable[..., Said], shown: Run, made: Report
+) -> None:
+    publish.publish(whole(made), shown)
+    changed(verdict="pass")()
+    said = command("report", "tiny")
+    assert said.status == 2
+    assert "says pass, but its rows say fail. Validate again" in said.err
+
+
 def changed(**values: Any) -> Callable[[], object]:
     """The same JSON with other values."""
 

@@ -1,0 +1,151 @@
+"""What is judged is what is hashed: nothing that lies elsewhere, nothing that nobody named, nothing twice."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from export.artifact import Artifact, sha256_of_file
+from export.references import foreign
+from export.run import Run
+from records.errors import BadInput
+from records.folder import exclusive
+from records.sealed import seal
+from tests.conftest import Said
+from validate.judge import admission
+
+ONNX = Path("runs/tiny/artifacts/onnx/float32")
+CHECKPOINT = Path("runs/tiny/checkpoint")
+
+
+def resealed(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Alter a record as somebody would who knows how a seal is made."""
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(seal(record)))
+
+
+def elsewhere(place: Path) -> None:
+    shutil.copy(place / "model.onnx", "other.onnx")
+    resealed(place / "manifest.json", lambda record: record.update(entry="../../../../../other.onnx"))
+
+
+def named_elsewhere(place: Path) -> None:
+    elsewhere(place)
+    name = "../../../../../other.onnx"
+    resealed(place / "manifest.json", lambda record: record["files"].update({name: sha256_of_file(place / name)}))
+
+
+def a_link(place: Path) -> None:
+    shutil.move(place / "model.onnx", "other.onnx")
+    (place / "model.onnx").symlink_to(Path("other.onnx").absolute())
+
+
+def a_folder_that_is_a_link(place: Path) -> None:
+    (place / "more").symlink_to(Path.cwd())
+
+
+def a_pipe(place: Path) -> None:
+    os.mkfifo(place / "pipe")
+
+
+def a_second_manifest(place: Path) -> None:
+    (place / "variables").mkdir()
+    (place / "variables" / "manifest.json").write_text("{}")
+
+
+ATTACKS: dict[Callable[[Path], None], str] = {
+    elsewhere: r"to load, \.\./.*other.onnx, is none of its files",
+    named_elsewhere: r"\.\./.*other.onnx is missing",
+    a_link: "model.onnx is a link",
+    a_folder_that_is_a_link: "more is a link",
+    a_pipe: "pipe is no file",
+    a_second_manifest: "variables/manifest.json is not in its manifest",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_a_file_that_nobody_hashed_is_refused_by_name(at_home: Path, attack: Callable[[Path], None]) -> None:
+    attack(ONNX)
+    with pytest.raises(BadInput, match=ATTACKS[attack]):
+        Artifact.open(ONNX)
+
+
+def test_weights_that_lie_elsewhere_are_refused(at_home: Path) -> None:
+    model = onnx.load(ONNX / "model.onnx")
+    onnx.save(model, "other.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    moved = onnx.load("other.onnx", load_external_data=False)
+    for tensor in moved.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "../weights" if entry.key == "location" else entry.value
+    onnx.save(moved, ONNX / "model.onnx")
+    change = {"model.onnx": sha256_of_file(ONNX / "model.onnx")}
+    resealed(ONNX / "manifest.json", lambda record: record.update(files=change))
+    run = Run.open("tiny")
+    with pytest.raises(BadInput, match=r"model.onnx names \.\./weights, which is none of its files"):
+        admission.check_provenance(run, run.artifact("onnx/float32"))
+
+
+def test_weights_of_a_web_model_that_lie_elsewhere_are_seen(released: Path) -> None:
+    place = Path("runs/tiny/artifacts/tfjs/float32")
+    assert foreign(Artifact.open(place)) == []
+    model = json.loads((place / "model.json").read_text())
+    model["weightsManifest"][0]["paths"] = ["../../other.bin"]
+    (place / "model.json").write_text(json.dumps(model))
+    resealed(
+        place / "manifest.json",
+        lambda record: record["files"].update({"model.json": sha256_of_file(place / "model.json")}),
+    )
+    assert foreign(Artifact.open(place)) == ["../../other.bin"]
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no inputs": (lambda record: record.pop("inputs"), "inputs"),
+    "inputs of another kind": (lambda record: record.update(inputs=7), "inputs"),
+    "an input without a name": (lambda record: record["inputs"][0].pop("name"), "inputs.0.name"),
+    "an axis that is null": (lambda record: record["inputs"][0].update(shape=["batch", None]), "inputs.0.shape"),
+    "labels that are numbers": (lambda record: record.update(labels=[1, 2]), "labels.0"),
+    "files as a list": (lambda record: record.update(files=["model.onnx"]), "files"),
+    "no format": (lambda record: record.pop("format"), "format None"),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("file", [ONNX / "manifest.json", CHECKPOINT / "checkpoint.json"], ids=lambda file: file.stem)
+def test_a_record_with_a_seal_and_without_its_fields_is_one_sentence(at_home: Path, file: Path, kind: str) -> None:
+    change, named = CHANGES[kind]
+    resealed(file, change)
+    with pytest.raises(BadInput, match=named) as refused:
+        Artifact.open(ONNX) if "artifacts" in file.parts else Run.open("tiny")
+    assert str(refused.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(("name", "content"), [("expected.json", '{"onnx": 1}'), ("keep_float.json", "[1]")])
+def test_a_list_of_conversions_that_is_none_is_one_sentence(at_home: Path, name: str, content: str) -> None:
+    (Path("runs/tiny/artifacts") / name).write_text(content)
+    run = Run.open("tiny")
+    with pytest.raises(BadInput, match=rf"{name} is malformed: .* Remove it and run: anywhere export tiny"):
+        run.expected() if name == "expected.json" else run.kept("onnx/float32")
+
+
+def test_one_sample_many_times_is_not_many(at_home: Path) -> None:
+    run = Run.open("tiny")
+    golden = load_file(CHECKPOINT / "golden.safetensors")
+    copied = {name: np.concatenate([value[:8]] * (len(value) // 8)) for name, value in golden.items()}
+    save_file(copied, CHECKPOINT / "golden.safetensors")
+    with pytest.raises(BadInput, match="8 different samples of 64; parity needs 16"):
+        admission.check(run, run.checkpoint.golden())
+
+
+def test_two_validations_of_a_run_do_not_meet(at_home: Path, command: Callable[..., Said]) -> None:
+    with exclusive(Path("runs/tiny")):
+        said = command("validate", "tiny")
+    assert said.status == 2
+    assert "another process is writing to runs/tiny" in said.err
