@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from records.errors import BadInput
@@ -53,7 +54,18 @@ def _decoded(file: str | os.PathLike[str]) -> Image.Image:
     with Image.open(file) as picture:
         turned = ImageOps.exif_transpose(picture)
         turned.load()
-        return turned
+    if turned.mode in {"I", "F"}:
+        raise ValueError("32 bits a value; 8 and 16 are known here")
+    return of_eight_bits(turned)
+
+
+def of_eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a gray picture of 16 bits a value with the upper 8, as other readers have it; Pillow would cut it off at
+    255. Any other picture as it is.
+    """
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def _damage(file: Path) -> str:

@@ -1,7 +1,11 @@
-"""Picture files as a camera writes them that was turned or mirrored: the pixels as they came, and EXIF that says so."""
+"""Picture files as a camera writes them that was turned or mirrored: the pixels as they came, and EXIF that says so.
+
+And as scanners write them: PNG of 16 bits a value.
+"""
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -45,3 +49,20 @@ def taken(
 def noise(height: int, width: int) -> Image.Image:
     """A picture of which no two parts are alike."""
     return Image.fromarray(np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8))
+
+
+def deep(values: np.ndarray[Any, Any]) -> bytes:
+    """A PNG file of (H, W, 1 to 4) uint16, which Pillow writes of gray alone. https://www.w3.org/TR/png-3/."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

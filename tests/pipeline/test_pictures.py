@@ -13,7 +13,7 @@ from pipeline.pictures import opened
 from pipeline.samples import pictures
 from pipeline.train import settle
 from records.errors import BadInput
-from tests.orientations import ORIENTATIONS, exif, noise, taken
+from tests.orientations import ORIENTATIONS, deep, exif, noise, taken
 
 UPRIGHT = noise(20, 24)
 
@@ -61,3 +61,20 @@ def test_exif_that_is_none_is_one_sentence(tmp_path: Path, damaged: bytes) -> No
     UPRIGHT.save(tmp_path / "0.png", exif=damaged)
     with pytest.raises(BadInput, match=r"image .*0\.png: cannot be decoded"):
         opened(tmp_path / "0.png")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_picture_of_16_bits_keeps_all_its_shades(tmp_path: Path, channels: int) -> None:
+    """Not 0, 255, 255, …, as Pillow cuts gray off."""
+    values = np.random.default_rng(0).integers(0, 2**16, (9, 7, channels)).astype(np.uint16)
+    (tmp_path / "deep.png").write_bytes(deep(values))
+    found = np.asarray(data.opaque(opened(tmp_path / "deep.png")))
+    expected = (values >> 8).transpose(2, 0, 1)[: 1 if channels < 3 else 3]
+    np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_picture_of_32_bits_is_named(tmp_path: Path, mode: str) -> None:
+    UPRIGHT.convert("L").convert(mode).save(tmp_path / "deep.tif")
+    with pytest.raises(BadInput, match=r"deep.tif: cannot be decoded \(32 bits a value; 8 and 16 are known here\)"):
+        opened(tmp_path / "deep.tif")

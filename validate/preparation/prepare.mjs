@@ -32,7 +32,8 @@ async function decodeInNode(bytes) {
   const { convertIndexedToRgb, decode } = await import("fast-png");
   const picture = decode(bytes);
   if (picture.palette) return { ...picture, data: convertIndexedToRgb(picture), channels: picture.palette[0].length };
-  if (picture.depth !== 8) throw new TypeError(`a PNG file with ${picture.depth} bits a value; 8 are known here`);
+  if (picture.depth === 16) return { ...picture, data: Uint8Array.from(picture.data, (value) => value >> 8) };
+  if (picture.depth !== 8) throw new TypeError(`a PNG file with ${picture.depth} bits a value; 8 and 16 are known here`);
   return picture;
 }
 

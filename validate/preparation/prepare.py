@@ -25,6 +25,8 @@ def prepare(file: bytes, preparation: Mapping[str, Any]) -> np.ndarray[Any, Any]
             f"preparation {dict(preparation)}: only bilinear and bicubic with antialias to RGB are known here."
         )
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))  # as the camera held it
+    if picture.mode.startswith("I;16"):  # gray of 16 bits, which Pillow would cut off at 255
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     picture = picture.convert("RGB")  # gray repeated, transparency dropped
     width, height = size_of(picture, preparation)
     # Rows first, as torchvision does it; Pillow alone begins with what costs less. The order shows, for in between

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from records.golden import PREPARED, Actual, Proof, flat
 from records.tensor import Arrays, tensor_from
 from tests.conftest import TINY
 from tests.kept import bring
-from tests.orientations import ORIENTATIONS, exif, taken
+from tests.orientations import ORIENTATIONS, deep, exif, taken
 from tests.validate.judge.test_judge import measured
 from validate import parity
 from validate.judge.judge import result_of
@@ -296,11 +296,45 @@ def test_node_decodes_the_kinds_of_png(web: Toolchain, tmp_path: Path, mode: str
     assert said["input_steps"] < 1.01
 
 
+DEEP = [
+    deep(np.random.default_rng(channels).integers(0, 2**16, (61, 59, channels)).astype(np.uint16))
+    for channels in (1, 2, 3, 4)
+]
+"""PNG files of 16 bits a value: gray, with transparency, RGB, RGBA."""
+
+
+def by_training_of(files: Sequence[bytes], folder: Path, wanted: Preparation) -> np.ndarray[Any, Any]:
+    """What training makes of PNG files."""
+    pictures = []
+    for number, file in enumerate(files):
+        (folder / f"{number}.png").write_bytes(file)
+        pictures.append(opened(folder / f"{number}.png"))
+    return by_training(pictures, wanted)
+
+
+def test_16_bits_a_value_are_read_as_in_training(web: Toolchain, tmp_path: Path) -> None:
+    wanted = Preparation((20, 20), None)
+    expected = by_training_of(DEEP, tmp_path, wanted)
+    assert np.abs(np.concatenate([prepare(file, wanted.record()) for file in DEEP]) - expected).max() * 255 < 1.01
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", DEEP, expected, wanted)
+    assert said["input_steps"] < 1.01
+
+
+@pytest.mark.slow
+def test_chromium_reads_16_bits_a_value_as_training_does(web: Toolchain, tmp_path: Path) -> None:
+    """Gray and RGB: of what is transparent, a canvas loses the colours."""
+    wanted, opaque_ones = Preparation((20, 20), None), [DEEP[0], DEEP[2]]
+    expected = by_training_of(opaque_ones, tmp_path, wanted)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", opaque_ones, expected, wanted)
+    assert said["samples"] == len(opaque_ones)
+    assert said["input_steps"] < 1.01
+
+
 def test_node_says_what_it_cannot_decode(web: Toolchain, tmp_path: Path) -> None:
     file = io.BytesIO()
-    Image.fromarray(np.zeros((9, 9), np.uint16)).save(file, "PNG")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).convert("1").save(file, "PNG")
     wanted = Preparation((20, 20), None)
-    with pytest.raises(WorkerFailed, match="a PNG file with 16 bits a value; 8 are known here"):
+    with pytest.raises(WorkerFailed, match="a PNG file with 1 bits a value; 8 and 16 are known here"):
         echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file.getvalue()], np.zeros((1, 3, 20, 20), np.float32), wanted)
 
 
