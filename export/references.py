@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 def _of_onnx(path: Path) -> list[str]:
     import onnx
+    from google.protobuf.message import DecodeError
 
-    model = onnx.load(path, load_external_data=False)
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
     nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     tensors = [*model.graph.initializer, *_tensors(nodes)]
     return [entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"]
@@ -42,8 +46,14 @@ NAMED: dict[str, Callable[[Path], list[str]]] = {"onnx": _of_onnx, "tfjs": _of_t
 
 
 def foreign(artifact: Artifact) -> list[str]:
-    """Return the names in an artifact's entry that are none of its files."""
+    """Return the names in an artifact's entry that are none of its files.
+
+    None for a file that cannot be read: its runtime says so, in a row of its own.
+    """
     read = NAMED.get(artifact.target)
     beside = PurePosixPath(artifact.entry).parent
-    names = dict.fromkeys(read(artifact.path) if read else [])
+    try:
+        names = dict.fromkeys(read(artifact.path) if read else [])
+    except (ValueError, KeyError, TypeError):
+        return []
     return [name for name in names if str(beside / name) not in artifact.files]

@@ -106,6 +106,13 @@ def test_weights_of_a_web_model_that_lie_elsewhere_are_seen(released: Path) -> N
     assert foreign(Artifact.open(place)) == ["../../other.bin"]
 
 
+def test_a_file_that_cannot_be_read_is_left_to_its_runtime(at_home: Path) -> None:
+    (ONNX / "model.onnx").write_bytes((ONNX / "model.onnx").read_bytes()[:-100])
+    change = {"model.onnx": sha256_of_file(ONNX / "model.onnx")}
+    resealed(ONNX / "manifest.json", lambda record: record.update(files=change))
+    assert foreign(Artifact.open(ONNX)) == []
+
+
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no inputs": (lambda record: record.pop("inputs"), "inputs"),
     "inputs of another kind": (lambda record: record.update(inputs=7), "inputs"),
