@@ -4,7 +4,6 @@ check_schema(Artifact, record, "artifact …: manifest.json", "Convert it again.
 """
 
 import json
-from functools import cache
 from typing import Any
 
 from records.errors import BadInput
@@ -18,20 +17,15 @@ def check_schema(kind: Any, record: Any, where: str, remedy: str) -> None:
     """
     try:
         from pydantic import ValidationError
+
+        from records.settings import adapter
     except ModuleNotFoundError:
         return
     try:
-        _adapter(kind).validate_json(json.dumps(record), strict=True)
+        adapter(kind).validate_json(json.dumps(record), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
         said = str(problem["msg"])
         place = f"{key}: " if key else ""
         raise BadInput(f"{where} is malformed: {place}{said[0].lower()}{said[1:]}. {remedy}") from error
-
-
-@cache
-def _adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
