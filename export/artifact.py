@@ -112,6 +112,12 @@ class Artifact:
         )
 
     @property
+    def built_sqnr_db(self) -> float | None:
+        """Return the SQNR against float32 that the conversion to integers measured itself; None: it did not."""
+        ratio = self.details.get("built_sqnr_db")
+        return float(ratio) if isinstance(ratio, (int, float)) else None
+
+    @property
     def unquantized(self) -> str:
         """Return why nothing in it is an integer although its precision says so; empty: something is."""
         return str(self.details.get("unquantized", ""))

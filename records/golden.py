@@ -15,7 +15,7 @@ from records.tensor import Array, Arrays
 PATTERNS = ("black", "white", "checkerboard", "noise", "shifted")
 """Names of inputs unlike golden's, in the order in which they are run: a slow runtime takes the first only."""
 INPUT, OUTPUT, ORACLE = "input", "output", "oracle"
-FLOOR, FILE, PATTERN, PREPARED, SIZED = "floor", "file", "pattern", "prepared", "sized"
+FLOOR, FILE, PATTERN, PREPARED, SIZED, FRESH = "floor", "file", "pattern", "prepared", "sized", "fresh"
 """Kinds of arrays: what stands before the first dot of a flat name."""
 
 
@@ -140,6 +140,21 @@ class Sized:
 
 
 @dataclass(frozen=True)
+class Fresh:
+    """Samples made anew for one validation, which no file can have known."""
+
+    inputs: Arrays
+    """(K, …) of golden's types."""
+    outputs: Arrays
+    """What the checkpoint's program gives for them in PyTorch."""
+    oracle: Arrays
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the inputs by their flat names, as they are in a file."""
+        return flat({FRESH: flat({INPUT: self.inputs})})
+
+
+@dataclass(frozen=True)
 class Proof:
     """All the arrays that an artifact is judged by."""
 
@@ -150,6 +165,8 @@ class Proof:
     """None: likewise."""
     sizes: tuple[Sized, ...] = ()
     """Empty: the model takes one height and width, or has none."""
+    fresh: Fresh | None = None
+    """None: PyTorch gave no outputs for them, which the report says."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,12 @@ class Actual:
     """Outputs for the first patterns."""
     sized: Arrays = field(default_factory=dict)
     """Outputs at other heights and widths, by number and name: `0.logits`; empty: the artifact takes one."""
+    batches: Arrays = field(default_factory=dict)
+    """Outputs of the first B golden inputs in one call, by B and name: `33.logits`; those that time allowed."""
+    fresh: Arrays = field(default_factory=dict)
+    """Outputs for the first inputs that were made anew."""
+    last: Arrays = field(default_factory=dict)
+    """Outputs for the first golden input of the last call that was timed: (1, …)."""
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Actual":

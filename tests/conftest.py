@@ -15,6 +15,7 @@ from export.target import find, plan
 from pipeline import config as configs
 from pipeline.config import Config
 from tests.kept import bring
+from validate import fresh
 
 TINY = {
     "model.name": "simple_cnn",
@@ -33,6 +34,12 @@ class Said:
     status: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that a validation makes anew are the same in all tests: PyTorch answers for them once a process."""
+    monkeypatch.setattr(fresh, "seed_of", lambda asked: asked or 1)
 
 
 @pytest.fixture

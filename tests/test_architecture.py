@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 GROUND = {"records": set[str](), "workers": {"records"}, "measures": {"records"}}
 """Rooms that know no format and no stage → the ground rooms they may import."""
 DOORS = {
-    "pipeline": {"pipeline.adopt", "pipeline.checkpoint", "pipeline.program"},
+    "pipeline": {"pipeline.adopt", "pipeline.checkpoint", "pipeline.oracle", "pipeline.program"},
     "export": {
         "export.artifact",
         "export.convert",
@@ -23,7 +23,7 @@ DOORS = {
         "export.graphs.operators",
         "export.graphs.stopped",
         "export.graphs.tensorflow",
-        "export.references",
+        "export.interfaces",
         "export.run",
         "export.target",
     },
@@ -38,6 +38,7 @@ WORKER_FILES = [
     *(ROOT / "validate" / "runtimes" / "runners").glob("*.py"),
     *(ROOT / "validate" / "localise" / "readers").glob("*.py"),
     ROOT / "workers" / "inside.py",
+    ROOT / "validate" / "reference.py",
     ROOT / "validate" / "runtimes" / "runner.py",
 ]
 

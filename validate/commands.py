@@ -33,6 +33,7 @@ def validate(
     leave_out: Annotated[list[str] | None, typer.Option(help='Rows not to run: "* in chromium webgpu".')] = None,
     only: Annotated[list[str] | None, typer.Option(help="Rows to run, and no others.")] = None,
     calls: Annotated[int, typer.Option(min=0, help="Calls whose latency is taken. Default: 50.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the inputs made anew. Default: another one each time.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Rows at a time; latency is taken afterwards, alone.")] = 1,
     localise: Annotated[bool, typer.Option("--localise", help="Find the layer at fault in every artifact.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report.json: what got worse is said.")] = None,
@@ -60,6 +61,7 @@ def validate(
         only=only or [],
         baseline_fails=baseline_fails,
         calls=calls,
+        seed=seed,
     )
     opened = Run.open(run)
     with exclusive(opened.folder):

@@ -6,15 +6,18 @@ With more than one row at a time, outputs are measured side by side, and latency
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from export.artifact import Artifact
 from export.run import Run
+from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput
 from records.golden import PREPARED, Actual, Proof, Sized, flat
 from records.tensor import Array, preparations
@@ -43,6 +46,13 @@ class Measurement:
         return Actual.of(load_file(self.actual))
 
 
+BATCHES = (33, 7, 64, 3, 2, 32)
+"""Samples of one call that golden is run in besides, where an artifact takes any number: what is right in one may be
+wrong in another. The likeliest first, for time may not allow all."""
+MANY = 33
+MANY_BYTES = 2**25
+"""Beyond `MANY` samples, bytes of inputs above which a call is left out: what is inside a network is a hundred times as
+large, and may not fit into memory."""
 Start = Callable[[Runtime, Path, int], AbstractContextManager[Worker]]
 """A function of a runtime, a log and a number of threads that returns the worker which runs an artifact there."""
 
@@ -108,12 +118,21 @@ def _timed(run: Run, row: Row, numbers: Measurement, options: Options) -> Measur
     assert row.artifact and row.place and row.log
     options.progress(f"{row.name}, its latency")
     log = run.folder / row.log
+    out = run.folder / "report" / "actual" / "timed.safetensors"
     try:
-        timed_job = job(run, row.artifact, row.place, run.folder / "report" / "actual" / "timed.safetensors", options)
+        timed_job = job(run, row.artifact, row.place, out, options)
         timed = _call(row.place, dataclasses.replace(timed_job, samples=1), log, options)
-    except (WorkerFailed, BadInput, OSError) as error:
+        _take_last(out, numbers)
+    except (WorkerFailed, BadInput, OSError, SafetensorError) as error:
         return _failed(error)
     return dataclasses.replace(numbers, measured=dataclasses.replace(numbers.measured, latency_ms=timed.latency_ms))
+
+
+def _take_last(timed: Path, numbers: Measurement) -> None:
+    """Put the outputs of the last call that was timed among those that were measured untimed. Raises OSError."""
+    assert numbers.actual
+    actual = dataclasses.replace(numbers.outputs(), last=Actual.of(load_file(timed)).last)
+    save_file(actual.arrays(), numbers.actual)
 
 
 def _call(place: Runtime, row_job: Job, log: Path, options: Options) -> Measured:
@@ -144,11 +163,23 @@ def _write_probes(proof: Proof, artifact: Artifact, place: Path) -> Path | None:
         arrays |= {**proof.probes.arrays(), **flat({PREPARED: files})}
     if proof.patterns:
         arrays |= proof.patterns.arrays()
+    if proof.fresh:
+        arrays |= proof.fresh.arrays()
     arrays |= Sized.arrays_of(proof.sizes)
     if not arrays:
         return None
     save_file(arrays, place)
     return place
+
+
+def batches(checkpoint: Checkpoint, artifact: Artifact, place: Runtime) -> tuple[int, ...]:
+    """Return the numbers of samples that golden is run in besides; none: the artifact or its backend takes one."""
+    if isinstance(artifact.inputs[0].shape[0], int) or place.backend in place.runner.one_shape:
+        return ()
+    shapes = [[size for size in tensor.shape[1:] if isinstance(size, int)] for tensor in checkpoint.inputs]
+    bytes_each = 4 * sum(math.prod(shape) for shape in shapes)
+    most = place.runner.samples[place.backend]
+    return tuple(size for size in BATCHES if size <= most and (size <= MANY or size * bytes_each <= MANY_BYTES))
 
 
 def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Options) -> Job:
@@ -164,6 +195,7 @@ def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Option
         golden=run.checkpoint.folder / "golden.safetensors",
         out=out,
         samples=place.runner.samples[place.backend],
+        batches=batches(run.checkpoint, artifact, place),
         threads=options.threads,
         backend=place.backend,
         budget=dataclasses.replace(place.runner.budget, timed=options.timed),

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from export import interfaces
 from export.run import Run
 from pipeline.checkpoint import Checkpoint
 from records.errors import AGAIN, BadInput
 from records.golden import PATTERNS, Proof
 from records.tensor import Tensor, preparations
+from validate import fresh
 from validate.judge import admission, baseline
+from validate.judge.interface import misfits as find_misfits
 from validate.judge.judge import judge
 from validate.judge.lint import lints
 from validate.localise import failed, localise
@@ -78,10 +81,16 @@ def check(
     warnings = admission.check(run, proof.golden) + unproved(proof, run.checkpoint.inputs) + trusted(run.checkpoint)
     conversions = asked(expected, runners, toolchains, settings)
     artifacts = {name: run.artifact(name) if run.holds(name) else None for name in conversions}
-    for artifact in artifacts.values():
+    misfits: dict[str, list[str]] = {}
+    for name, artifact in artifacts.items():
         if artifact:
-            admission.check_provenance(run, artifact)
-    rows = plan(run, artifacts, runners, toolchains, settings)
+            interface = interfaces.read(artifact)
+            admission.check_provenance(run, artifact, interface)
+            misfits[name] = find_misfits(artifact, run.checkpoint, interface)
+    settings = dataclasses.replace(settings, seed=fresh.seed_of(settings.seed))
+    inputs, silent = fresh.answered(run, proof.golden, settings.seed, toolchains, options.threads)
+    proof, warnings = dataclasses.replace(proof, fresh=inputs), warnings + silent
+    rows = plan(run, artifacts, runners, toolchains, settings, misfits)
     model = _model(run)
     baseline_report = baseline.read(earlier, model) if earlier else None
     if baseline_report:

@@ -5,7 +5,7 @@ rows = plan(run, artifacts, runner.find(), registry.find(), ValidateConfig())
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,8 @@ class Row:
     """Why it is not run; empty: it is."""
     excused: bool = False
     """True if it need not have a result: it is absent and may be, or its refusal is accepted."""
+    misfits: tuple[str, ...] = ()
+    """Sentences of what the artifact's file says of itself, and its manifest or the checkpoint otherwise."""
 
     @property
     def name(self) -> str:
@@ -159,17 +161,19 @@ def plan(
     runners: Sequence[Runner],
     toolchains: Mapping[str, Toolchain],
     settings: ValidateConfig,
+    misfits: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
     """Return the rows: each conversion that was asked for, in each runtime of its target.
 
-    artifacts: by conversion; None: it left no artifact.
+    artifacts: by conversion; None: it left no artifact. misfits: by conversion, what its file says of itself wrongly.
     """
-    return [
+    rows = [
         _row(run, name, artifact, place, settings)
         for name, artifact in artifacts.items()
         for place in _places(name.partition("/")[0], runners, toolchains)
         if settings.chooses(_name(name, place))
     ]
+    return [replace(row, misfits=tuple((misfits or {}).get(f"{row.target}/{row.precision}", ()))) for row in rows]
 
 
 def _places(target: str, runners: Sequence[Runner], toolchains: Mapping[str, Toolchain]) -> Sequence[Runtime | None]:

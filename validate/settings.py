@@ -40,6 +40,8 @@ class ValidateConfig:
     """Rows that are run, and no others. Empty: all."""
     calls: int = 50
     """Calls with one sample whose latency is taken; of a slow runtime fewer."""
+    seed: int = 0
+    """Seed of the inputs that are made anew for a validation. 0: another one each time, which the report states."""
     tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What is allowed instead of the table's number: `{ int8 = { sqnr_db = 20 } }`. Every report says so."""
     baseline_latency: float = 1.5

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import flatbuffers
-from flatbuffers.number_types import Uint32Flags
-from flatbuffers.table import Table
+
+from export.graphs.flatbuffer import length, number, numbers, position, root_of, tables, text
 
 LABELS_FILE = "labels.txt"
 MODEL_IDENTIFIER, METADATA_IDENTIFIER, METADATA_NAME = b"TFL3", b"M001", "TFLITE_METADATA"
@@ -98,25 +98,25 @@ class _Model:
         if model[4:8] != MODEL_IDENTIFIER:
             raise ValueError("these bytes are no .tflite. Give the content of the file the converter wrote.")
         self.bytes = model + bytes(-len(model) % ALIGNMENT)
-        self.root = Table(self.bytes, Uint32Flags.packer_type.unpack_from(self.bytes)[0])
+        self.root = root_of(self.bytes)
 
     def check(self, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], labels: Sequence[str]) -> None:
         """Raise ValueError if the description is of another model, or if metadata cannot be added to this one."""
-        graph = _tables(self.root, SUBGRAPHS)[0]
-        tensors = _tables(graph, TENSORS)
+        graph = tables(self.root, SUBGRAPHS)[0]
+        tensors = tables(graph, TENSORS)
         for slot, described, side in ((INPUTS, inputs, "inputs"), (OUTPUTS, outputs, "outputs")):
-            if _length(graph, slot) != len(described):
-                raise ValueError(f"the model has {_length(graph, slot)} {side}, but {len(described)} are described.")
+            if length(graph, slot) != len(described):
+                raise ValueError(f"the model has {length(graph, slot)} {side}, but {len(described)} are described.")
         if labels:
-            shape = _numbers(tensors[_numbers(graph, OUTPUTS)[0]], SHAPE)
+            shape = numbers(tensors[numbers(graph, OUTPUTS)[0]], SHAPE)
             if shape[-1:] != [len(labels)]:
                 raise ValueError(f"there are {len(labels)} labels for an output of shape {shape}: one a class, please.")
         if any(not label.strip() or label.splitlines() != [label] for label in labels):
             raise ValueError("a label is empty or has more than one line, and the labels' file has one a line.")
-        names = [_text(table, 0) for table in _tables(self.root, METADATA)]
+        names = [text(table, 0) for table in tables(self.root, METADATA)]
         if METADATA_NAME in names:
             raise ValueError("the model has metadata already. Convert it anew.")
-        if any(_number(table, BUFFER_OFFSET) > 1 for table in _tables(self.root, BUFFERS)):
+        if any(number(table, BUFFER_OFFSET) > 1 for table in tables(self.root, BUFFERS)):
             raise ValueError("the model keeps weights outside its flatbuffer (over 2 GB): metadata cannot be added.")
 
     def with_buffer(self, name: str, data: bytes) -> bytes:
@@ -130,8 +130,8 @@ class _Model:
         builder.head = ROOM + len(data)
         builder.minalign = ALIGNMENT  # so that old bytes are moved by a multiple of it
         end = len(self.bytes)
-        buffers = [end - table.Pos for table in _tables(self.root, BUFFERS)]
-        listed = [end - table.Pos for table in _tables(self.root, METADATA)]
+        buffers = [end - table.Pos for table in tables(self.root, BUFFERS)]
+        listed = [end - table.Pos for table in tables(self.root, METADATA)]
         label = builder.CreateString(name)
         builder.StartObject(2)
         builder.PrependUOffsetTRelativeSlot(0, label, 0)
@@ -139,11 +139,11 @@ class _Model:
         listed = [*listed, builder.EndObject()]
         buffers = [*buffers, _table(builder, 3, {0: _aligned(builder, data)})]
         slots = {
-            slot: end - self.root.Indirect(_position(self.root, slot))
+            slot: end - self.root.Indirect(position(self.root, slot))
             for slot in range(1, MODEL_SLOTS)
-            if _position(self.root, slot)
+            if position(self.root, slot)
         } | {BUFFERS: _vector(builder, buffers), METADATA: _vector(builder, listed)}
-        version = _number(self.root, VERSION)
+        version = number(self.root, VERSION)
         builder.StartObject(MODEL_SLOTS)
         builder.PrependUint32Slot(VERSION, version, 0)
         for slot, offset in slots.items():
@@ -157,22 +157,22 @@ def _metadata(
 ) -> bytes:
     """Return a flatbuffer of metadata_schema.fbs. The number before each dictionary is how many slots its table has."""
     builder = flatbuffers.Builder(1024)
-    text = builder.CreateString
+    write = builder.CreateString
     files = []
     if labelled:
-        files.append(_table(builder, 5, {0: text(LABELS_FILE)}, {2: TENSOR_AXIS_LABELS}))
+        files.append(_table(builder, 5, {0: write(LABELS_FILE)}, {2: TENSOR_AXIS_LABELS}))
     into = _vector(builder, [_table(builder, 7, _tensor(builder, tensor)) for tensor in inputs])
-    out = []
-    for number, tensor in enumerate(outputs):
-        attached = {6: _vector(builder, files)} if files and number == 0 else {}
+    out: list[int] = []
+    for tensor in outputs:
+        attached = {6: _vector(builder, files)} if files and not out else {}
         out.append(_table(builder, 7, _tensor(builder, tensor) | attached))
     graph = _table(builder, 10, {2: into, 3: _vector(builder, out)})
     fields = {
-        0: text(description.name),
-        1: text(description.description),
-        2: text(description.version),
+        0: write(description.name),
+        1: write(description.description),
+        2: write(description.version),
         3: _vector(builder, [graph]),
-        7: text(MIN_PARSER_VERSION),
+        7: write(MIN_PARSER_VERSION),
     }
     builder.Finish(_table(builder, 8, fields), METADATA_IDENTIFIER)
     return bytes(builder.Output())
@@ -197,8 +197,8 @@ def _table(
     builder.StartObject(slots)
     for slot, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
-    for slot, number in (numbers or {}).items():
-        builder.PrependUint8Slot(slot, number, 0)
+    for slot, value in (numbers or {}).items():
+        builder.PrependUint8Slot(slot, value, 0)
     return int(builder.EndObject())
 
 
@@ -222,43 +222,3 @@ def _aligned(builder: flatbuffers.Builder, data: bytes) -> int:
     builder.head -= len(data)
     builder.Bytes[builder.head : builder.head + len(data)] = data
     return int(builder.EndVector())
-
-
-def _position(table: Table, slot: int) -> int:
-    """Return the position of a field; 0: it has its default."""
-    offset = table.Offset(4 + 2 * slot)
-    return int(table.Pos + offset) if offset else 0
-
-
-def _number(table: Table, slot: int) -> int:
-    position = _position(table, slot)
-    return int(Uint32Flags.packer_type.unpack_from(table.Bytes, position)[0]) if position else 0
-
-
-def _text(table: Table, slot: int) -> str:
-    position = _position(table, slot)
-    return str(table.String(position).decode()) if position else ""
-
-
-def _length(table: Table, slot: int) -> int:
-    position = _position(table, slot)
-    return int(table.VectorLen(position - table.Pos)) if position else 0
-
-
-def _tables(table: Table, slot: int) -> list[Table]:
-    """Return the tables that a vector in `slot` lists."""
-    return [Table(table.Bytes, table.Indirect(position)) for position in _elements(table, slot)]
-
-
-def _numbers(table: Table, slot: int) -> list[int]:
-    """Return the values of a vector of int32."""
-    return [
-        int.from_bytes(table.Bytes[position : position + 4], "little", signed=True)
-        for position in _elements(table, slot)
-    ]
-
-
-def _elements(table: Table, slot: int) -> list[int]:
-    count = _length(table, slot)
-    first = table.Vector(_position(table, slot) - table.Pos) if count else 0
-    return [first + 4 * number for number in range(count)]

@@ -48,6 +48,8 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
         ranges.quantize(path, float_layers)
         details = {**provenance(samples), "weight_bits": 7}
         details |= halves(source, samples, float_layers, Path(folder))
+        inputs = {name: values[: keep_float.SAMPLES] for name, values in samples.items()}
+        details |= self_check.built(run(path, inputs), run(source, inputs))
     return details | keep_float.details(float_layers, repaired), findings
 
 

@@ -25,7 +25,7 @@ from export.graphs.tflite_interface import (
 )
 from export.graphs.tflite_lint import lint, record
 from export.quantize.calibration import calibration, provenance, spanning
-from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
+from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, built, partly
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Tensor, tensors_to
@@ -71,6 +71,8 @@ def convert(
     findings = one_size(opened, inputs)
     if precision in PLAIN:
         content = from_saved_model(source, PLAIN[precision]) if PLAIN[precision] else exact(source)
+        if precision == "int8_dynamic":
+            details |= built(content, source, spanning(calibration(opened), inputs))
     else:
         details = provenance(calibration(opened))
         samples = spanning(calibration(opened), inputs)

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutants import false_alarms, importing
+from tests.mutants import attacks, false_alarms, importing
 from tests.mutants.bench import Bench, Outcome
 from tests.mutants.catalogue import MUTANTS, UNCAUGHT
 from tests.mutants.workplace import prepare
@@ -53,8 +53,9 @@ def examined(place: Path, tell: false_alarms.Tell) -> list[Outcome]:
     """Every mutant's outcome."""
     tell("the small network: training and exporting …")
     with Bench(prepare(place)) as bench:
-        tell(f"{len(MUTANTS)} mutants …")
-        outcomes = [bench.examine(mutant) for mutant in MUTANTS]
+        every = (*MUTANTS, *attacks.MUTANTS)
+        tell(f"{len(every)} mutants …")
+        outcomes = [bench.examine(mutant) for mutant in every]
     tell("the importer's network: training and exporting …")
     with Bench(prepare(place, importing.MODEL, importing.TARGETS)) as bench:
         tell(f"{len(importing.MUTANTS)} mutants …")

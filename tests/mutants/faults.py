@@ -125,6 +125,17 @@ def _exchanged(count: int) -> list[int]:
     return order
 
 
+def rotated(layer: str) -> Change:
+    """The steps of a layer's channels, each taken for its neighbour's."""
+
+    def change(opened: Opened) -> None:
+        with opened.constants() as constants:
+            key = f"{weights_of(constants, layer)}/steps"
+            constants[key] = np.roll(constants[key], 1)
+
+    return change
+
+
 def nan(layer: str) -> Change:
     """One weight; of integers one step."""
 

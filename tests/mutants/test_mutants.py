@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from export.target import find, plan
+from tests.mutants import attacks
 from tests.mutants.bench import Bench, Mutant
 from tests.mutants.catalogue import CONTROLS, MUTANTS, PLACES, UNCAUGHT, sample
 from tests.mutants.network import network
@@ -21,8 +22,9 @@ UNREADABLE = {"sigmoid for hard-swish: tflite/int8 in litert xnnpack"}
 """XNNPACK computes it; LiteRT's own kernels, which keep what is inside, refuse its scale."""
 REFUSED = {"tflite/int8_int16 in tflite_runtime"}
 """2.14 resizes no int16."""
-CAUGHT = [mutant for mutant in MUTANTS if mutant.title not in UNCAUGHT]
-SAID_TO_PASS = [mutant for mutant in MUTANTS if mutant.title in UNCAUGHT]
+EVERY = (*MUTANTS, *attacks.MUTANTS)
+CAUGHT = [mutant for mutant in EVERY if mutant.title not in UNCAUGHT]
+SAID_TO_PASS = [mutant for mutant in EVERY if mutant.title in UNCAUGHT]
 
 
 def artifact(mutant: Mutant) -> str:
@@ -112,8 +114,8 @@ def test_what_is_said_to_pass_does_pass_and_is_another_artifact(bench: Bench, mu
 
 
 def test_the_mutants_are_of_every_target_and_precision() -> None:
-    assert {one.artifact for one in MUTANTS} == {conversion.name for conversion in plan(find())} == set(PLACES)
-    assert len(MUTANTS) >= 40
+    assert {one.artifact for one in EVERY} == {conversion.name for conversion in plan(find())} == set(PLACES)
+    assert len(EVERY) >= 300
 
 
 def test_the_sample_has_every_artifact_and_every_reason_and_is_a_part_only() -> None:
@@ -126,15 +128,15 @@ def test_the_sample_has_every_artifact_and_every_reason_and_is_a_part_only() -> 
 
 
 def test_no_mutant_is_there_twice_and_none_that_is_said_to_pass_is_missing() -> None:
-    titles = Counter(one.title for one in MUTANTS)
+    titles = Counter(one.title for one in EVERY)
     assert [name for name, count in titles.items() if count > 1] == []
     assert set(UNCAUGHT) <= set(titles)
 
 
 def test_every_layer_is_a_module_of_the_network() -> None:
     modules = dict(network(10).named_modules())
-    assert {one.layer for one in MUTANTS if one.layer} <= set(modules)
+    assert {one.layer for one in EVERY if one.layer} <= set(modules)
 
 
 def test_every_mutant_says_why_it_must_be_caught() -> None:
-    assert [one.title for one in MUTANTS if not one.because] == []
+    assert [one.title for one in EVERY if not one.because] == []

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from export.artifact import Artifact, sha256_of_file
-from export.references import foreign
+from export.interfaces import foreign, read
 from export.run import Run
 from records.errors import BadInput
 from records.folder import exclusive
@@ -89,13 +89,19 @@ def test_weights_that_lie_elsewhere_are_refused(at_home: Path) -> None:
     change = {"model.onnx": sha256_of_file(ONNX / "model.onnx")}
     resealed(ONNX / "manifest.json", lambda record: record.update(files=change))
     run = Run.open("tiny")
+    artifact = run.artifact("onnx/float32")
     with pytest.raises(BadInput, match=r"model.onnx names \.\./weights, which is none of its files"):
-        admission.check_provenance(run, run.artifact("onnx/float32"))
+        admission.check_provenance(run, artifact, read(artifact))
+
+
+def named_elsewhere_in(place: Path) -> list[str]:
+    artifact = Artifact.open(place)
+    return foreign(artifact, read(artifact))
 
 
 def test_weights_of_a_web_model_that_lie_elsewhere_are_seen(released: Path) -> None:
     place = Path("runs/tiny/artifacts/tfjs/float32")
-    assert foreign(Artifact.open(place)) == []
+    assert named_elsewhere_in(place) == []
     model = json.loads((place / "model.json").read_text())
     model["weightsManifest"][0]["paths"] = ["../../other.bin"]
     (place / "model.json").write_text(json.dumps(model))
@@ -103,14 +109,14 @@ def test_weights_of_a_web_model_that_lie_elsewhere_are_seen(released: Path) -> N
         place / "manifest.json",
         lambda record: record["files"].update({"model.json": sha256_of_file(place / "model.json")}),
     )
-    assert foreign(Artifact.open(place)) == ["../../other.bin"]
+    assert named_elsewhere_in(place) == ["../../other.bin"]
 
 
 def test_a_file_that_cannot_be_read_is_left_to_its_runtime(at_home: Path) -> None:
     (ONNX / "model.onnx").write_bytes((ONNX / "model.onnx").read_bytes()[:-100])
     change = {"model.onnx": sha256_of_file(ONNX / "model.onnx")}
     resealed(ONNX / "manifest.json", lambda record: record.update(files=change))
-    assert foreign(Artifact.open(ONNX)) == []
+    assert read(Artifact.open(ONNX)).problem
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

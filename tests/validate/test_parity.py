@@ -248,7 +248,7 @@ def judged(artifact: Artifact, actual: Arrays, golden: Golden, samples: int = 64
     """Outputs that a second run repeats."""
     row = Row(artifact, artifact.target, artifact.precision, "test", "", "")
     few = {tensor.name: golden.outputs[tensor.name][:2] for tensor in artifact.outputs}
-    return result_of(row, measured(samples), Actual(actual, together=few, again=few), Proof(golden))
+    return result_of(row, measured(samples), Actual(actual, together=few, again=few, last=few), Proof(golden))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from export.artifact import Artifact
-from export.references import foreign
+from export.interfaces import Interface, foreign
 from export.run import EXPECTED, KEPT, Run
 from measures import tasks
 from measures.signal import SAMPLES, weakness
@@ -76,11 +76,13 @@ def marks(arrays: Arrays, names: Iterable[str]) -> list[str]:
     return ["".join(each) for each in zip(*(fingerprints(arrays[name]) for name in names), strict=True)]
 
 
-def check_provenance(run: Run, artifact: Artifact) -> None:
+def check_provenance(run: Run, artifact: Artifact, interface: Interface) -> None:
     """Check that all that a runtime reads of an artifact is hashed, and that its ranges were set by this checkpoint's
     calibration. Raises BadInput.
+
+    interface: what its file says of itself.
     """
-    if beside := foreign(artifact):
+    if beside := foreign(artifact, interface):
         raise BadInput(
             f"artifact {artifact.folder}: {artifact.entry} names {beside[0]}, which is none of its files. Convert it "
             f"again: anywhere export --force {run.name}."

@@ -21,12 +21,14 @@ from measures.tolerance import (
     INTEGER_DB,
     LITTLE_HEADROOM,
     OF_MOST_SAMPLES,
+    ORACLE_DB,
     PROBE,
     Tolerance,
     allowed,
     allowed_from_file,
+    anew,
 )
-from records.golden import PATTERNS, Actual, Golden, Patterns, Probes, Proof, Sized
+from records.golden import PATTERNS, Actual, Fresh, Golden, Patterns, Probes, Proof, Sized
 from records.tensor import Array, Arrays, preparations
 from validate.measure import Measurement
 from validate.plan import Row, quantization
@@ -43,10 +45,14 @@ from validate.report.records import (
     Sample,
 )
 from validate.runtimes.job import Measured
-from validate.runtimes.runner import LEAST, LEAST_PATTERNS
+from validate.runtimes.runner import LEAST, LEAST_FRESH, LEAST_PATTERNS
 
 WORST = 6
 """Samples that a result names."""
+BUILT_DB = 5.0
+"""Decibels that golden may lie, without a word, below what the conversion to integers measured on calibration."""
+FRESH_NAME = "made anew"
+"""Name, among the probes, of the inputs that were made for this validation."""
 TOLD = 4
 """Different decisions of one sample that are said, the most frequent ones."""
 
@@ -111,9 +117,13 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     if any(tensor.any_size for tensor in artifact.inputs):
         resized, misfits = _of_sizes(actual, proof.sizes, [tensor.name for tensor in artifact.outputs], table)
         probed, strange = probed + resized, strange + misfits
+    if proof.fresh:
+        mixed, wrong = _of_fresh(outputs, actual, proof.fresh, golden, table)
+        probed, strange = probed + mixed, strange + wrong
     problems += (
         _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), count) + red + strange + unfed
     )
+    problems += row.misfits
     close = _close(
         [
             *(judgement for output in outputs for judgement in output.judgements),
@@ -121,13 +131,14 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         ],
         probed,
     )
+    unlike = _unlike_its_conversion(artifact, outputs)
     return row.result(
         runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
-        outcome="blocking" if problems or not whole else "tight" if close or artifact.unquantized else "pass",
+        outcome="blocking" if problems or not whole else "tight" if close or unlike or artifact.unquantized else "pass",
         reason="; ".join(problems),
-        flags=red,
-        warnings=close + _little_calibration(artifact) + [artifact.unquantized] * bool(artifact.unquantized),
+        flags=[*red, *row.misfits],
+        warnings=close + _little_calibration(artifact) + unlike + [artifact.unquantized] * bool(artifact.unquantized),
         outputs=outputs,
         from_file=from_file,
         probes=probed,
@@ -185,9 +196,25 @@ def _little_calibration(artifact: Artifact) -> list[str]:
     ]
 
 
-def _output(name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance]) -> Output:
+def _unlike_its_conversion(artifact: Artifact, outputs: Sequence[Output]) -> list[str]:
+    """Return a warning where a runtime computes integers much worse than their conversion did: kernels that differ, or
+    scales that are not those that were chosen.
+    """
+    ratios = [output.sqnr_db for output in outputs if output.sqnr_db is not None]
+    built, found = artifact.built_sqnr_db, min(ratios, default=None)
+    if built is None or found is None or not found < min(built, ORACLE_DB) - BUILT_DB:
+        return []
+    return [
+        f"unlike its conversion: {found:.1f} dB here; where it was converted it lay {built:.1f} dB from float32, on "
+        f"calibration samples ({BUILT_DB:g} dB less is usual)"
+    ]
+
+
+def _output(
+    name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance], least_floor: float = 0.0
+) -> Output:
     difference = compare(actual, golden)
-    floor, oracle_db = floor_of(golden, oracle), sqnr_db(golden, oracle)
+    floor, oracle_db = max(floor_of(golden, oracle), least_floor), sqnr_db(golden, oracle)
     if _of_floats(golden):
         judgements = [
             judgement(
@@ -311,19 +338,39 @@ def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Se
             signs.append(f"{name}: was not run a second time, so nobody knows whether it is repeatable")
             continue
         signs += flags.repeats(name, first, again, floor)
-        if alone is not None and not _of_floats(expected):
-            if not (alone == first).all():
-                signs.append(f"{name}: a batch of {len(alone)} gives other rows than its images one by one")
-        elif alone is not None and not np.isnan(alone).any():
-            gap, ratio = float(np.abs(alone - first).max()), sqnr_db(first, alone)
-            limits = {tolerance.measure: tolerance.of(len(alone), floor, oracle_db) for tolerance in table}
-            within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
-            if not within:
-                signs.append(
-                    f"{name}: a batch of {len(alone)} gives other rows than its images one by one "
-                    f"(greatest difference {gap:.3g}, SQNR {ratio:.1f} dB)"
-                )
+        limits = {tolerance.measure: tolerance.of(1, floor, oracle_db) for tolerance in table}
+        if alone is not None and (apart := _apart(first, alone, limits)):
+            signs.append(f"{name}: a batch of {len(alone)} gives other rows than its images one by one{apart}")
+        for key, rows in part_of(actual.batches, name).items():
+            if apart := _apart(rows, actual.golden[name][: len(rows)], limits):
+                signs.append(f"{name}: a batch of {key} gives other rows than the same inputs in other batches{apart}")
+        last = actual.last.get(name)
+        if last is None:
+            signs.append(f"{name}: the last timed call left no outputs, so nobody knows whether it stays right")
+        elif apart := _apart(last, actual.golden[name][: len(last)], limits):
+            signs.append(f"{name}: the last of the timed calls gives other outputs than the first call{apart}")
     return signs
+
+
+def part_of(batches: Arrays, output: str) -> dict[str, Array]:
+    """Return the arrays of an output by what stands before its name: `33.logits` by `33`."""
+    return {key.partition(".")[0]: rows for key, rows in batches.items() if key.partition(".")[2] == output}
+
+
+def _apart(rows: Array, reference: Array, limits: Mapping[str, Tolerance]) -> str:
+    """Return in words how far an artifact's rows lie from its own of the same inputs; empty: no farther than allowed.
+
+    Where a reference is NaN, that is said elsewhere.
+    """
+    if rows.shape != reference.shape:
+        return f" (shape {rows.shape} for {reference.shape})"
+    if not _of_floats(reference):
+        return "" if (rows == reference).all() else f" ({float((rows != reference).mean()):.1%} of the values)"
+    if np.isnan(reference).any():
+        return ""
+    gap, ratio = float(np.abs(rows - reference).max()), sqnr_db(rows, reference)
+    within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
+    return "" if within else f" (greatest difference {gap:.3g}, SQNR {ratio:.1f} dB)"
 
 
 def _of_patterns(
@@ -381,6 +428,32 @@ def _of_sizes(
         tightest = min(output.judgements, key=lambda judged: -np.inf if judged.headroom is None else judged.headroom)
         probes.append(Probe(sized.size, name, output.sqnr_db, output.max_absolute, output.noise_floor, tightest))
         problems += [f"at {sized.size}: {sentence}" for sentence in _beyond([output], None, None, len(rows))]
+    return probes, problems
+
+
+def _of_fresh(
+    outputs: Sequence[Output], actual: Actual, fresh: Fresh, golden: Golden, table: Sequence[Tolerance]
+) -> tuple[list[Probe], list[str]]:
+    """Return each output for the inputs that were made anew, judged as golden is, and a sentence for each beyond.
+
+    Less is asked than on golden (see `ANEW`). An output of integers is a decision, which on mixtures may be a matter of
+    rounding.
+    """
+    probes: list[Probe] = []
+    problems: list[str] = []
+    for name in [output.name for output in outputs if _of_floats(fresh.outputs[output.name])]:
+        rows = actual.fresh.get(name)
+        if rows is None or len(rows) < LEAST_FRESH or rows.shape[1:] != fresh.outputs[name].shape[1:]:
+            problems.append(f"{FRESH_NAME}: {name}: none was run, or another shape was given")
+            continue
+        reference, oracle = fresh.outputs[name][: len(rows)], fresh.oracle[name][: len(rows)]
+        if not np.isfinite(oracle).all():  # PyTorch itself gives none
+            continue
+        floor = max(floor_of(reference, oracle), floor_of(golden.outputs[name], golden.oracle[name]))
+        output = _output(name, rows, reference, oracle, anew(table), floor)
+        tightest = min(output.judgements, key=lambda judged: -np.inf if judged.headroom is None else judged.headroom)
+        probes.append(Probe(FRESH_NAME, name, output.sqnr_db, output.max_absolute, floor, tightest))
+        problems += [f"{FRESH_NAME}: {sentence}" for sentence in _beyond([output], None, None, len(rows))]
     return probes, problems
 
 

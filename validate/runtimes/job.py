@@ -26,6 +26,10 @@ class Budget:
     """Seconds for image files."""
     patterns_s: float = 10.0
     """Seconds for patterns."""
+    batches_s: float = 2.0
+    """Seconds for calls with other numbers of samples."""
+    fresh_s: float = 2.0
+    """Seconds for inputs that were made anew."""
     warm_up: int = 5
     """Calls with one sample before latency is taken; fewer if they are slow: see `warm_up_s`."""
     warm_up_s: float = 1.0
@@ -55,6 +59,8 @@ class Job:
     """One of the runner's backends; empty: the runtime has only one."""
     probes: Path | None = None
     """The file of image files and patterns; None: there are none."""
+    batches: tuple[int, ...] = ()
+    """Numbers of golden inputs that are run in one call each, in this order; none: the artifact takes one number."""
     budget: Budget = field(default_factory=Budget)
 
     def record(self) -> dict[str, Any]:
@@ -68,7 +74,8 @@ class Job:
         paths = {key: Path(record[key]) for key in ("runner", "path", "golden", "out")}
         probes = Path(record["probes"]) if record.get("probes") else None
         budget = Budget(**record.get("budget", {}))
-        return cls(**{**record, **paths, "probes": probes, "budget": budget})
+        batches = tuple(record.get("batches", ()))
+        return cls(**{**record, **paths, "probes": probes, "batches": batches, "budget": budget})
 
     def _paths(self) -> dict[str, Path | None]:
         return {

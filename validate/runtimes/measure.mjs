@@ -15,7 +15,18 @@ const BATCH = 8; // samples per call while outputs are collected, unless the run
 const LEAST = 4; // samples that are run however long they take
 const PROBED = 2; // samples that are run once more, and each alone
 const LEAST_PATTERNS = 2; // patterns that are run however long they take: black and white
-const BUDGET = { collect_s: 60, files_s: 5, patterns_s: 10, warm_up: 5, warm_up_s: 1, timed: 50, timed_s: 5 }; // as job.py
+const LEAST_FRESH = 2; // inputs made anew that are run however long they take
+const BUDGET = {
+  collect_s: 60,
+  files_s: 5,
+  patterns_s: 10,
+  batches_s: 2,
+  fresh_s: 2,
+  warm_up: 5,
+  warm_up_s: 1,
+  timed: 50,
+  timed_s: 5,
+}; // as job.py
 
 /** In Node; files by their paths. */
 export async function measure(job) {
@@ -55,16 +66,30 @@ export async function run(job, read, write) {
   for (; done < count && (done < LEAST || performance.now() < end); done += batch) {
     parts.push(asGolden(await infer(slice(inputs, done, done + batch)), manifest));
   }
+  const samples = Math.min(done, count);
   const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);
   const probes = read.probes && (await open(read.probes));
   const files = probes ? await fromFiles(infer, probes, manifest, budget) : {};
   const patterns = probes ? await ofPatterns(infer, probes, manifest, budget) : {};
   const sizes = probes ? await ofSizes(infer, probes, manifest, batch) : {};
-  await write(encode({ ...named("golden", concatenate(parts)), ...beside, ...files.outputs, ...patterns, ...sizes }));
-  const times = await latency(infer, slice(inputs, 0, 1), budget);
+  const fresh = probes ? await anew(infer, probes, manifest, batch, budget) : {};
+  const batches = await batched(infer, inputs, manifest, (job.batches ?? []).filter((size) => size <= samples), batch, budget);
+  const { times, last } = await latency(infer, slice(inputs, 0, 1), budget);
+  await write(
+    encode({
+      ...named("golden", concatenate(parts)),
+      ...beside,
+      ...files.outputs,
+      ...patterns,
+      ...sizes,
+      ...fresh,
+      ...batches,
+      ...named("last", asGolden(last, manifest)),
+    }),
+  );
   return {
     runtime_version: await runner.version(),
-    samples: Math.min(done, count),
+    samples,
     from_file: files.measured ?? null,
     latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
   };
@@ -122,6 +147,32 @@ async function ofSizes(infer, probes, manifest, batch) {
     const parts = [];
     for (let at = 0; at < count; at += batch) parts.push(asGolden(await infer(slice(inputs, at, at + batch)), manifest));
     Object.assign(outputs, named(`sized.${n}`, concatenate(parts)));
+  }
+  return outputs;
+}
+
+/** Outputs for inputs that were made anew by name, `fresh.` before it: as many as time allows; none: there are none. */
+async function anew(infer, probes, manifest, batch, budget) {
+  if (!probes.names.includes(`fresh.input.${manifest.inputs[0].name}`)) return {};
+  const inputs = await inputsOf(probes, manifest, Infinity, "fresh.input.");
+  const count = Object.values(inputs)[0].shape[0];
+  const size = Math.min(batch, LEAST_FRESH);
+  const parts = [];
+  const end = performance.now() + 1e3 * budget.fresh_s;
+  for (let at = 0; at < count && (at < LEAST_FRESH || performance.now() < end); at += size) {
+    parts.push(asGolden(await infer(slice(inputs, at, at + size)), manifest));
+  }
+  return named("fresh", concatenate(parts));
+}
+
+/** Outputs of the first golden inputs in one call, by each number of them and name, `batches.33.` before it; the number
+ that golden was run in is left out, and so is what time does not allow. */
+async function batched(infer, inputs, manifest, sizes, batch, budget) {
+  const outputs = {};
+  const end = performance.now() + 1e3 * budget.batches_s;
+  for (const size of sizes) {
+    if (size === batch || performance.now() >= end) continue;
+    Object.assign(outputs, named(`batches.${size}`, asGolden(await infer(slice(inputs, 0, size)), manifest)));
   }
   return outputs;
 }
@@ -194,18 +245,19 @@ function concatenate(parts) {
   return Object.fromEntries(Object.keys(parts[0]).map((name) => [name, joined(name)]));
 }
 
-/** Milliseconds of calls with one sample. */
+/** Milliseconds of calls with one sample, and what the last of them returned. */
 async function latency(infer, one, budget) {
   const warm = performance.now() + 1e3 * budget.warm_up_s;
   for (let calls = 0; calls < budget.warm_up && performance.now() < warm; calls++) await infer(one);
   const times = [];
+  let last;
   const end = performance.now() + 1e3 * budget.timed_s;
   while (times.length < Math.max(1, budget.timed) && (times.length === 0 || performance.now() < end)) {
     const start = performance.now();
-    await infer(one);
+    last = await infer(one);
     times.push(performance.now() - start);
   }
-  return times;
+  return { times, last };
 }
 
 /** Median and 90th percentile, as Python's `statistics.quantiles(method="inclusive")` has them. */

@@ -5,6 +5,7 @@
     SAMPLES = 256                              # golden inputs it takes at most; slow runtimes take fewer
     NEEDS = ["chromium"]                       # programs it cannot bring along, see validate/runtimes/programs.py
     ENVIRONMENT = {"NAME": "value"}            # variables its process is started with
+    ONE_SHAPE = ["webgl"]                      # backends that compile anew for each shape: run in one batch size
 
 SAMPLES and ENVIRONMENT may also be given for each backend: {"xnnpack": 256, "builtin": 64}.
 
@@ -23,14 +24,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from export.target import constants
-from records.golden import INPUT, PATTERN, PREPARED, SIZED, Actual
+from records.golden import FRESH, INPUT, PATTERN, PREPARED, SIZED, Actual
 from records.tensor import Array, Arrays, Tensor, tensors_from
 from validate.runtimes.job import Budget, Files, Job, Latency, Measured
 
@@ -43,6 +44,8 @@ LEAST_PATTERNS = 2
 """Patterns that are run in any case: black and white."""
 PROBED = 2
 """Samples that are run a second time, and each alone."""
+LEAST_FRESH = 2
+"""Inputs made anew that are run in any case."""
 
 
 class Refused(Exception):
@@ -70,6 +73,8 @@ class Runner:
     """Programs that must be on the machine."""
     environment: Mapping[str, Mapping[str, str]]
     """By backend: variables its process is started with."""
+    one_shape: tuple[str, ...] = ()
+    """Backends that compile anew for each shape, and are run in one batch size."""
 
     @property
     def harness(self) -> Path:
@@ -109,6 +114,7 @@ def _read(file: Path, values: Mapping[str, Any]) -> Runner:
         Budget(**{key.lower(): values[key] for key in ("COLLECT_S",) if key in values}),
         tuple(values.get("NEEDS", [])),
         {backend: environment[backend] if by_backend else environment for backend in backends},
+        tuple(values.get("ONE_SHAPE", [])),
     )
 
 
@@ -138,9 +144,11 @@ def measure(**record: Any) -> dict[str, Any]:
         training=trained,
         pattern=session.collect(session.stored(patterns), job.budget.patterns_s, LEAST_PATTERNS, batch=1)[0],
         sized=session.resized(job.probes),
+        batches=session.batched(inputs, [size for size in job.batches if size <= samples], job.budget.batches_s),
+        fresh=session.anew(job.probes, job.budget.fresh_s),
     )
-    save_file(actual.arrays(), job.out)
-    times = _latency(infer, {name: value[:1] for name, value in inputs.items()}, job.budget)
+    times, last = session.timed({name: value[:1] for name, value in inputs.items()}, job.budget)
+    save_file(replace(actual, last=last).arrays(), job.out)
     p90 = times[0] if len(times) == 1 else statistics.quantiles(times, n=10, method="inclusive")[8]
     latency = Latency(statistics.median(times), p90, len(times), 1, job.threads)
     return asdict(Measured(module.version(), samples, latency, from_file))
@@ -166,10 +174,12 @@ class Session:
 
     def call(self, inputs: Arrays) -> dict[str, Array]:
         """Return the outputs for stored inputs as golden has them; an output that no tensor names is a copy."""
+        return self._restored(self.infer(inputs))
+
+    def _restored(self, values: Arrays) -> dict[str, Array]:
         named = {tensor.name: tensor for tensor in self.outputs}
         return {
-            name: named[name].restored(value) if name in named else np.array(value)
-            for name, value in self.infer(inputs).items()
+            name: named[name].restored(value) if name in named else np.array(value) for name, value in values.items()
         }
 
     def collect(
@@ -202,6 +212,29 @@ class Session:
             few = self.run(self.stored(inputs), self.batch)
             outputs |= {f"{number}.{name}": value for name, value in few.items()}
         return outputs
+
+    def batched(self, inputs: Arrays, sizes: Iterable[int], limit_s: float) -> dict[str, Array]:
+        """Return the outputs of the first stored inputs in one call, by each number of them and name: `33.logits`.
+
+        No further call is begun after `limit_s` seconds. The number that golden was run in is left out.
+        """
+        outputs: dict[str, Array] = {}
+        end = time.perf_counter() + limit_s
+        for size in sizes:
+            if size != self.batch and time.perf_counter() < end:
+                called = self.call({name: value[:size] for name, value in inputs.items()})
+                outputs |= {f"{size}.{name}": np.ascontiguousarray(value) for name, value in called.items()}
+        return outputs
+
+    def anew(self, probes: Path | None, limit_s: float) -> dict[str, Array]:
+        """Return the outputs for inputs made anew, as many as `limit_s` seconds allow; none: there are none."""
+        inputs = self.stored(_rows(probes, self.inputs, f"{FRESH}.{INPUT}")) if probes else {}
+        return self.collect(inputs, limit_s, LEAST_FRESH, min(self.batch, LEAST_FRESH))[0]
+
+    def timed(self, inputs: Arrays, budget: Budget) -> tuple[list[float], dict[str, Array]]:
+        """Return the milliseconds of each call with one stored sample, and the outputs of the last."""
+        times, last = _latency(self.infer, inputs, budget)
+        return times, {name: np.ascontiguousarray(value) for name, value in self._restored(last).items()}
 
     def compare(
         self, prepared: Arrays, training: Arrays, limit_s: float
@@ -261,19 +294,20 @@ def _joined(parts: Sequence[Arrays]) -> dict[str, Array]:
     return {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in names}
 
 
-def _latency(infer: Callable[[Arrays], Arrays], inputs: Arrays, budget: Budget) -> list[float]:
-    """Return the milliseconds of each call with one sample, after warm-up."""
+def _latency(infer: Callable[[Arrays], Arrays], inputs: Arrays, budget: Budget) -> tuple[list[float], Arrays]:
+    """Return the milliseconds of each call with one sample, after warm-up, and what the last one returned."""
     end = time.perf_counter() + budget.warm_up_s
     for _ in range(budget.warm_up):
         if time.perf_counter() < end:
             infer(inputs)
     times: list[float] = []
+    last: Arrays = {}
     end = time.perf_counter() + budget.timed_s
     while len(times) < max(1, budget.timed) and (not times or time.perf_counter() < end):
         start = time.perf_counter()
-        infer(inputs)
+        last = infer(inputs)
         times.append((time.perf_counter() - start) * 1e3)
-    return times
+    return times, last
 
 
 def _load(file: Path) -> Any:

@@ -23,3 +23,10 @@ def write(path: str, changed: str) -> None:
         for name, value in load_file(changed).items():
             program.state_dict[name].copy_(value)
     torch.export.save(program, path, extra_files=extra)
+
+
+def labels(path: str, lines: list[str]) -> None:
+    """The file of labels beside the graph."""
+    extra = dict.fromkeys(EXTRA, "")
+    program = torch.export.load(path, extra_files=extra)
+    torch.export.save(program, path, extra_files=extra | {"labels.txt": "\n".join(lines)})

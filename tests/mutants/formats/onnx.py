@@ -140,3 +140,86 @@ def fix_batch(path: str) -> None:
     """The file says that it takes one image."""
     with edited(path) as model:
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def properties(path: str, **values: str) -> None:
+    """What the file says of itself; an empty value: it says nothing any more."""
+    with edited(path) as model:
+        known = {item.key: item.value for item in model.metadata_props} | values
+        helper.set_model_props(model, {key: value for key, value in known.items() if value})
+
+
+def wrong_where(path: str, when: str) -> None:
+    """Outputs half as great again, or NaN, where a condition holds: of the number of samples, or of black ones."""
+    with edited(path) as model:
+        (output,) = model.graph.output
+        last = next(node for node in model.graph.node if output.name in node.output)
+        last.output[:] = ["right"]
+        kind = output.type.tensor_type.elem_type
+        numpy_type = helper.tensor_dtype_to_np_dtype(kind)
+        black = when == "black"
+        constants = {
+            "many": np.array(32, np.int64),
+            "few": np.array([1, 2, 32], np.int64),
+            "first": np.array(0, np.int64),
+            "nothing": np.array(0, np.float32),
+            "factor": np.array(np.nan if black else 1.5, numpy_type),
+        }
+        model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+        image = model.graph.input[0].name
+        conditions = {
+            "black": [
+                helper.make_node("ReduceMax", [image], ["brightest"], keepdims=0),
+                helper.make_node("Greater", ["brightest", "nothing"], ["good"]),
+            ],
+            "beyond 32": [
+                *_counted(image),
+                helper.make_node("LessOrEqual", ["count", "many"], ["good"]),
+            ],
+            "none of 1, 2 and 32": [
+                *_counted(image),
+                helper.make_node("Equal", ["count", "few"], ["each"]),
+                helper.make_node("Cast", ["each"], ["each_number"], to=onnx.TensorProto.INT64),
+                helper.make_node("ReduceMax", ["each_number"], ["any_number"], keepdims=0),
+                helper.make_node("Cast", ["any_number"], ["good"], to=onnx.TensorProto.BOOL),
+            ],
+        }
+        model.graph.node.extend(
+            [
+                *conditions[when],
+                helper.make_node("Mul", ["right", "factor"], ["wrong"]),
+                helper.make_node("Where", ["good", "right", "wrong"], [output.name]),
+            ]
+        )
+
+
+def _counted(image: str) -> list[onnx.NodeProto]:
+    """The number of samples, `count`."""
+    return [
+        helper.make_node("Shape", [image], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "first"], ["count"]),
+    ]
+
+
+def remember(path: str, table: str) -> None:
+    """The nearest sample of a table, and its outputs: right on all that the table has, and no network at all."""
+    known = load_file(table)
+    rows = known["inputs"].reshape(len(known["inputs"]), -1)
+    with edited(path) as model:
+        (image,), (output,) = model.graph.input, model.graph.output
+        del model.graph.node[:], model.graph.initializer[:]
+        constants = {
+            "rows": np.ascontiguousarray(rows.T),
+            "halves": np.square(rows, dtype=np.float64).sum(1).astype(np.float32) / 2,
+            "answers": known["outputs"],
+        }
+        model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+        model.graph.node.extend(
+            [
+                helper.make_node("Flatten", [image.name], ["flat"]),
+                helper.make_node("MatMul", ["flat", "rows"], ["products"]),
+                helper.make_node("Sub", ["products", "halves"], ["likeness"]),
+                helper.make_node("ArgMax", ["likeness"], ["nearest"], axis=1, keepdims=0),
+                helper.make_node("Gather", ["answers", "nearest"], [output.name]),
+            ]
+        )

@@ -122,3 +122,25 @@ def swap_shards(path: str) -> None:
         group["paths"] = ["second.bin", file.name]
         file.write_bytes(content[:half])
         file.with_name("second.bin").write_bytes(content[half:])
+
+
+def metadata(path: str, **values: Any) -> None:
+    """What the model says of itself; None: it says nothing any more."""
+    with edited(path) as model:
+        known = model["userDefinedMetadata"] | values
+        model["userDefinedMetadata"] = {key: value for key, value in known.items() if value is not None}
+
+
+def fix_batch(path: str) -> None:
+    """The signature says that the model takes one image."""
+    with edited(path) as model:
+        model["signature"]["inputs"]["image"]["tensorShape"]["dim"][0]["size"] = "1"
+
+
+def from_elsewhere(path: str) -> None:
+    """Weights that lie beside the artifact, where nobody hashes them."""
+    with edited(path) as model:
+        (group,) = model["weightsManifest"]
+        (file,) = _shards(path, group)
+        file.rename(file.parents[1] / ".weights.bin")
+        group["paths"] = ["../.weights.bin"]

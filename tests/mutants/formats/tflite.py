@@ -1,5 +1,8 @@
 """TFLite files taken apart: constants out and in, ranges, and the options of operators."""
 
+import io
+import struct
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +24,18 @@ TYPES = {
 }
 
 
+ZIPPED = b"PK\x03\x04"
+"""What the archive of labels begins with; it has one file."""
+
+
 @contextmanager
 def edited(path: str) -> Iterator[Any]:
-    """The model as an object, which is written back."""
+    """The model as an object, which is written back, and the labels behind it."""
+    content = Path(path).read_bytes()
     model = flatbuffer_utils.read_model(path)
     yield model
-    Path(path).write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    written = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    Path(path).write_bytes(written + content[content.rindex(ZIPPED) :])
 
 
 def read(path: str, out: str) -> None:
@@ -107,3 +116,20 @@ def zero_of(path: str, kind: str, by: int, which: int = 0) -> None:
     with edited(path) as model:
         given = model.subgraphs[0].tensors[_operators(model, kind)[which].outputs[0]].quantization
         given.zeroPoint = [int(given.zeroPoint[0]) + by]
+
+
+def labels(path: str, lines: list[str]) -> None:
+    """The file of labels behind the model."""
+    content = Path(path).read_bytes()
+    file = io.BytesIO(content[: content.rindex(ZIPPED)])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("labels.txt", "".join(f"{line}\n" for line in lines))
+    Path(path).write_bytes(file.getvalue())
+
+
+def pixels(path: str, deviation: float) -> None:
+    """The deviation that the metadata tells an app to divide bytes by: the last float of 255 in the file."""
+    content = bytearray(Path(path).read_bytes())
+    place = content.rindex(struct.pack("<f", 255))
+    content[place : place + 4] = struct.pack("<f", deviation)
+    Path(path).write_bytes(bytes(content))

@@ -19,6 +19,41 @@ def _load(path: str) -> tuple[Any, dict[str, Any]]:
         return torch.jit.load(path, _extra_files=extra), extra
 
 
+class Tiring(torch.nn.Module):
+    """A network that is right so many times."""
+
+    def __init__(self, inside: Any, calls: int):
+        super().__init__()
+        self.inside, self.limit, self.calls = inside, calls, 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) → (N, K)."""
+        self.calls += 1
+        logits: torch.Tensor = self.inside(image)
+        return logits * 1.5 if self.calls > self.limit else logits
+
+
+def _save(model: Any, path: str, extra: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.*deprecated", FutureWarning)
+        torch.jit.save(model, path, _extra_files=extra)
+
+
+def tire(path: str, calls: int) -> None:
+    """Right for so many calls, and wrong from then on."""
+    model, extra = _load(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a deprecated compiler
+        tired = torch.jit.script(Tiring(model, calls).eval())
+    _save(tired, path, extra)
+
+
+def labels(path: str, lines: list[str]) -> None:
+    """The file of labels beside the graph."""
+    model, extra = _load(path)
+    _save(model, path, extra | {"labels.txt": "\n".join(lines)})
+
+
 def _constants(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     for node in model.graph.nodes():
         if node.kind() == "prim::Constant" and isinstance(value := node.output().toIValue(), torch.Tensor):
@@ -37,6 +72,4 @@ def write(path: str, changed: str) -> None:
     for name, own in _constants(model):
         if name in values:
             own.copy_(values[name])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.*deprecated", FutureWarning)
-        torch.jit.save(model, path, _extra_files=extra)
+    _save(model, path, extra)

@@ -56,7 +56,7 @@ def golden() -> Golden:
 def judged(
     golden: Golden, actual: np.ndarray[Any, Any], precision: str = "float32", **beside: np.ndarray[Any, Any]
 ) -> Result:
-    few = {"together": actual[:2], "again": actual[:2], "alone": actual[:2]} | beside
+    few = {"together": actual[:2], "again": actual[:2], "alone": actual[:2], "last": actual[:1]} | beside
     arrays = Actual({"logits": actual}, **{way: {"logits": value} for way, value in few.items()})
     row = Row(artifact(precision), "onnx", precision, "test", "", "anywhere validate")
     return result_of(row, measured(len(actual)), arrays, Proof(golden))

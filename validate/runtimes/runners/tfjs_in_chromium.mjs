@@ -6,6 +6,7 @@ export const TOOLCHAIN = "web";
 export const NEEDS = ["chromium"];
 export const BACKENDS = ["wasm", "webgl", "webgpu"];
 export const SAMPLES = {"wasm": 256, "webgl": 8, "webgpu": 4};
+export const ONE_SHAPE = ["webgl", "webgpu"];
 export const LIMIT_S = 600;
 export const BATCH = 1; // each shape of input has shaders of its own, and SwiftShader takes 16 to 35 s to compile them
 

@@ -1,0 +1,73 @@
+"""Computes in PyTorch what the checkpoint's own program gives for inputs in a file, and the oracle of them.
+
+    worker.call(Path("validate/reference.py"), "outputs", {"checkpoint": …, "inputs": …, "out": …}, log, limit_s)
+
+No code of the user's is run: the program lies in the checkpoint, and was examined before PyTorch reads it.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.numpy import load_file, save_file
+
+from pipeline.checkpoint import TORCHSCRIPT, Checkpoint
+from pipeline.oracle import in_double
+from records.golden import INPUT, ORACLE, OUTPUT, flat, part
+from records.tensor import Array, Arrays
+
+TOOLCHAIN = "torch"
+
+BATCH = 32
+
+
+def outputs(checkpoint: str, inputs: str, out: str, threads: int) -> dict[str, Any]:
+    """Write outputs and oracle, each (N, …) by name, for the inputs (N, …) in a file.
+
+    Returns why there are none; empty: there are. Raises BadInput for a program that could do more than compute.
+    """
+    torch.set_num_threads(threads)
+    opened = Checkpoint.open(Path(checkpoint))
+    arrays = part(load_file(inputs), INPUT)
+    without = opened.refused("program")
+    if without and TORCHSCRIPT not in opened.files:
+        return {"problem": "the checkpoint has no program"}
+    given = [torch.from_numpy(arrays[tensor.name]) for tensor in opened.inputs]
+    names, batch = [tensor.name for tensor in opened.outputs], opened.batch or BATCH
+    plain = _run(_model(opened, bool(without)), given, names, batch)
+    try:
+        double = _model(opened, bool(without)).double()
+        with in_double():
+            wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in given]
+            oracle = _run(double, wide, names, batch)
+    except (RuntimeError, TypeError, ValueError) as error:  # TorchScript holds constants that nothing widens
+        return {"problem": f"it cannot be computed in double precision ({str(error).partition(chr(10))[0][:200]})"}
+    save_file(flat({OUTPUT: plain, ORACLE: oracle}), out)
+    return {"problem": ""}
+
+
+def _model(opened: Checkpoint, scripted: bool) -> Any:
+    if not scripted:
+        return opened.model()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.*deprecated", FutureWarning)
+        return torch.jit.load(str(opened.folder / TORCHSCRIPT), map_location="cpu")
+
+
+def _run(model: Callable[..., Any], given: Sequence[torch.Tensor], names: Sequence[str], batch: int) -> Arrays:
+    """Return outputs (N, …) by name, computed in batches."""
+    parts: list[Sequence[torch.Tensor]] = []
+    with torch.no_grad():
+        for each in zip(*(tensor.split(batch) for tensor in given), strict=True):
+            values = model(*each)
+            parts.append(values if isinstance(values, (tuple, list)) else (values,))
+    return {name: _whole([part[place] for part in parts]) for place, name in enumerate(names)}
+
+
+def _whole(parts: Sequence[torch.Tensor]) -> Array:
+    values = torch.cat(list(parts)).detach()
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    found: Array = values.contiguous().numpy()
+    return found
