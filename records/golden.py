@@ -148,6 +148,8 @@ class Fresh:
     outputs: Arrays
     """What the checkpoint's program gives for them in PyTorch."""
     oracle: Arrays
+    seed: int
+    """What makes the same inputs again: `--seed`."""
 
     def arrays(self) -> dict[str, Array]:
         """Return the inputs by their flat names, as they are in a file."""

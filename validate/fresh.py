@@ -92,7 +92,7 @@ def answered(
         run, golden, chosen, *({name: values[count:] for name, values in each.items()} for each in (outputs, oracle))
     )
     first = ({name: values[:count] for name, values in each.items()} for each in (outputs, oracle))
-    return Fresh(new, *first), []
+    return Fresh(new, *first, seed), []
 
 
 def _chosen(golden: Golden) -> list[int]:

@@ -75,7 +75,7 @@ def result(checkpoint: Checkpoint, scores: np.ndarray[Any, Any]) -> Result:
         findings=(), details={}, seconds=0.0, peak_memory=0, files={},
     )  # fmt: skip
     few = {"scores": scores[:2]}
-    actual = Actual({"scores": scores}, together=few, again=few, alone=few, last=few)
+    actual = Actual({"scores": scores}, together=few, again=few, alone=few, last={"scores": scores[:1]})
     row = Row(artifact, "onnx", "float32", "test", "", "")
     measured = Measured("1", len(scores), Latency(1.0, 2.0, 3, 1, 1))
     return result_of(row, measured, actual, dataclasses.replace(checkpoint.proof(), probes=None, patterns=None))

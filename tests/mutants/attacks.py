@@ -17,7 +17,7 @@ from tests.mutants import faults
 from tests.mutants.bench import Change, Mutant, Opened
 from tests.mutants.catalogue import PLACES, altered, edit, file_of, manifest, of, unsealed
 
-ANEW = "made anew: logits"
+ANEW = "made anew by seed 1: logits"
 BATCH = "gives other rows than"
 LABELS = "labels in the file are others than the checkpoint's"
 CALLS = 36

@@ -29,9 +29,9 @@ from records.golden import PATTERNS, Actual, Golden, Proof
 from records.tensor import Arrays
 from tests.conftest import scans
 from tests.validate.judge.test_judge import measured
-from validate import parity
-from validate.judge.judge import result_of
-from validate.measure import Options
+from validate import fresh, parity
+from validate.judge.judge import part_of, result_of
+from validate.measure import BATCHES, Options
 from validate.plan import Row
 from validate.report.records import Result
 from validate.runtimes import runner
@@ -104,11 +104,20 @@ def test_every_target_that_is_found_passes_in_every_runtime_that_can_run_it(
         assert 0 < result.latency_ms.median <= result.latency_ms.p90
         assert result.latency_ms.calls >= 1
         assert result.outputs[0].sqnr_db is not None
-        assert [one.name for one in result.probes] == list(PATTERNS[: max(2, len(result.probes))])
+        *patterns, anew = [one.name for one in result.probes]
+        assert patterns == list(PATTERNS[: max(2, len(patterns))])
+        assert anew == "made anew"
         assert result.outputs[0].sqnr_db > {"float32": 100, "float16": 55}.get(result.precision, 25)
         file = f"{name.replace(' in ', '-').replace('/', '-').replace(' ', '-')}.safetensors"
         written = Actual.of(load_file(Path("runs/tiny/report/actual") / file))
         assert written.golden["logits"].shape == (result.samples, 10)
+        assert written.last["logits"].shape == (1, 10)
+        assert 2 <= len(written.fresh["logits"]) <= fresh.SAMPLES
+        sizes = {int(size) for size in part_of(written.batches, "logits")}
+        one_shape = result.target == "tflite" or result.backend in {"webgl", "webgpu"}
+        assert sizes <= {size for size in BATCHES if size <= result.samples}
+        assert one_shape or max(sizes) > 2 or result.samples < 3
+        assert not (one_shape and sizes)
 
 
 @pytest.mark.parametrize("target", list(find()))
@@ -248,7 +257,8 @@ def judged(artifact: Artifact, actual: Arrays, golden: Golden, samples: int = 64
     """Outputs that a second run repeats."""
     row = Row(artifact, artifact.target, artifact.precision, "test", "", "")
     few = {tensor.name: golden.outputs[tensor.name][:2] for tensor in artifact.outputs}
-    return result_of(row, measured(samples), Actual(actual, together=few, again=few, last=few), Proof(golden))
+    first = {name: value[:1] for name, value in few.items()}
+    return result_of(row, measured(samples), Actual(actual, together=few, again=few, last=first), Proof(golden))
 
 
 @pytest.fixture

@@ -342,12 +342,12 @@ def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Se
         if alone is not None and (apart := _apart(first, alone, limits)):
             signs.append(f"{name}: a batch of {len(alone)} gives other rows than its images one by one{apart}")
         for key, rows in part_of(actual.batches, name).items():
-            if apart := _apart(rows, actual.golden[name][: len(rows)], limits):
+            if apart := _apart(rows, actual.golden[name][: int(key)], limits):
                 signs.append(f"{name}: a batch of {key} gives other rows than the same inputs in other batches{apart}")
         last = actual.last.get(name)
         if last is None:
             signs.append(f"{name}: the last timed call left no outputs, so nobody knows whether it stays right")
-        elif apart := _apart(last, actual.golden[name][: len(last)], limits):
+        elif apart := _apart(last, actual.golden[name][:1], limits):
             signs.append(f"{name}: the last of the timed calls gives other outputs than the first call{apart}")
     return signs
 
@@ -444,7 +444,7 @@ def _of_fresh(
     for name in [output.name for output in outputs if _of_floats(fresh.outputs[output.name])]:
         rows = actual.fresh.get(name)
         if rows is None or len(rows) < LEAST_FRESH or rows.shape[1:] != fresh.outputs[name].shape[1:]:
-            problems.append(f"{FRESH_NAME}: {name}: none was run, or another shape was given")
+            problems.append(f"{FRESH_NAME} by seed {fresh.seed}: {name}: none was run, or another shape was given")
             continue
         reference, oracle = fresh.outputs[name][: len(rows)], fresh.oracle[name][: len(rows)]
         if not np.isfinite(oracle).all():  # PyTorch itself gives none
@@ -453,7 +453,9 @@ def _of_fresh(
         output = _output(name, rows, reference, oracle, anew(table), floor)
         tightest = min(output.judgements, key=lambda judged: -np.inf if judged.headroom is None else judged.headroom)
         probes.append(Probe(FRESH_NAME, name, output.sqnr_db, output.max_absolute, floor, tightest))
-        problems += [f"{FRESH_NAME}: {sentence}" for sentence in _beyond([output], None, None, len(rows))]
+        problems += [
+            f"{FRESH_NAME} by seed {fresh.seed}: {sentence}" for sentence in _beyond([output], None, None, len(rows))
+        ]
     return probes, problems
 
 

@@ -1,5 +1,6 @@
 """Numbers in, a result out: what each of them does to the verdict."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from export.artifact import Artifact
 from measures.distance import floor_of
-from records.golden import Actual, Golden, Proof
+from records.golden import Actual, Fresh, Golden, Proof
 from records.tensor import Tensor
 from validate.judge.judge import result_of
 from validate.plan import Row
@@ -195,3 +196,87 @@ def test_little_headroom_is_a_warning_of_a_pass(golden: Golden) -> None:
     assert (close.status, len(close.warnings)) == ("pass", 1)
     assert close.warnings[0].startswith("little headroom: sqnr_db 26")
     assert judged(golden, noisy(golden.outputs["logits"], 40), "int8").warnings == []
+
+
+def test_a_batch_of_another_size_gives_the_same_rows(golden: Golden) -> None:
+    exact = golden.outputs["logits"]
+    wrong = judged_with(golden, batches={"3.logits": exact[:3].copy(), "33.logits": exact[:33] * np.float32(1.01)})
+    assert "a batch of 33 gives other rows than the same inputs in other batches" in wrong.reason
+    assert "a batch of 3 " not in wrong.reason
+    lost = judged_with(golden, batches={"7.logits": exact[:6].copy()})
+    assert (
+        "a batch of 7 gives other rows than the same inputs in other batches (shape (6, 4) for (7, 4))" in lost.reason
+    )
+
+
+def test_the_last_timed_call_gives_what_the_first_did(golden: Golden) -> None:
+    exact = golden.outputs["logits"]
+    assert judged_with(golden, last={"logits": exact[:1].copy()}).status == "pass"
+    assert "the last of the timed calls gives other" in judged_with(golden, last={"logits": exact[:1] + 1}).reason
+    assert "the last timed call left no outputs" in judged_with(golden, last={}).reason
+
+
+def judged_with(golden: Golden, **changed: Any) -> Result:
+    """Golden's own outputs everywhere but there."""
+    exact = golden.outputs["logits"].copy()
+    ways: dict[str, Any] = {way: {"logits": exact[:2]} for way in ("together", "again", "alone")}
+    actual = Actual({"logits": exact}, **ways | {"last": {"logits": exact[:1]}} | changed)
+    row = Row(artifact("float32"), "onnx", "float32", "test", "", "anywhere validate")
+    return result_of(row, measured(128), actual, Proof(golden))
+
+
+def fresh(golden: Golden, precision: str, factor: float, noise_db: float | None = None) -> Result:
+    """Golden's outputs, and for inputs made anew PyTorch's own, times a factor or with noise."""
+    exact = golden.outputs["logits"].copy()
+    reference = np.random.default_rng(5).normal(scale=3, size=(8, CLASSES)).astype(np.float32)
+    given = reference * np.float32(factor) if noise_db is None else noisy(reference, noise_db)
+    ways: dict[str, Any] = {way: {"logits": exact[:2]} for way in ("together", "again", "alone")}
+    actual = Actual({"logits": exact}, **ways, last={"logits": exact[:1]}, fresh={"logits": given})
+    inputs = Fresh({}, {"logits": reference}, {"logits": reference.astype(np.float64)}, 7)
+    row = Row(artifact(precision), "onnx", precision, "test", "", "anywhere validate")
+    return result_of(row, measured(128), actual, Proof(golden, fresh=inputs))
+
+
+@pytest.mark.parametrize(
+    ("precision", "factor", "noise_db", "status"),
+    [
+        ("float32", 1, None, "pass"),
+        ("float32", 1.01, None, "fail"),
+        ("float32", 0, None, "fail"),
+        ("int8", 1, 20, "pass"),
+        ("int8", 1, 8, "fail"),
+        ("int8", np.nan, None, "fail"),
+    ],
+)
+def test_inputs_made_anew_are_judged_beside_golden(
+    golden: Golden, precision: str, factor: float, noise_db: float | None, status: str
+) -> None:
+    result = fresh(golden, precision, factor, noise_db)
+    found = "made anew by seed 7: logits: " in result.reason
+    assert found is (status == "fail"), result.reason
+    assert [probe.name for probe in result.probes] == ["made anew"]
+
+
+def test_inputs_made_anew_that_no_runtime_was_given_are_a_failure(golden: Golden) -> None:
+    inputs = Fresh({}, dict(golden.outputs), dict(golden.oracle), 7)
+    exact = golden.outputs["logits"].copy()
+    few = {"logits": exact[:2]}
+    row = Row(artifact("float32"), "onnx", "float32", "test", "", "anywhere validate")
+    actual = Actual({"logits": exact}, together=few, again=few, last={"logits": exact[:1]})
+    result = result_of(row, measured(128), actual, Proof(golden, fresh=inputs))
+    assert "made anew by seed 7: logits: none was run" in result.reason
+
+
+@pytest.mark.parametrize(("built", "warned"), [(36.0, False), (41.0, True), (None, False)])
+def test_integers_that_are_worse_than_where_they_were_made_are_warned_of(
+    golden: Golden, built: float | None, warned: bool
+) -> None:
+    exact = golden.outputs["logits"]
+    actual = noisy(exact, 35)
+    ways: dict[str, Any] = {way: {"logits": actual[:2]} for way in ("together", "again", "alone")}
+    ways["last"] = {"logits": actual[:1]}
+    details = {} if built is None else {"built_sqnr_db": built}
+    row = Row(dataclasses.replace(artifact("int8"), details=details), "onnx", "int8", "test", "", "")
+    result = result_of(row, measured(128), Actual({"logits": actual}, **ways), Proof(golden))
+    assert any("unlike its conversion: 3" in warning for warning in result.warnings) is warned
+    assert (result.status, result.outcome == "tight") == ("pass", warned)
