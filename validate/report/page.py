@@ -302,8 +302,8 @@ def _probes(report: Report) -> list[Inside]:
     rows = [(result.name, *(cells.get(name, "") for name in names)) for result, cells in sentences.probed(report)]
     note = (
         "Floats may be as many noise floors off as on golden, the floor being the probe's own: what rounding alone "
-        "leads to there. Integers, which leave the ranges of calibration, have to be finite and must not collapse. What "
-        "is made anew are mixtures of golden samples that no file can have known: --seed "
+        "leads to there. Integers, which leave the ranges of calibration, have to be finite and must not collapse. "
+        "What is made anew are mixtures of golden samples that no file can have known: --seed "
         f"{report.settings.get('seed', 0)} makes the same again."
     )
     return [tag("p", note, class_="quiet"), table("Probes", ("row", *names), rows)] if rows else []
