@@ -36,9 +36,10 @@ def outputs(checkpoint: str, inputs: str, out: str, threads: int) -> dict[str, A
         return {"problem": "the checkpoint has no program"}
     given = [torch.from_numpy(arrays[tensor.name]) for tensor in opened.inputs]
     names, batch = [tensor.name for tensor in opened.outputs], opened.batch or BATCH
-    plain = _run(_model(opened, bool(without)), given, names, batch)
+    model = _model(opened, bool(without))
+    plain = _run(model, given, names, batch)
     try:
-        double = _model(opened, bool(without)).double()
+        double = model.double()  # in place, for it is not asked in float32 any more
         with in_double():
             wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in given]
             oracle = _run(double, wide, names, batch)

@@ -131,7 +131,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         ],
         probed,
     )
-    unlike = _unlike_its_conversion(artifact, outputs)
+    unlike = _unlike_its_conversion(artifact, [output for output in outputs if _of_floats(expected[output.name])])
     return row.result(
         runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
@@ -199,6 +199,8 @@ def _little_calibration(artifact: Artifact) -> list[str]:
 def _unlike_its_conversion(artifact: Artifact, outputs: Sequence[Output]) -> list[str]:
     """Return a warning where a runtime computes integers much worse than their conversion did: kernels that differ, or
     scales that are not those that were chosen.
+
+    outputs: those of floats; a class that is another one is not near or far.
     """
     ratios = [output.sqnr_db for output in outputs if output.sqnr_db is not None]
     built, found = artifact.built_sqnr_db, min(ratios, default=None)

@@ -26,9 +26,9 @@ class Budget:
     """Seconds for image files."""
     patterns_s: float = 10.0
     """Seconds for patterns."""
-    batches_s: float = 2.0
+    batches_s: float = 1.0
     """Seconds for calls with other numbers of samples."""
-    fresh_s: float = 2.0
+    fresh_s: float = 1.0
     """Seconds for inputs that were made anew."""
     warm_up: int = 5
     """Calls with one sample before latency is taken; fewer if they are slow: see `warm_up_s`."""
