@@ -13,8 +13,9 @@ import numpy as np
 
 from export.graphs.operators import Inexpressible
 from measures.distance import sqnr_db
-from measures.tolerance import BELOW_GOLDEN_DB, SAME_DB
+from measures.tolerance import BELOW_GOLDEN_DB, BUILT_SAMPLES, SAME_DB
 from pipeline.checkpoint import WEIGHTS, Checkpoint
+from records.golden import Golden
 from records.tensor import Arrays
 
 SAMPLES = 32
@@ -22,7 +23,7 @@ SAMPLES = 32
 BATCHES = (1, 5, 8)
 """Samples of one call of a check: one, an odd number, and little memory at any image size."""
 BUILT = "built_sqnr_db"
-"""Key among a manifest's details: SQNR against float32 that a conversion to integers measured of its own result."""
+"""Key among a manifest's details: SQNR against PyTorch that a conversion to integers measured of its own result."""
 LIMIT_BYTES = 2**31
 """Bytes that one protobuf or flatbuffer can hold."""
 
@@ -41,12 +42,22 @@ def least(actual: Arrays, reference: Arrays) -> float:
     return float(np.min([ratios[name] for name in floats or ratios]))
 
 
-def built(actual: Arrays, reference: Arrays) -> dict[str, float]:
-    """Return the detail of a manifest that says how near integers lie to float32, in dB; none, where that is no number.
+def built(golden: Golden, call: Callable[[Arrays], Arrays]) -> dict[str, float]:
+    """Return the detail of a manifest that says how near integers lie to PyTorch on the first golden samples, in dB.
 
-    A runtime that computes the file otherwise than its conversion saw it is told by this.
+    None, where that is no number, or what was converted does not run here, which a row of the report says in its own
+    words. A runtime that computes the file otherwise than its conversion saw it is told by this.
+
+    call: inputs (N, …) → outputs, both as the checkpoint has them.
     """
-    ratio = least(actual, reference)
+    inputs, reference = (
+        {name: values[:BUILT_SAMPLES] for name, values in arrays.items()} for arrays in (golden.inputs, golden.outputs)
+    )
+    try:
+        ratio = least(call(inputs), reference)
+    except (RuntimeError, ValueError) as error:
+        print(f"not measured against PyTorch: {error}")
+        return {}
     return {BUILT: rounded(ratio)} if math.isfinite(ratio) else {}
 
 

@@ -32,10 +32,11 @@ SIGNATURE_TYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"
 
 def write_model(
     graph: Any, precision: str, signature: Mapping[str, Any], metadata: Mapping[str, Any], path: Path
-) -> None:
+) -> str:
     """Write `model.json` to the path and `weights-<i>-of-<n>.bin` beside it; the constants leave the graph.
 
-    signature: `inputs` and `outputs`, each name → its `described` tensor.
+    signature: `inputs` and `outputs`, each name → its `described` tensor. Returns why no weight is stored in fewer
+    bytes although the precision says so; empty: one is.
     """
     manifest = write_weights(take_weights(graph), precision, path.parent)
     model = {
@@ -48,6 +49,12 @@ def write_model(
         "weightsManifest": [manifest],
     }
     path.write_text(json.dumps(model))
+    if precision == "float32" or any("quantization" in entry for entry in manifest["weights"]):
+        return ""
+    return (
+        f"nothing is stored in fewer bytes: no weight has {QUANTIZED} values that {precision} can hold. The file "
+        "computes what float32 does"
+    )
 
 
 def described(tensor: Tensor, name: str) -> dict[str, Any]:

@@ -48,8 +48,7 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
         ranges.quantize(path, float_layers)
         details = {**provenance(samples), "weight_bits": 7}
         details |= halves(source, samples, float_layers, Path(folder))
-        inputs = {name: values[: keep_float.SAMPLES] for name, values in samples.items()}
-        details |= self_check.built(run(path, inputs), run(source, inputs))
+        details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs))
     return details | keep_float.details(float_layers, repaired), findings
 
 

@@ -100,21 +100,10 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
     chosen = max(measured, key=lambda name: float(measured[name]))
     memory.release()
     return models[chosen], halves(source, calibration, QUANTIZERS[chosen], precision) | {
-        self_check.BUILT: measured[chosen],
         "quantizer": chosen,
         "quantizer_reason": f"the higher SQNR against float32 on {JUDGED} calibration samples, in dB",
         "quantizers_sqnr_db": verdicts,
     }
-
-
-def built(model: bytes, source: Path, calibration: Arrays) -> dict[str, float]:
-    """Return the detail that says how near a model's outputs lie to float32's on some of the calibration samples."""
-    inputs = {name: values[:JUDGED] for name, values in calibration.items()}
-    try:
-        return self_check.built(run(model, inputs), run(exact(source), inputs))
-    except RuntimeError as error:  # LiteRT does not run it, which a row of the report says in its own words
-        print(f"not measured against float32: {error}")
-        return {}
 
 
 class Stopped(RuntimeError):
@@ -290,7 +279,6 @@ def partly(
     model = ranges.quantize(float_layers)
     check_scales(model)
     details = {
-        **built(model, source, calibration),
         "quantizer": "ai-edge-quantizer",
         **halves(source, calibration, lambda *half: Ranges(*half).quantize(float_layers), precision),
         **keep_float.details(float_layers, repaired),

@@ -44,10 +44,11 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict[s
         "normalisation": dict(opened.normalisation),
         "checkpoint_sha256": opened.sha256,
     }
-    write_model(GraphDef.FromString(prepared.graph), precision, signature, metadata, Path(out) / ENTRY)
+    why = write_model(GraphDef.FromString(prepared.graph), precision, signature, metadata, Path(out) / ENTRY)
     return {
         "entry": ENTRY,
-        "findings": prepared.findings,
+        "findings": [*prepared.findings, *([why] if why else [])],
+        "details": {"unquantized": why} if why else {},
         "inputs": tensors_to(inputs),
         "outputs": tensors_to(outputs),
     }

@@ -13,7 +13,7 @@ import tensorflow as tf
 from export import self_check
 from export.graphs import layers
 from export.graphs.tensorflow import fixed, narrow, nhwc
-from export.graphs.tflite_converter import exact, from_saved_model
+from export.graphs.tflite_converter import exact, from_saved_model, run
 from export.graphs.tflite_interface import (
     content_of,
     described,
@@ -25,10 +25,10 @@ from export.graphs.tflite_interface import (
 )
 from export.graphs.tflite_lint import lint, record
 from export.quantize.calibration import calibration, provenance, spanning
-from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, built, partly
+from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
-from records.tensor import Tensor, tensors_to
+from records.tensor import Arrays, Tensor, tensors_to
 
 TOOLCHAIN = "tensorflow"
 SOURCES = {
@@ -71,8 +71,6 @@ def convert(
     findings = one_size(opened, inputs)
     if precision in PLAIN:
         content = from_saved_model(source, PLAIN[precision]) if PLAIN[precision] else exact(source)
-        if precision == "int8_dynamic":
-            details |= built(content, source, spanning(calibration(opened), inputs))
     else:
         details = provenance(calibration(opened))
         samples = spanning(calibration(opened), inputs)
@@ -82,6 +80,8 @@ def convert(
         else:
             content, chosen = best(source, samples, precision)
         details |= chosen
+    if precision == "int8_dynamic" or precision in WHOLE_INTEGER:
+        details |= self_check.built(golden, lambda arrays: computed(content, arrays, (*inputs, *outputs)))
     model = named(content, inputs, outputs)
     details["min_runtime_version"] = min_runtime_version(model)
     if precision == "int8_dynamic" and (why := too_small(model)):
@@ -99,6 +99,13 @@ def convert(
         "inputs": tensors_to(inputs),
         "outputs": tensors_to(outputs),
     }
+
+
+def computed(content: bytes, arrays: Arrays, tensors: Sequence[Tensor]) -> Arrays:
+    """Return what LiteRT computes of a file for inputs (N, …); both are laid out as the checkpoint's."""
+    named_tensors = {tensor.name: tensor for tensor in tensors}
+    outputs = run(content, {name: named_tensors[name].stored(values) for name, values in arrays.items()})
+    return {name: named_tensors[name].restored(values) for name, values in outputs.items()}
 
 
 def one_size(opened: Checkpoint, inputs: Sequence[Tensor]) -> list[str]:

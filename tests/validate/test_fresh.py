@@ -89,7 +89,7 @@ def of_another_model(golden: Golden) -> Golden:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (oracle_moved, "logits's oracle lies 0.01 from it, and the program of this checkpoint gives"),
+        (oracle_moved, "logits's oracle lies 0.01 from it, and this checkpoint's program gives"),
         (oracle_noisy, "every tolerance would be"),
         (of_another_model, "which rounding does not explain"),
     ],

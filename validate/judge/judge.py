@@ -17,6 +17,8 @@ from export.artifact import Artifact
 from measures import flags, tasks
 from measures.distance import agreement, compare, equal, floor_of, histogram, sqnr_db, sqnr_of_most_db
 from measures.tolerance import (
+    BUILT_DB,
+    BUILT_SAMPLES,
     EXACT,
     INTEGER_DB,
     LITTLE_HEADROOM,
@@ -49,8 +51,6 @@ from validate.runtimes.runner import LEAST, LEAST_FRESH, LEAST_PATTERNS
 
 WORST = 6
 """Samples that a result names."""
-BUILT_DB = 5.0
-"""Decibels that golden may lie, without a word, below what the conversion to integers measured on calibration."""
 FRESH_NAME = "made anew"
 """Name, among the probes, of the inputs that were made for this validation."""
 TOLD = 4
@@ -131,7 +131,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         ],
         probed,
     )
-    unlike = _unlike_its_conversion(artifact, [output for output in outputs if _of_floats(expected[output.name])])
+    unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
     return row.result(
         runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
@@ -196,19 +196,20 @@ def _little_calibration(artifact: Artifact) -> list[str]:
     ]
 
 
-def _unlike_its_conversion(artifact: Artifact, outputs: Sequence[Output]) -> list[str]:
+def _unlike_its_conversion(artifact: Artifact, actual: Actual, golden: Golden, names: Sequence[str]) -> list[str]:
     """Return a warning where a runtime computes integers much worse than their conversion did: kernels that differ, or
-    scales that are not those that were chosen.
-
-    outputs: those of floats; a class that is another one is not near or far.
+    scales that are not those that were chosen. Of floats, for a class that is another one is not near or far.
     """
-    ratios = [output.sqnr_db for output in outputs if output.sqnr_db is not None]
-    built, found = artifact.built_sqnr_db, min(ratios, default=None)
-    if built is None or found is None or not found < min(built, ORACLE_DB) - BUILT_DB:
+    pairs = [(actual.golden[name], golden.outputs[name]) for name in names if _of_floats(golden.outputs[name])]
+    built, count = artifact.built_sqnr_db, min((len(rows) for rows, _ in pairs), default=0)
+    if built is None or count < BUILT_SAMPLES:
+        return []
+    found = least_db([(rows[:BUILT_SAMPLES], reference[:BUILT_SAMPLES]) for rows, reference in pairs])
+    if not found < min(built, ORACLE_DB) - BUILT_DB:
         return []
     return [
-        f"unlike its conversion: {found:.1f} dB here; where it was converted it lay {built:.1f} dB from float32, on "
-        f"calibration samples ({BUILT_DB:g} dB less is usual)"
+        f"unlike its conversion: {found:.1f} dB here; where it was converted it lay {built:.1f} dB from PyTorch on the "
+        f"same {BUILT_SAMPLES} samples"
     ]
 
 
