@@ -88,11 +88,10 @@ def answered(
     if problem:
         return None, [f"nothing was proved on inputs made anew, for PyTorch gave no outputs for them: {problem}"]
     count = len(next(iter(new.values())))
-    _check(
-        run, golden, chosen, *({name: values[count:] for name, values in each.items()} for each in (outputs, oracle))
-    )
-    first = ({name: values[:count] for name, values in each.items()} for each in (outputs, oracle))
-    return Fresh(new, *first, seed), []
+    confirmed = ({name: values[count:] for name, values in each.items()} for each in (outputs, oracle))
+    _check(run, golden, chosen, *confirmed)
+    answers, exact = ({name: values[:count] for name, values in each.items()} for each in (outputs, oracle))
+    return Fresh(new, answers, exact, seed), []
 
 
 def _chosen(golden: Golden) -> list[int]:
