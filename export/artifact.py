@@ -145,7 +145,7 @@ class Artifact:
         if not path.is_file():
             raise BadInput(f"artifact {folder}: there is none. Convert it: anywhere export {_run_of(folder)}.")
         try:
-            record = json.loads(path.read_text())
+            record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise BadInput(
                 f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {remedy(folder)}"
@@ -205,7 +205,7 @@ class Artifact:
         files = {name: sha256_of_file(new / name) for name in _files_in(new)}
         tensors = {key: tensors_to(record[key]) for key in ("inputs", "outputs")}
         signed = seal({"format": FORMAT, **record, **tensors, "files": files})
-        (new / MANIFEST).write_text(json.dumps(signed, indent=1))
+        (new / MANIFEST).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         return cls._from_record(place, json.loads(json.dumps(signed)))
 
 

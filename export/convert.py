@@ -215,7 +215,7 @@ def _convert_one(
 ) -> Outcome:
     target, log = conversion.target, run.log("export", conversion.name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
+    log.write_bytes(b"")
     place = run.place(conversion.name)
     try:
         with new_folder(place) as new:

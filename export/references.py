@@ -37,7 +37,7 @@ def _tensors(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.TensorProto]":
 
 
 def _of_tfjs(path: Path) -> list[str]:
-    groups = json.loads(path.read_text())["weightsManifest"]
+    groups = json.loads(path.read_text(encoding="utf-8"))["weightsManifest"]
     return [name for group in groups for name in group["paths"]]
 
 

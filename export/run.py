@@ -79,7 +79,7 @@ class Run:
     def _remembered(self, name: str, kind: Any, empty: Any) -> Any:
         path, remedy = self.folder / "artifacts" / name, f"Remove it and run: anywhere export {self.name}."
         try:
-            record = json.loads(path.read_text()) if path.is_file() else empty
+            record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else empty
         except ValueError as error:
             raise BadInput(f"{path}: was truncated or altered ({error}). {remedy}") from error
         check_schema(kind, record, str(path), remedy)
@@ -90,7 +90,7 @@ class Run:
         with room_for(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_suffix(".new")
-            new.write_text(json.dumps(value))
+            new.write_text(json.dumps(value), encoding="utf-8")
             new.rename(path)
 
     def artifact(self, conversion: str) -> Artifact:

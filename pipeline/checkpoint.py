@@ -148,7 +148,7 @@ class Checkpoint:
             add(new)
             hashes = {path.name: sha256_of_file(path) for path in sorted(new.iterdir())}
             signed = seal({"format": FORMAT, **record, "files": hashes})
-            (new / RECORD).write_text(json.dumps(signed, indent=1))
+            (new / RECORD).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         return cls._from_record(folder, json.loads(json.dumps(signed)))
 
     def arrays(self, file: str) -> dict[str, Array]:
@@ -244,7 +244,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BadInput(f"checkpoint {folder}: there is none. {FIRST}.")
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"checkpoint {folder}: {RECORD} was truncated or altered ({error}). {_REMEDY}") from error
     if not is_sealed(record):

@@ -315,8 +315,8 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
 def git_commit() -> str | None:
     """Return the commit of the current folder, `-dirty` with uncommitted changes; None outside of git."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=30)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", timeout=10)
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, encoding="utf-8", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if commit.returncode:

@@ -167,7 +167,7 @@ def _read_folder(folder: Path) -> dict[str, torch.Tensor]:
         raise BadInput(f"weights {folder}: no .safetensors in this folder. Give a file: --weights FILE.")
     index = next(iter(folder.glob("*.safetensors.index.json")), None)
     if index is not None:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise BadInput(f"weights {folder}: {missing[0]} is missing, which {index.name} names. Copy all of them.")
         files = [folder / name for name in names]

@@ -87,7 +87,7 @@ def exclusive(run: Path) -> Iterator[None]:
     """Lock the run's folder against other processes that write to it. Raises BadInput if one holds the lock already."""
     with room_for(run):
         run.mkdir(parents=True, exist_ok=True)
-        file = (run / ".lock").open("w")
+        file = (run / ".lock").open("wb")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -91,8 +91,8 @@ def main() -> None:
     ProjectFinder.root = Path(sys.argv[1])
     sys.meta_path.insert(0, ProjectFinder)
     # Not inherited further: a process that a converter starts must not keep the pipes open.
-    events = os.fdopen(os.dup(int(sys.argv[2])), "w", buffering=1)
-    jobs = os.fdopen(os.dup(0))
+    events = os.fdopen(os.dup(int(sys.argv[2])), "w", buffering=1, encoding="utf-8")
+    jobs = os.fdopen(os.dup(0), encoding="utf-8")
     os.close(int(sys.argv[2]))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for file in sys.argv[3:]:

@@ -63,7 +63,7 @@ class Toolchain:
     def python_version(self) -> str:
         """Return the version of Python that it is locked for, `3.12`; empty: the one of this process."""
         file = self.folder / ".python-version"
-        return file.read_text().split()[0] if file.exists() else ""
+        return file.read_text(encoding="utf-8").split()[0] if file.exists() else ""
 
     @property
     def key(self) -> str:
@@ -73,7 +73,7 @@ class Toolchain:
 
     @property
     def _content(self) -> str:
-        return self.lock.read_text() + self.python_version
+        return self.lock.read_text(encoding="utf-8") + self.python_version
 
     @property
     def optional(self) -> bool:
@@ -133,7 +133,7 @@ class Toolchain:
 
     def _run(self, command: Sequence[str]) -> None:
         """Run one step of building. Raises BadInput with the last of its stderr."""
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=self.folder)
         if done.returncode:
             message = " ".join(done.stderr.split())[-600:]
             raise BadInput(
@@ -189,7 +189,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+    with path.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

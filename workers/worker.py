@@ -97,7 +97,7 @@ class Worker:
         self.close()
 
     def _read(self, pipe: int) -> None:
-        with os.fdopen(pipe, errors="replace") as lines:
+        with os.fdopen(pipe, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 self._events.put(line)
         self._events.put(None)
@@ -194,7 +194,7 @@ def memory_of_group(group: int) -> int:
     pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has just ended
-            after_name = stat.read_text().rpartition(")")[2].split()  # from field 3 on
+            after_name = stat.read_text(encoding="utf-8").rpartition(")")[2].split()  # from field 3 on
             if int(after_name[2]) == group:
                 pages += int(after_name[21])
     return pages * os.sysconf("SC_PAGE_SIZE")

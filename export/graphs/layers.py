@@ -173,7 +173,7 @@ def spread(names: Sequence[str], tensor_twins: Mapping[str, Twin]) -> dict[str, 
 
 def beside(artifact: Path) -> dict[str, Twin]:
     """Return the twins in the manifest beside a SavedModel."""
-    return twins(json.loads((artifact.parent / "manifest.json").read_text())["details"])
+    return twins(json.loads((artifact.parent / "manifest.json").read_text(encoding="utf-8"))["details"])
 
 
 def twins(details: Mapping[str, Any]) -> dict[str, Twin]:

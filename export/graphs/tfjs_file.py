@@ -47,7 +47,7 @@ def write_model(
         "modelTopology": json_format.MessageToDict(graph),
         "weightsManifest": [manifest],
     }
-    path.write_text(json.dumps(model))
+    path.write_text(json.dumps(model), encoding="utf-8")
 
 
 def described(tensor: Tensor, name: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _declared(path: Path) -> Declared | None:
     """Return the preparation in a preprocessor_config.json; None: there is none."""
     if not path.is_file():
         return None
-    values: dict[str, Any] = json.loads(path.read_text())
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     size, crop = _size(values.get("size")), _size(values.get("crop_size"))
     cropped = crop if values.get("do_center_crop") else None
     share = values.get("crop_pct")

@@ -216,7 +216,7 @@ def _collect(
     file: Path, chain: Toolchain, log: Path, job: Mapping[str, Any], start: Start
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
+    log.write_bytes(b"")
     with tempfile.TemporaryDirectory() as folder, start(chain, file, log) as worker:
         out = Path(folder) / "layers.safetensors"
         layers = worker.call(file, "collect", {**job, "out": str(out)}, log, LIMIT_S).value

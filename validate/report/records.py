@@ -444,7 +444,7 @@ def write(report: Report, path: Path) -> None:
 def read(path: Path) -> Report:
     """Return the report that `write` wrote. Raises BadInput for anything else, and for another schema version."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not JSON"
         raise BadInput(
@@ -468,4 +468,4 @@ def read(path: Path) -> Report:
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n", encoding="utf-8")
