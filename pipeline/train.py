@@ -35,11 +35,13 @@ from pipeline.progress import Display
 from pipeline.rehearsal import SAMPLES as REHEARSED
 from pipeline.rehearsal import rehearse
 from pipeline.tensorboard_log import Board
-from records.errors import BadInput
+from records.errors import AGAIN, BadInput, shortened
 from records.tensor import Array
 
 EVERY = 10
 """Steps between two scalars in TensorBoard."""
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What AdamW remembers of a parameter."""
 EVALUATED = 128
 """Test samples in a batch."""
 
@@ -82,6 +84,11 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     first_epoch, first_step = 0, 0
     if resume:
         first_epoch, first_step = restore(resume, model, average, optimizer)
+        if not (0 <= first_epoch < c.epochs and 0 <= first_step < batches_per_epoch):
+            raise BadInput(
+                f"checkpoint {resume.folder}: its training stopped in epoch {first_epoch + 1} after step {first_step}, "
+                f"and this one has {c.epochs} epochs of {batches_per_epoch} steps. {AGAIN}."
+            )
     forward = torch.compile(model) if c.compile else model
     total = c.epochs * batches_per_epoch
     done = first_epoch * batches_per_epoch + first_step
@@ -255,19 +262,37 @@ def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Op
 def restore(
     saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer
 ) -> tuple[int, int]:
-    """Undo `remember`; return the epoch and the step to go on with."""
+    """Undo `remember`; return the epoch and the step to go on with. Raises BadInput for another training's state."""
     state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
-    models.fill(model, _below("model.", state))
-    models.fill(average, _below("average.", state))
-    whole = optimizer.state_dict()
-    for key, value in _below("optimizer.", state).items():
-        number, _, name = key.partition(".")
-        whole["state"].setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict(whole)
-    torch.set_rng_state(state["random.cpu"])
-    if "random.cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random.cuda"])
+    try:
+        models.fill(model, _below("model.", state))
+        models.fill(average, _below("average.", state))
+        whole = optimizer.state_dict()
+        for key, value in _below("optimizer.", state).items():
+            number, _, name = key.partition(".")
+            whole["state"].setdefault(int(number), {})[name] = value
+        optimizer.load_state_dict(whole)
+        _check_moments(optimizer)
+        torch.set_rng_state(state["random.cpu"])
+        if "random.cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["random.cuda"])
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:  # names, numbers, types and shapes, in this order
+        raise BadInput(
+            f"checkpoint {saved.folder}: {checkpoint.TRAINING} is not of this training ({shortened(error)}). {AGAIN}."
+        ) from error
     return int(saved.progress["epoch"]), int(saved.progress["step"])
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Check that each of an optimizer's values is a number, or as large as its parameter. Raises ValueError."""
+    for parameter, values in optimizer.state.items():
+        if not isinstance(parameter, torch.Tensor) or set(values) != MOMENTS:
+            raise ValueError(f"an optimizer's {', '.join(map(str, values))} of a parameter that there is not")
+        for name, value in values.items():
+            if name == "step":
+                value.item()  # raises, where it is no number
+            elif value.shape != parameter.shape:
+                raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
 
 
 def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

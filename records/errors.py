@@ -41,10 +41,16 @@ class NoRoom(BadInput):
     """The disk (or the user's share of it) is full; what was half written has been removed."""
 
 
+def shortened(what: object, length: int = 200) -> str:
+    """Return a name or another's message as one line, cut off: what stands in a file may be of any length."""
+    text = " ".join(str(what).split())
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def some(names: Sequence[str], count: int = 5) -> str:
     """Return the first names for a sentence, and how many more there are: `conv1, fc and 3 more`."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
-    return f"{', '.join(names[:count])}{more}"
+    return f"{', '.join(map(shortened, names[:count]))}{more}"
 
 
 class NotProved(Exception):
@@ -55,8 +61,8 @@ def unknown(kind: str, name: str, allowed: Iterable[str], where: str = "") -> Ba
     """Return the error for a name that does not exist, with the nearest names that do."""
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Nearest: {', '.join(near)}." if near else f"Allowed: {', '.join(names)}."
-    return BadInput(f"{where + ': ' if where else ''}unknown {kind} {name!r}. {hint}")
+    hint = f"Nearest: {', '.join(near)}." if near else f"Allowed: {some(names, 200)}."
+    return BadInput(f"{where + ': ' if where else ''}unknown {kind} {shortened(name)!r}. {hint}")
 
 
 @contextmanager
