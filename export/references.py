@@ -38,7 +38,7 @@ def _tensors(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.TensorProto]":
 
 def _of_tfjs(path: Path) -> list[str]:
     groups = json.loads(path.read_text(encoding="utf-8"))["weightsManifest"]
-    return [name for group in groups for name in group["paths"]]
+    return [str(name) for group in groups for name in group["paths"]]
 
 
 NAMED: dict[str, Callable[[Path], list[str]]] = {"onnx": _of_onnx, "tfjs": _of_tfjs}
@@ -54,6 +54,6 @@ def foreign(artifact: Artifact) -> list[str]:
     beside = PurePosixPath(artifact.entry).parent
     try:
         names = dict.fromkeys(read(artifact.path) if read else [])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         return []
     return [name for name in names if str(beside / name) not in artifact.files]

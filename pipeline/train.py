@@ -289,10 +289,9 @@ def _check_moments(optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(parameter, torch.Tensor) or set(values) != MOMENTS:
             raise ValueError(f"an optimizer's {', '.join(map(str, values))} of a parameter that there is not")
         for name, value in values.items():
-            if name == "step":
-                value.item()  # raises, where it is no number
-            elif value.shape != parameter.shape:
-                raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
+            shape = torch.Size() if name == "step" else parameter.shape
+            if (value.shape, value.dtype) != (shape, parameter.dtype):
+                raise ValueError(f"{name} is {value.dtype} {tuple(value.shape)} for {parameter.dtype} {tuple(shape)}")
 
 
 def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -80,7 +80,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         event = {"event": "result", "value": value}
     except BaseException as error:  # noqa: BLE001  # sys.exit in a converter included
         traceback.print_exc()
-        event = {"event": "error", "kind": type(error).__name__, "message": str(error)}
+        event = {
+            "event": "error",
+            "kind": type(error).__name__,
+            "message": str(error),
+            "errno": error.errno if isinstance(error, OSError) else None,
+        }
     sys.stdout.flush()
     sys.stderr.flush()
     return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": memory.peak()}

@@ -28,6 +28,7 @@ from workers.worker import MEMORY_LIMIT, Worker
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that the project's packages lie in."""
+CACHE_REMEDY = "Make the cache folder writable, or set ANYWHERE_CACHE to another one."
 DECIDING = (
     "ml_dtypes",
     "numpy",
@@ -110,10 +111,16 @@ class Toolchain:
             return
         for program in self.missing:
             raise BadInput(f"toolchain {self.name}: {program} is not on this machine. Get it: {self.needs[program]}.")
-        self.home.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.home.with_suffix(".lock")), room_for(self.home):
-            if not self.ready:
-                self._build()
+        with room_for(self.home, CACHE_REMEDY):
+            try:
+                self.home.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise BadInput(
+                    f"toolchain {self.name}: {self.home.parent} is no folder, nor can one be made. {CACHE_REMEDY}"
+                ) from error
+            with _locked(self.home.with_suffix(".lock")):
+                if not self.ready:
+                    self._build()
 
     def _build(self) -> None:
         new = self.home.with_suffix(".new")

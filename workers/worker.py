@@ -38,10 +38,14 @@ WATCHDOG = Watchdog()
 class WorkerFailed(Exception):
     """The error of a job that gave no result. The message says why; what the worker printed is in the log."""
 
-    def __init__(self, message: str, kind: str = ""):
-        """Keep the message. kind: the name of the exception in the worker; empty where the worker itself failed."""
+    def __init__(self, message: str, kind: str = "", errno: int | None = None):
+        """Keep the message.
+
+        kind: the name of the exception in the worker; empty where the worker itself failed. errno: the system's number
+        of the error, where the exception has one, as that of a full disk.
+        """
         super().__init__(message)
-        self.kind = kind
+        self.kind, self.errno = kind, errno
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ class Worker:
         if event.get("id") != self._jobs:
             raise self._fail(f"answered {event} to job {self._jobs}")
         if event.get("event") == "error":
-            raise WorkerFailed(f"{event.get('kind')}: {event.get('message')}", str(event.get("kind")))
+            kind = str(event.get("kind"))
+            raise WorkerFailed(f"{kind}: {event.get('message')}", kind, event.get("errno"))
         return Done(event.get("value"), float(event["seconds"]), int(event["peak_memory"]))
 
     def _wait(self, limit_s: float) -> dict[str, Any]:

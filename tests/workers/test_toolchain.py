@@ -1,5 +1,7 @@
 """A worker that fails in any way is one sentence; a foreign environment holds what its lock says and nothing else."""
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -216,3 +218,24 @@ def test_every_lock_has_hashes_and_no_host() -> None:
         requirements = re.findall(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", text, re.M | re.S)
         assert requirements
         assert all("==" in one and "--hash=sha256:" in one for one in requirements), chain.name
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("ANYWHERE_CACHE", str(cache))
+    remedy = "Make the cache folder writable, or set ANYWHERE_CACHE to another one"
+    chain = next(chain for chain in registry.find().values() if not chain.own and not chain.needs)
+    make = os.mkdir
+
+    def closed(path: Path, *rest: int) -> None:
+        if Path(path).is_relative_to(cache):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        make(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", closed)
+        with pytest.raises(BadInput, match=rf"cache.*: cannot be written to \(Read-only file system\)\. {remedy}"):
+            chain.build()
+    cache.write_text("a file")
+    with pytest.raises(BadInput, match=rf"{cache}.* is no folder.* {remedy}"):
+        chain.build()

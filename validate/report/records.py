@@ -452,7 +452,7 @@ def read(path: Path) -> Report:
             "run again: anywhere validate."
         )
     try:
-        return _adapter().validate_python(values)
+        return _adapter().validate_json(json.dumps(values))  # of JSON, for it may hold what is no text
     except ValidationError as error:
         problem = error.errors()[0]
         where = shortened(".".join(map(str, problem["loc"])))
