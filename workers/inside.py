@@ -12,7 +12,9 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -20,6 +22,37 @@ from types import ModuleType
 from typing import Any
 
 PACKAGES = ("pipeline", "export", "validate", "records", "workers", "measures")
+
+
+GRACE_S = 5.0
+"""Seconds after a job's limit at which this process ends by itself: who started it would have ended it before."""
+
+
+class Limit:
+    """The end of this process, and of all that it has started, unless it is called off in time.
+
+    Whoever waits for the job may have been stopped, or be gone. A thread cannot end the group while a library's C code
+    holds Python's lock; then the system's own alarm ends this process alone, as late again.
+    """
+
+    def __init__(self, seconds: float):
+        """Begin to count."""
+        self._timer = threading.Timer(seconds + GRACE_S, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds + 2 * GRACE_S)
+
+    def call_off(self) -> None:
+        """End nothing."""
+        self._timer.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @staticmethod
+    def _end() -> None:
+        if os.getpgrp() == os.getpid():  # the group is ours
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
 
 
 class ProjectFinder:
@@ -74,6 +107,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     memory.reset_peak()
     started = time.monotonic()
     redirect(job["log"])
+    limit = Limit(float(job["limit_s"]))
     try:
         value = getattr(load(job["file"]), job["function"])(**job["arguments"])
         json.dumps(value)
@@ -86,6 +120,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "message": str(error),
             "errno": error.errno if isinstance(error, OSError) else None,
         }
+    limit.call_off()
     sys.stdout.flush()
     sys.stderr.flush()
     return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": memory.peak()}

@@ -10,10 +10,8 @@ A worker that crashes, hangs, needs too much memory or writes rubbish raises `Wo
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from records.folder import Scratch
 from workers.watchdog import Watchdog
 
 MEMORY_LIMIT = max(12 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 2 // 3)
@@ -75,7 +74,7 @@ class Worker:
         self._ready = False
         self._jobs = 0
         self._events: queue.Queue[str | None] = queue.Queue()
-        self._scratch = tempfile.mkdtemp(prefix="anywhere-")
+        self._scratch = Scratch()
         log.parent.mkdir(parents=True, exist_ok=True)
         reading_end, writing_end = os.pipe()
         try:
@@ -87,11 +86,11 @@ class Worker:
                     stderr=output,
                     pass_fds=(writing_end,),
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
-                    env={**os.environ, "TMPDIR": self._scratch, **environment},
+                    env={**os.environ, "TMPDIR": str(self._scratch.folder), **environment},
                 )
         finally:
             os.close(writing_end)
-        WATCHDOG.keep(self._process.pid, self._scratch)
+        WATCHDOG.keep(self._process.pid, str(self._scratch.folder))
         threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -109,7 +108,14 @@ class Worker:
     def call(self, file: Path, function: str, arguments: Mapping[str, Any], log: Path, limit_s: float) -> Done:
         """Run `function(**arguments)` of a file in the worker. Arguments and result are JSON. Raises WorkerFailed."""
         self._jobs += 1
-        job = {"id": self._jobs, "file": str(file), "function": function, "arguments": arguments, "log": str(log)}
+        job = {
+            "id": self._jobs,
+            "file": str(file),
+            "function": function,
+            "arguments": arguments,
+            "log": str(log),
+            "limit_s": limit_s,  # after which, and some seconds more, it ends itself if we do not
+        }
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         assert self._process.stdin
@@ -171,7 +177,7 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.remove()
         WATCHDOG.forget(self._process.pid)
 
     def close(self) -> None:
