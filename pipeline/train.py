@@ -289,9 +289,11 @@ def _check_moments(optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(parameter, torch.Tensor) or set(values) != MOMENTS:
             raise ValueError(f"an optimizer's {', '.join(map(str, values))} of a parameter that there is not")
         for name, value in values.items():
-            shape = torch.Size() if name == "step" else parameter.shape
-            if (value.shape, value.dtype) != (shape, parameter.dtype):
-                raise ValueError(f"{name} is {value.dtype} {tuple(value.shape)} for {parameter.dtype} {tuple(shape)}")
+            fits = value.numel() == 1 if name == "step" else value.shape == parameter.shape
+            if not fits or value.dtype != parameter.dtype:
+                raise ValueError(
+                    f"{name} is {value.dtype} {tuple(value.shape)} of {parameter.dtype} {tuple(parameter.shape)}"
+                )
 
 
 def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

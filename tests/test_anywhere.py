@@ -162,7 +162,7 @@ def test_doctor_says_what_is_missing_and_what_mends_it(
         (("train", "--config", "none.toml"), "none.toml: cannot be read"),
         (("train", "--set", "train.epoch=3"), "unknown key 'train.epoch'. Nearest: train.epochs"),
         (("train", "--epochs", "0"), "train.epochs = 0"),
-        (("train", "--resume", "--epochs", "4"), "give no other option than --run with it"),
+        (("train", "--resume", "--epochs", "4"), "give no other option than --run and --trust with it"),
         (("train", "--resume", "--run", "none"), "runs/none/checkpoint: there is none"),
         (("train", "--set", "task=segmentatoin"), "unknown task 'segmentatoin'"),
         (("export", "--to", "onxx"), "unknown target 'onxx'. Nearest: onnx"),

@@ -75,10 +75,20 @@ class Worker:
         self._jobs = 0
         self._events: queue.Queue[str | None] = queue.Queue()
         self._scratch = Scratch()
-        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            reading_end = self._start(command, environment)
+        except BaseException:  # it lacks a program, or the disk is full
+            self._scratch.remove()
+            raise
+        WATCHDOG.keep(self._process.pid, str(self._scratch.folder))
+        threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
+
+    def _start(self, command: Callable[[int], Sequence[str]], environment: Mapping[str, str]) -> int:
+        """Start the process; return the file descriptor that its events come from."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         reading_end, writing_end = os.pipe()
         try:
-            with log.open("ab") as output:
+            with self.log.open("ab") as output:
                 self._process = subprocess.Popen(
                     command(writing_end),
                     stdin=subprocess.PIPE,
@@ -88,10 +98,12 @@ class Worker:
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
                     env={**os.environ, "TMPDIR": str(self._scratch.folder), **environment},
                 )
+        except BaseException:
+            os.close(reading_end)
+            raise
         finally:
             os.close(writing_end)
-        WATCHDOG.keep(self._process.pid, str(self._scratch.folder))
-        threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
+        return reading_end
 
     def __enter__(self) -> Self:
         return self
