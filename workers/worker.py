@@ -74,13 +74,15 @@ class Worker:
         self._ready = False
         self._jobs = 0
         self._events: queue.Queue[str | None] = queue.Queue()
+        WATCHDOG.start()
         self._scratch = Scratch()
+        WATCHDOG.keep(str(self._scratch.folder))
         try:
             reading_end = self._start(command, environment)
         except BaseException:  # it lacks a program, or the disk is full
-            self._scratch.remove()
+            self._remove_scratch()
             raise
-        WATCHDOG.keep(self._process.pid, str(self._scratch.folder))
+        WATCHDOG.keep(str(self._scratch.folder), self._process.pid)
         threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
 
     def _start(self, command: Callable[[int], Sequence[str]], environment: Mapping[str, str]) -> int:
@@ -189,8 +191,11 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
         self._scratch.remove()
-        WATCHDOG.forget(self._process.pid)
+        WATCHDOG.forget(str(self._scratch.folder))
 
     def close(self) -> None:
         """End the process. Its jobs are done, so it is killed rather than waited for."""

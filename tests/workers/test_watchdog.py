@@ -21,12 +21,12 @@ from workers.watchdog import Watchdog
 watchdog = Watchdog()
 for folder in sys.argv[1:]:
     child = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"], start_new_session=True)
-    watchdog.keep(child.pid, folder)
+    watchdog.keep(folder, child.pid)
     print(child.pid, flush=True)
 ended = subprocess.Popen(["sleep", "0"], start_new_session=True)
-watchdog.keep(ended.pid, sys.argv[1] + "-kept")
+watchdog.keep(sys.argv[1] + "-kept", ended.pid)
 ended.wait()
-watchdog.forget(ended.pid)
+watchdog.forget(sys.argv[1] + "-kept")
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -61,11 +61,11 @@ def test_what_a_command_started_ends_with_it(tmp_path: Path, sent: signal.Signal
 
 def test_without_its_process_the_others_go_on() -> None:
     watchdog = Watchdog()
-    watchdog.keep(2**22 - 1, "/nowhere")
+    watchdog.keep("/nowhere", 2**22 - 1)
     assert watchdog._process
     os.kill(watchdog._process.pid, signal.SIGKILL)
     watchdog._process.wait()
-    watchdog.forget(2**22 - 1)
+    watchdog.forget("/nowhere")
 
 
 LIMITED = """
