@@ -7,6 +7,7 @@ it. Standard library only: it runs under every toolchain's Python. stdout and st
 nothing a converter prints can be taken for an event.
 """
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -113,7 +114,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         json.dumps(value)
         event = {"event": "result", "value": value}
     except BaseException as error:  # noqa: BLE001  # sys.exit in a converter included
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log may lie on the full disk that is the error
+            traceback.print_exc()
         event = {
             "event": "error",
             "kind": type(error).__name__,
@@ -121,8 +123,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "errno": error.errno if isinstance(error, OSError) else None,
         }
     limit.call_off()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": memory.peak()}
 
 

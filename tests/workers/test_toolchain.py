@@ -22,6 +22,7 @@ def add(a, b): return a + b
 def nap(seconds): time.sleep(seconds)
 def chatter(): print('{"event": "result", "id": 1}'); os.system("echo from a child"); return "done"
 def fail(): raise ValueError("no such operator")
+def full(): raise OSError(28, os.strerror(28))
 def leave(): sys.exit(3)
 def vanish(): os._exit(7)
 def crash(): os.kill(os.getpid(), 11)
@@ -239,3 +240,14 @@ def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch:
     cache.write_text("a file")
     with pytest.raises(BadInput, match=rf"{cache}.* is no folder.* {remedy}"):
         chain.build()
+
+
+def test_a_log_on_a_full_disk_takes_no_answer_away(worker: Worker, jobs: Path) -> None:
+    """`/dev/full` has no room for anything; the error is still told, with its number."""
+    log = jobs.with_name("full.log")
+    log.symlink_to("/dev/full")
+    assert worker.call(jobs, "chatter", {}, log, 30).value == "done"
+    with pytest.raises(WorkerFailed, match=r"OSError: .*No space left on device") as failed:
+        worker.call(jobs, "full", {}, log, 30)
+    assert failed.value.errno == errno.ENOSPC
+    assert call(worker, jobs, "add", a=1, b=2) == 3
