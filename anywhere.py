@@ -9,6 +9,7 @@ One typer app over the three rooms, and the same verbs for Python. Importing it 
     run.validate().raise_for_failure()
 """
 
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,9 @@ app.command()(validate.commands.doctor)
 
 def main() -> None:
     """Run the app. Bad input is one sentence on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal or a log of another encoding gets a ? for what it has not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if not sys.stdout.isatty():
         os.environ.setdefault("COLUMNS", "100")  # a table in a log file is made for reading, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's end is the user's Ctrl-C

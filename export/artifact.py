@@ -11,14 +11,14 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from export.graphs.layers import Place, Twin, places, twins
-from records.errors import BadInput
+from records.errors import BadInput, shortened
 from records.folder import recover_folder
-from records.schema import check_schema
+from records.schema import check_schema, read_json
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Tensor, tensor_from, tensors_to
 
@@ -40,6 +40,66 @@ class Integers:
     """Layers that stay in float32."""
     size_without: int | None
     """Bytes of the artifact with all layers in integers; None: not known."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What keeping layers in float32 cost."""
+
+    size_bytes: tuple[int, int]
+    """Without them, and with them."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a delegate takes of a TFLite file."""
+
+    takes: int
+    parts: int | None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A lint as other rooms read it: `export.graphs.tflite_lint.Lint` without what is for people."""
+
+    runtime: str
+    operators: int
+    xnnpack: Share
+    gpu: Share
+    flex: list[Any]
+    custom: list[Any]
+    int64: list[Any]
+    many_axes: list[Any]
+    sentences: list[str]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is known of a tensor inside: a `Place` of ONNX's or a `Twin` of TensorFlow's."""
+
+    module: str
+    call: int | None = None
+    tensor: str = ""
+    stored: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Details:
+    """The types of those details that are read again; all others are for people."""
+
+    way: str = ""
+    min_runtime_version: str | None = None
+    unquantized: str = ""
+    calibration_samples: int = 0
+    calibration_sha256: Mapping[str, list[str]] = field(default_factory=dict)
+    calibration_halves_sqnr_db: float | None = None
+    built_sqnr_db: float | None = None
+    keep_float: list[str] = field(default_factory=list)
+    repair: Repair | None = None
+    lint: Examined | None = None
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +162,7 @@ class Artifact:
         details = self.details
         if "calibration_samples" not in details:
             return None
-        size_without, _ = details.get("repair", {}).get("size_bytes", (None, None))
+        size_without, _ = (details.get("repair") or {}).get("size_bytes", (None, None))
         return Integers(
             details["calibration_samples"],
             details.get("calibration_sha256", {}),
@@ -114,8 +174,8 @@ class Artifact:
     @property
     def built_sqnr_db(self) -> float | None:
         """Return the SQNR against float32 that the conversion to integers measured itself; None: it did not."""
-        ratio = self.details.get("built_sqnr_db")
-        return float(ratio) if isinstance(ratio, (int, float)) else None
+        ratio: float | None = self.details.get("built_sqnr_db")
+        return ratio
 
     @property
     def unquantized(self) -> str:
@@ -150,22 +210,21 @@ class Artifact:
         path = folder / MANIFEST
         if not path.is_file():
             raise BadInput(f"artifact {folder}: there is none. Convert it: anywhere export {_run_of(folder)}.")
-        try:
-            record = json.loads(path.read_text())
-        except ValueError as error:
-            raise BadInput(
-                f"artifact {folder}: {MANIFEST} was truncated or altered ({error}). {remedy(folder)}"
-            ) from error
+        where = f"artifact {folder}: {MANIFEST}"
+        record = read_json(path, where, remedy(folder))
         if not is_sealed(record):
-            raise BadInput(
-                f"artifact {folder}: {MANIFEST} was altered (its sha256 is not the recorded one). {remedy(folder)}"
-            )
+            raise BadInput(f"{where} was altered (its sha256 is not the recorded one). {remedy(folder)}")
         if record.get("format") != FORMAT:
             raise BadInput(
-                f"artifact {folder}: format {record.get('format')}, this version reads {FORMAT}. {remedy(folder)}"
+                f"artifact {folder}: format {shortened(record.get('format'))}, this version reads {FORMAT}. "
+                f"{remedy(folder)}"
             )
-        check_schema(cls, {"folder": str(folder), **record}, f"artifact {folder}: {MANIFEST}", remedy(folder))
-        artifact = cls._from_record(folder, record)
+        check_schema(cls, {**record, "folder": str(folder)}, where, remedy(folder))
+        check_schema(Details, record["details"], f"{where} details", remedy(folder))
+        try:
+            artifact = cls._from_record(folder, record)
+        except ValueError as error:
+            raise BadInput(f"{where} is malformed: {shortened(error)}. {remedy(folder)}") from error
         artifact._verify()
         return artifact
 
@@ -190,7 +249,7 @@ class Artifact:
 
     @classmethod
     def _from_record(cls, folder: Path, record: Mapping[str, Any]) -> "Artifact":
-        values = {key: value for key, value in record.items() if key != "format"}
+        values = {field.name: record[field.name] for field in fields(cls) if field.name != "folder"}
         return cls(
             folder=folder,
             **values
@@ -211,7 +270,7 @@ class Artifact:
         files = {name: sha256_of_file(new / name) for name in _files_in(new)}
         tensors = {key: tensors_to(record[key]) for key in ("inputs", "outputs")}
         signed = seal({"format": FORMAT, **record, **tensors, "files": files})
-        (new / MANIFEST).write_text(json.dumps(signed, indent=1))
+        (new / MANIFEST).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         return cls._from_record(place, json.loads(json.dumps(signed)))
 
 

@@ -5,11 +5,9 @@
 The real conversions are made of random inputs, in a folder that is removed; each compares itself with PyTorch.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from export.run import Run
 from export.target import Conversion
 from pipeline import adopt
 from records.errors import BadInput
+from records.folder import Scratch
 from records.tensor import Array
 
 SAMPLES = 48
@@ -74,8 +73,8 @@ def check(
         inputs = [Input(adopt.first_input(built.module), "float32", (3, *size))]
     generator = np.random.default_rng(0)
     given = replace(wanted, inputs={item.name: item.random(generator) for item in inputs})
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "runs" / "check"
+    with Scratch() as folder:
+        place = folder / "runs" / "check"
         checkpoint = adopt.adopt(built.module, given, place, spelling, say, loaded=loaded)
         with chdir(folder):
             return convert(Run(place, checkpoint), conversions, jobs=2, force=False, report=report)

@@ -6,7 +6,10 @@ Nothing unchanged is built again. A failed conversion is an outcome of its own; 
 others go on.
 """
 
+import errno
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,7 +21,7 @@ from export.artifact import Artifact, recipe
 from export.converted import Converted
 from export.run import Run
 from export.target import CHECKPOINT, Conversion, Workplace, code
-from records.errors import BadInput
+from records.errors import FULL, BadInput, room_for
 from records.folder import new_folder
 from workers import registry
 from workers.toolchain import Toolchain
@@ -214,10 +217,10 @@ def _convert_one(
     switches: Sequence[str] = (),
 ) -> Outcome:
     target, log = conversion.target, run.log("export", conversion.name)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
     place = run.place(conversion.name)
     try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
         with new_folder(place) as new:
             worker = workers.take(target.workplace)
             try:
@@ -235,8 +238,11 @@ def _convert_one(
                     log,
                     target.limit_s,
                 )
-            except BaseException:
+            except BaseException as error:
                 worker.close()
+                if isinstance(error, WorkerFailed) and error.errno in {*FULL, errno.EROFS}:
+                    with room_for(_fullest(place)):
+                        raise OSError(error.errno, os.strerror(error.errno)) from error
                 raise
             try:
                 converted = Converted.read(done.value, new)
@@ -251,6 +257,13 @@ def _convert_one(
     except OSError as error:
         return Outcome(conversion, "failed", f"{place} cannot be written: {error.strerror} ({error.filename})", log=log)
     return Outcome(conversion, "built", artifact=artifact, log=log)
+
+
+def _fullest(place: Path) -> Path:
+    """Return the place of an artifact, or the folder for temporary files where its disk has less room."""
+    there = next(folder for folder in place.parents if folder.exists())
+    scratch = Path(tempfile.gettempdir())
+    return place if shutil.disk_usage(there).free <= shutil.disk_usage(scratch).free else scratch
 
 
 def _record(

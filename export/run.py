@@ -12,9 +12,9 @@ from typing import Any
 
 from export.artifact import Artifact, remedy
 from pipeline.checkpoint import Checkpoint
-from records.errors import BadInput, room_for
+from records.errors import BadInput, room_for, shortened
 from records.folder import latest_run, run_folder
-from records.schema import check_schema
+from records.schema import check_schema, read_json
 from records.tensor import preparations
 
 EXPECTED = "expected.json"
@@ -78,10 +78,7 @@ class Run:
 
     def _remembered(self, name: str, kind: Any, empty: Any) -> Any:
         path, remedy = self.folder / "artifacts" / name, f"Remove it and run: anywhere export {self.name}."
-        try:
-            record = json.loads(path.read_text()) if path.is_file() else empty
-        except ValueError as error:
-            raise BadInput(f"{path}: was truncated or altered ({error}). {remedy}") from error
+        record = read_json(path, str(path), remedy) if path.is_file() else empty
         check_schema(kind, record, str(path), remedy)
         return record
 
@@ -90,7 +87,7 @@ class Run:
         with room_for(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_suffix(".new")
-            new.write_text(json.dumps(value))
+            new.write_text(json.dumps(value), encoding="utf-8")
             new.rename(path)
 
     def artifact(self, conversion: str) -> Artifact:
@@ -100,7 +97,9 @@ class Run:
         """
         artifact = Artifact.open(self.place(conversion))
         if artifact.name != conversion:
-            raise BadInput(f"artifact {artifact.folder}: its manifest says {artifact.name}. {remedy(artifact.folder)}")
+            raise BadInput(
+                f"artifact {artifact.folder}: its manifest says {shortened(artifact.name)}. {remedy(artifact.folder)}"
+            )
         if artifact.checkpoint_sha256 != self.checkpoint.sha256:
             raise BadInput(
                 f"artifact {artifact.folder}: made from another checkpoint ({artifact.checkpoint_sha256[:12]}) "

@@ -103,7 +103,7 @@ def code(file: Path) -> list[Path]:
 def _imported(file: Path) -> list[Path]:
     """Return the modules of the project that a file imports, as files."""
     names = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -116,7 +116,8 @@ def _registry(name: str) -> list[Path]:
     """Return the files of a package that loads its modules by their names; none: it is no such package."""
     folder = ROOT / name.replace(".", "/")
     registry = folder / "__init__.py"
-    return sorted(folder.glob("*.py")) if registry.is_file() and "import pkgutil" in registry.read_text() else []
+    is_registry = registry.is_file() and "import pkgutil" in registry.read_text(encoding="utf-8")
+    return sorted(folder.glob("*.py")) if is_registry else []
 
 
 def constants(file: Path) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def constants(file: Path) -> dict[str, Any]:
 
     Python: `NAME = literal`; JavaScript: `export const NAME = JSON;` on one line.
     """
-    source, parse = file.read_text(), json.loads if file.suffix == ".mjs" else ast.literal_eval
+    source, parse = file.read_text(encoding="utf-8"), json.loads if file.suffix == ".mjs" else ast.literal_eval
     if file.suffix == ".mjs":
         values = dict(re.findall(r"^export const ([A-Z_]+) = (.+);$", source, re.MULTILINE))
     else:

@@ -9,15 +9,29 @@ folder is written beside its place and renamed into it.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from records.errors import AGAIN, FIRST, BadInput
+from records.arrays import read_arrays, unlike
+from records.errors import AGAIN, FIRST, BadInput, shortened
 from records.folder import new_folder, recover_folder
-from records.golden import INPUT, Golden, Patterns, Probes, Proof, Sized, part
-from records.schema import check_schema
+from records.golden import (
+    FILE,
+    INPUT,
+    ORACLE,
+    OUTPUT,
+    PATTERN,
+    PATTERNS,
+    Golden,
+    Patterns,
+    Probes,
+    Proof,
+    Sized,
+    part,
+)
+from records.schema import check_schema, read_json
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Array, Arrays, Tensor, tensors_from
 
@@ -45,6 +59,43 @@ TRAINING = "training.safetensors"
 
 FORMAT = 3
 """Raised when an older version could not read a checkpoint rightly. Since 3, the program is in it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    epoch: int
+    step: int
+    epochs: int
+    """How many there are to be; 0: the model was adopted."""
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Words:
+    """`pipeline.program.Refusal` as a record has it."""
+
+    reason: str
+    line: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read of `pipeline.weights.Loaded` again."""
+
+    file: str
+    trusted: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The types of what lies within fields of a checkpoint's record."""
+
+    progress: Progress
+    refusals: Mapping[str, Words]
+    loaded: Source | None
 
 
 @dataclass(frozen=True)
@@ -92,12 +143,19 @@ class Checkpoint:
         """Read a checkpoint and verify it. Raises BadInput for one that is missing, truncated or altered."""
         recover_folder(folder)
         record = _read_record(folder)
-        check_schema(cls, {"folder": str(folder), **record}, f"checkpoint {folder}: {RECORD}", _REMEDY)
-        checkpoint = cls._from_record(folder, record)
+        where = f"checkpoint {folder}: {RECORD}"
+        check_schema(cls, {**record, "folder": str(folder)}, where, _REMEDY)
+        check_schema(Parts, record, where, _REMEDY)
+        try:
+            checkpoint = cls._from_record(folder, record)
+        except ValueError as error:
+            raise BadInput(f"{where} is malformed: {shortened(error)}. {_REMEDY}") from error
+        if CONFIG not in checkpoint.files or GOLDEN not in checkpoint.files or CALIBRATION not in checkpoint.files:
+            raise BadInput(f"{where} is malformed: files: {CONFIG}, {GOLDEN} or {CALIBRATION} is missing. {_REMEDY}")
         for name, expected in checkpoint.files.items():
             path = folder / name
             if not path.is_file() or path.is_symlink() or path.parent != folder:
-                raise BadInput(f"checkpoint {folder}: {name} is missing. {_REMEDY}")
+                raise BadInput(f"checkpoint {folder}: {shortened(name)} is missing. {_REMEDY}")
             if sha256_of_file(path) != expected:
                 raise BadInput(
                     f"checkpoint {folder}: {name} was truncated or altered (its sha256 is not the recorded one). "
@@ -148,46 +206,84 @@ class Checkpoint:
             add(new)
             hashes = {path.name: sha256_of_file(path) for path in sorted(new.iterdir())}
             signed = seal({"format": FORMAT, **record, "files": hashes})
-            (new / RECORD).write_text(json.dumps(signed, indent=1))
+            (new / RECORD).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         return cls._from_record(folder, json.loads(json.dumps(signed)))
 
     def arrays(self, file: str) -> dict[str, Array]:
-        """Read the arrays of one of its files by name."""
-        from safetensors.numpy import load_file
+        """Read the arrays of one of its files by name. Raises BadInput where it is none of them, or no safetensors."""
+        where = f"checkpoint {self.folder}: {file}"
+        if file not in self.files:
+            raise BadInput(f"{where} is missing. {_REMEDY}")
+        return read_arrays(self.folder / file, where, _REMEDY)
 
-        arrays: dict[str, Array] = load_file(self.folder / file)
-        return arrays
+    def _check(self, file: str, problems: Iterable[str]) -> None:
+        """Raise BadInput for the first problem of a file's arrays, if there is any."""
+        if problem := next(filter(None, problems), ""):
+            raise BadInput(f"checkpoint {self.folder}: {file}: {problem}. {_REMEDY}")
 
     def golden(self) -> Golden:
-        """Read held-out samples and PyTorch's outputs for them. Raises BadInput where one of the arrays is missing."""
+        """Read held-out samples and PyTorch's outputs for them. Raises BadInput where they are not as described."""
         golden = Golden.of(self.arrays(GOLDEN))
-        for kind, arrays, tensors in (
-            ("input", golden.inputs, self.inputs),
-            ("output", golden.outputs, self.outputs),
-            ("oracle", golden.oracle, self.outputs),
-        ):
-            for tensor in tensors:
-                if tensor.name not in arrays:
-                    raise BadInput(f"checkpoint {self.folder}: {GOLDEN} has no {kind} {tensor.name}. {_REMEDY}")
+        self._check(GOLDEN, self._unlike(golden))
+        count = len(next(iter(golden.inputs.values())))
+        for name, values in golden.truth.items():
+            if values.shape[:1] != (count,):
+                self._check(GOLDEN, [f"{shortened(name)} has the shape {values.shape}, of {count} samples"])
         return golden
 
+    def _unlike(self, arrays: Golden | Probes | Patterns | Sized, any_size: bool = False) -> Iterator[str]:
+        """Yield how inputs, outputs and oracle differ from this model's; outputs and oracle are of as many samples."""
+        yield _of(INPUT, unlike(arrays.inputs, self.inputs, any_size=any_size))
+        count = len(arrays.inputs[self.inputs[0].name])
+        yield _of(OUTPUT, unlike(arrays.outputs, self.outputs, count, any_size=any_size))
+        yield _of(ORACLE, unlike(arrays.oracle, self.outputs, count, exact=False, any_size=any_size))
+        for tensor in self.outputs if any_size else ():
+            if arrays.oracle[tensor.name].shape != arrays.outputs[tensor.name].shape:
+                yield f"{ORACLE} {tensor.name} has another shape than {OUTPUT}"
+
     def calibration(self) -> dict[str, Array]:
-        """Read training samples, which set integer ranges: (N, …) float32 by input."""
-        return part(self.arrays(CALIBRATION), INPUT)
+        """Read training samples, which set integer ranges: (N, …) float32 by input. Raises BadInput."""
+        calibration = part(self.arrays(CALIBRATION), INPUT)
+        self._check(CALIBRATION, [_of(INPUT, unlike(calibration, self.inputs))])
+        return calibration
 
     def probes(self) -> Probes | None:
-        """Read image files and what training makes of them; None: the checkpoint is from before they were kept."""
-        probes = Probes.of(self._probes())
-        return probes if probes.files else None
+        """Read image files and what training makes of them; None: the checkpoint is from before they were kept.
+
+        Raises BadInput.
+        """
+        try:
+            probes = Probes.of(self._probes())
+        except KeyError as error:
+            raise BadInput(f"checkpoint {self.folder}: {PROBES}: has no {shortened(error)}. {_REMEDY}") from error
+        if not probes.files:
+            return None
+        self._check(PROBES, self._unlike(probes))
+        for name, files in probes.files.items():
+            count = len(probes.inputs[name])
+            if len(files) != count or any(file.dtype != "uint8" or file.ndim != 1 for file in files):
+                self._check(PROBES, [f"{FILE} {name} is not {count} files of bytes"])
+        return probes
 
     def patterns(self) -> Patterns | None:
-        """Read inputs unlike golden's; None: the checkpoint is from before they were kept."""
+        """Read inputs unlike golden's; None: the checkpoint is from before they were kept. Raises BadInput."""
         patterns = Patterns.of(self._probes())
-        return patterns if patterns.inputs else None
+        if not patterns.inputs:
+            return None
+        self._check(PROBES, self._unlike(patterns))
+        count = len(patterns.inputs[self.inputs[0].name])
+        for tensor in self.outputs:
+            floor = patterns.floors.get(tensor.name)
+            if count > len(PATTERNS) or floor is None or floor.shape != (count,) or floor.dtype.kind != "f":
+                self._check(PROBES, [f"{PATTERN} has no {count} floors of {tensor.name}, of {len(PATTERNS)} at most"])
+        return patterns
 
     def sizes(self) -> tuple[Sized, ...]:
-        """Read samples at other heights and widths; none: the model takes one."""
-        return Sized.every(self._probes())
+        """Read samples at other heights and widths; none: the model takes one. Raises BadInput."""
+        sizes = Sized.every(self._probes())
+        for sized in sizes:
+            self._check(PROBES, self._unlike(sized, any_size=True))
+        return sizes
 
     def proof(self) -> Proof:
         """Read all the arrays that an artifact is judged by."""
@@ -236,6 +332,10 @@ class Checkpoint:
         return GraphModule(module, module.graph)  # whose mode can be set, as every exporter does
 
 
+def _of(kind: str, problem: str) -> str:
+    return f"{kind} {problem}" if problem else ""
+
+
 _REMEDY = f"Restore it from a copy, or make it again. {AGAIN}."
 
 
@@ -243,15 +343,12 @@ def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise BadInput(f"checkpoint {folder}: there is none. {FIRST}.")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise BadInput(f"checkpoint {folder}: {RECORD} was truncated or altered ({error}). {_REMEDY}") from error
+    record: dict[str, Any] = read_json(path, f"checkpoint {folder}: {RECORD}", _REMEDY)
     if not is_sealed(record):
         raise BadInput(f"checkpoint {folder}: {RECORD} was altered (its sha256 is not the recorded one). {_REMEDY}")
     if record.get("format") != FORMAT:
         raise BadInput(
-            f"checkpoint {folder}: format {record.get('format')}, this version reads {FORMAT}, which has the program "
-            f"in it. {AGAIN}."
+            f"checkpoint {folder}: format {shortened(record.get('format'))}, this version reads {FORMAT}, which has "
+            f"the program in it. {AGAIN}."
         )
     return record

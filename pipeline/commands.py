@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from records.errors import BadInput, Exit
+from records.errors import AGAIN, BadInput, Exit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,9 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again, replacing the run's checkpoint.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the code that a run from elsewhere names as its model.")
+    ] = False,
 ) -> None:
     """Train a model: images to runs/RUN/checkpoint."""
     options = dict(locals())
@@ -76,13 +79,19 @@ def train(
     if resume:
         if overrides or config or force:
             raise BadInput(
-                "--resume goes on with the configuration of the checkpoint: give no other option than --run with it."
+                "--resume goes on with the configuration of the checkpoint: give no other option than --run and "
+                "--trust with it."
             )
-        _resume(run_folder(run or latest_run()))
+        _resume(run_folder(run or latest_run()), trust)
         return
+    from pipeline import trust as trusting
+    from pipeline.checkpoint import RECORD
     from pipeline.train import settle
 
-    settled = settle(configs.read(config, overrides))
+    asked = configs.read(config, overrides)
+    if config is not None and (config.parent / RECORD).is_file() and "model.name" not in overrides:
+        trusting.check(asked, config.absolute().parents[1], trust, f"anywhere train --config {config} --trust")
+    settled = settle(asked)
     place = run_folder(run or default_name(settled))
     _start(settled, place, force)
 
@@ -273,24 +282,35 @@ def _start(config: "Config", place: Path, force: bool) -> None:
     _run(config, place, None, console)
 
 
-def _resume(place: Path) -> None:
+def _resume(place: Path, trust: bool) -> None:
     from rich.console import Console
 
     from pipeline import config as configs
+    from pipeline import trust as trusting
     from pipeline.checkpoint import Checkpoint
+    from pipeline.train import settle
 
     console = Console()
     existing = Checkpoint.open(place / "checkpoint")
     if existing.finished:
         console.print(f"{place}: finished ({_summary(existing)}); nothing to resume.", highlight=False, soft_wrap=True)
         return
-    _run(configs.read(existing.folder / "config.toml"), place, existing, console)
+    config = configs.read(existing.folder / "config.toml")
+    trusting.check(config, place, trust, f"anywhere train --resume --trust --run {place.name}")
+    if settle(config) != config:
+        raise BadInput(
+            f"checkpoint {existing.folder}: config.toml leaves open what a training's own does not. {AGAIN}."
+        )
+    _run(config, place, existing, console)
 
 
 def _run(config: "Config", place: Path, resume: "Checkpoint | None", console: "Console") -> None:
+    from pipeline import trust
     from pipeline.train import Interrupted, train
     from records.folder import exclusive
 
+    if resume is None:
+        trust.remember(config, place)
     start = f"epoch {resume.progress['epoch'] + 1}" if resume else "the start"
     console.print(
         f"{config.model.name} on {config.data.dataset}, {'×'.join(map(str, config.data.size))}, from {start} → {place}",

@@ -23,9 +23,9 @@ from records.errors import BadInput
 
 LATER = ("validate",)
 """Sections of the same file that a later room reads."""
-_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -43,7 +43,7 @@ class DataConfig:
     a CSV of paths, classes and perhaps a column `split`. For "coco": a JSON of COCO's with one category per image."""
     cache: str = "data"
     """Where torchvision's datasets are downloaded to."""
-    image_size: Annotated[int, Field(ge=0)] | tuple[Count, Count] = 0
+    image_size: Annotated[int, Field(ge=0, le=2**31 - 1)] | tuple[Count, Count] = 0
     """Height and width of the model's input in pixels: 64, or [96, 64]. 0: what the model or else the dataset is used
     with."""
     augmentation: str = ""
@@ -54,7 +54,7 @@ class DataConfig:
     """Held-out samples that go into the checkpoint as golden inputs (all, where the split has fewer)."""
     calibration: Count = 128
     """Training samples that go into the checkpoint to set integer ranges."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=2**15)] = 0
     """Processes that load images. 0: load in the training process, enough for small images."""
 
     @property
@@ -110,7 +110,7 @@ class TrainConfig:
     """Decay of the weights' exponential moving average, which is what the checkpoint holds. 0: none."""
     clip: Positive = 1.0
     """Greatest L2 norm of the gradient."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """One seed on one machine gives the same weights. The split does not depend on it."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1 …"""

@@ -27,7 +27,7 @@ from torch.export import Dim, ExportedProgram
 from torch.export.pt2_archive._package import PT2ArchiveReader
 from torch.jit._trace import TracerWarning
 
-from records.errors import BadInput
+from records.errors import BadInput, shortened
 
 BY_VALUES = ("data-dependent expression", "data dependent expression", "Dynamic control flow", "torch.cond")
 """Words of PyTorch's errors where it will not export a branch that Python takes by a tensor's values."""
@@ -232,7 +232,11 @@ def load(path: Path) -> ExportedProgram:
     if why:
         raise BadInput(f"program {path}: {why}, which a program needs not. {_REMEDY}")
     content.seek(0)
-    return torch.export.load(content)
+    try:
+        with quiet():
+            return torch.export.load(content)
+    except Exception as error:  # PyTorch's reader raises whatever it stumbles over
+        raise BadInput(f"program {path}: PyTorch cannot read it ({shortened(error)}). {_REMEDY}") from error
 
 
 _REMEDY = "Take the checkpoint from one whom you trust, or train or adopt the model again."

@@ -35,11 +35,13 @@ from pipeline.progress import Display
 from pipeline.rehearsal import SAMPLES as REHEARSED
 from pipeline.rehearsal import rehearse
 from pipeline.tensorboard_log import Board
-from records.errors import BadInput
+from records.errors import AGAIN, BadInput, shortened
 from records.tensor import Array
 
 EVERY = 10
 """Steps between two scalars in TensorBoard."""
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What AdamW remembers of a parameter."""
 EVALUATED = 128
 """Test samples in a batch."""
 
@@ -82,6 +84,11 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     first_epoch, first_step = 0, 0
     if resume:
         first_epoch, first_step = restore(resume, model, average, optimizer)
+        if not (0 <= first_epoch < c.epochs and 0 <= first_step < batches_per_epoch):
+            raise BadInput(
+                f"checkpoint {resume.folder}: its training stopped in epoch {first_epoch + 1} after step {first_step}, "
+                f"and this one has {c.epochs} epochs of {batches_per_epoch} steps. {AGAIN}."
+            )
     forward = torch.compile(model) if c.compile else model
     total = c.epochs * batches_per_epoch
     done = first_epoch * batches_per_epoch + first_step
@@ -255,19 +262,38 @@ def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Op
 def restore(
     saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer
 ) -> tuple[int, int]:
-    """Undo `remember`; return the epoch and the step to go on with."""
+    """Undo `remember`; return the epoch and the step to go on with. Raises BadInput for another training's state."""
     state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
-    models.fill(model, _below("model.", state))
-    models.fill(average, _below("average.", state))
-    whole = optimizer.state_dict()
-    for key, value in _below("optimizer.", state).items():
-        number, _, name = key.partition(".")
-        whole["state"].setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict(whole)
-    torch.set_rng_state(state["random.cpu"])
-    if "random.cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random.cuda"])
+    try:
+        models.fill(model, _below("model.", state))
+        models.fill(average, _below("average.", state))
+        whole = optimizer.state_dict()
+        for key, value in _below("optimizer.", state).items():
+            number, _, name = key.partition(".")
+            whole["state"].setdefault(int(number), {})[name] = value
+        optimizer.load_state_dict(whole)
+        _check_moments(optimizer)
+        torch.set_rng_state(state["random.cpu"])
+        if "random.cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["random.cuda"])
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:  # names, numbers, types and shapes, in this order
+        raise BadInput(
+            f"checkpoint {saved.folder}: {checkpoint.TRAINING} is not of this training ({shortened(error)}). {AGAIN}."
+        ) from error
     return int(saved.progress["epoch"]), int(saved.progress["step"])
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Check that each of an optimizer's values is a number, or as large as its parameter. Raises ValueError."""
+    for parameter, values in optimizer.state.items():
+        if not isinstance(parameter, torch.Tensor) or set(values) != MOMENTS:
+            raise ValueError(f"an optimizer's {', '.join(map(str, values))} of a parameter that there is not")
+        for name, value in values.items():
+            fits = value.numel() == 1 if name == "step" else value.shape == parameter.shape
+            if not fits or value.dtype != parameter.dtype:
+                raise ValueError(
+                    f"{name} is {value.dtype} {tuple(value.shape)} of {parameter.dtype} {tuple(parameter.shape)}"
+                )
 
 
 def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -315,8 +341,8 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
 def git_commit() -> str | None:
     """Return the commit of the current folder, `-dirty` with uncommitted changes; None outside of git."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=30)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", timeout=10)
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, encoding="utf-8", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if commit.returncode:

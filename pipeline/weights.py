@@ -9,7 +9,6 @@ a pickle read as such says so (`trust`), and the checkpoint tells.
 
 import fnmatch
 import itertools
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from records.errors import BadInput, some
+from records.errors import BadInput, shortened, some
+from records.schema import check_schema, read_json
 from records.sealed import sha256_of_file
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "ema_model.", "ema.", "net.", "network.", "student.", "teacher.")
@@ -43,6 +43,13 @@ NOT_WEIGHTS = {
     b"\x93NUMPY": "it is one NumPy array, not weights by name. Save a state_dict from PyTorch",
 }
 """First bytes of a file → what it is, and what to do."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The file beside weights in several files that says which tensor is in which."""
+
+    weight_map: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -153,10 +160,10 @@ def read(path: Path, trust: bool) -> tuple[Any, bool]:
     if not first:
         raise BadInput(f"weights {path}: it is empty. Copy it again.")
     try:
-        return load_file(path), False
-    except SafetensorError as error:
+        return _load_file(path), False
+    except BadInput:
         if path.suffix == ".safetensors":
-            raise BadInput(f"weights {path}: truncated or no safetensors ({error}). Copy it again.") from error
+            raise
     return _read_pickle(path, trust)
 
 
@@ -167,11 +174,24 @@ def _read_folder(folder: Path) -> dict[str, torch.Tensor]:
         raise BadInput(f"weights {folder}: no .safetensors in this folder. Give a file: --weights FILE.")
     index = next(iter(folder.glob("*.safetensors.index.json")), None)
     if index is not None:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        where, remedy = f"weights {folder}: {index.name}", "Copy it again."
+        record = read_json(index, where, remedy)
+        check_schema(Index, record, where, remedy)
+        names = sorted(set(record["weight_map"].values()))
+        if outside := [name for name in names if Path(name).name != name]:
+            raise BadInput(f"weights {folder}: {index.name} names {shortened(outside[0])}, which lies elsewhere.")
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise BadInput(f"weights {folder}: {missing[0]} is missing, which {index.name} names. Copy all of them.")
         files = [folder / name for name in names]
-    return {name: value for file in files for name, value in load_file(file).items()}
+    return {name: value for file in files for name, value in _load_file(file).items()}
+
+
+def _load_file(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file. Raises BadInput."""
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise BadInput(f"weights {path}: truncated or no safetensors ({shortened(error)}). Copy it again.") from error
 
 
 SCALAR: Any = np.float64().__reduce__()[0]

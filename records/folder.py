@@ -8,12 +8,17 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from records.errors import FIRST, BadInput, room_for
 
+LOCK = ".lock"
+"""File that is locked while somebody uses the folder it lies in."""
+SCRATCH = "anywhere-"
+"""What the name of a folder for temporary files begins with."""
 CHECKPOINT = "checkpoint/checkpoint.json"
 """What a run's folder holds once there is a checkpoint in it."""
 
@@ -87,7 +92,7 @@ def exclusive(run: Path) -> Iterator[None]:
     """Lock the run's folder against other processes that write to it. Raises BadInput if one holds the lock already."""
     with room_for(run):
         run.mkdir(parents=True, exist_ok=True)
-        file = (run / ".lock").open("w")
+        file = (run / LOCK).open("wb")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,11 +100,48 @@ def exclusive(run: Path) -> Iterator[None]:
             raise BadInput(
                 f"run {run.name}: another process is writing to {run}. Wait for it, or choose another --run."
             ) from error
+        for left in [*run.glob(".*.new"), *run.glob("artifacts/*/.*.new"), *run.glob("report/.new")]:
+            shutil.rmtree(left, ignore_errors=True)  # half written by one who was killed
         try:
             yield
         finally:
-            if [path.name for path in run.iterdir()] == [".lock"]:  # nothing came of it
+            if [path.name for path in run.iterdir()] == [LOCK]:  # nothing came of it
                 shutil.rmtree(run)
+
+
+class Scratch:
+    """A folder for temporary files, locked while the process that made it lives.
+
+    Whoever is killed together with what would clean up after it leaves its folder; the next one removes it.
+    """
+
+    def __init__(self) -> None:
+        """Make the folder, and remove those whose makers are gone."""
+        _remove_left(Path(tempfile.gettempdir()))
+        self.folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+        new = self.folder / f"{LOCK}.new"
+        self._lock = new.open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        new.rename(self.folder / LOCK)  # so that nobody finds the file without its lock
+
+    def __enter__(self) -> Path:
+        return self.folder
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+
+def _remove_left(place: Path) -> None:
+    """Remove the folders of `Scratch` that nobody holds any more."""
+    for lock in place.glob(f"{SCRATCH}*/{LOCK}"):
+        with suppress(OSError), lock.open("rb") as file:  # it may be another user's, or just be removed
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def latest_run(runs: Path = Path("runs")) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from records.errors import BadInput, unknown
+from records.errors import BadInput, shortened, unknown
 
 T = TypeVar("T")
 
@@ -30,8 +30,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise BadInput(f"{path}: cannot be read ({reason}). Give --config a TOML file.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{path}: not TOML: {error}. Mend that line.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:  # the latter: lists within lists
+        raise BadInput(f"{path}: not TOML: {shortened(error)}. Mend that line.") from error
 
 
 def load_settings(kind: Callable[..., T], values: Mapping[str, Any], where: str, keys: Iterable[str]) -> T:
@@ -48,9 +48,9 @@ def load_settings(kind: Callable[..., T], values: Mapping[str, Any], where: str,
 
 
 def _sentence(problem: Any, where: str, keys: Iterable[str]) -> BadInput:
-    key = ".".join(str(part) for part in problem["loc"])
+    key = shortened(".".join(str(part) for part in problem["loc"]))
     if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return unknown("key", key, keys, where)
     text = str(problem["msg"])
-    value = repr(problem["input"]) if not isinstance(problem["input"], dict) else "a section"
+    value = shortened(repr(problem["input"])) if not isinstance(problem["input"], dict) else "a section"
     return BadInput(f"{where}: {key} = {value}: {text[0].lower()}{text[1:]}. Change it; the fields are in README.md.")

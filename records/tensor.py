@@ -6,6 +6,8 @@
 Runs inside toolchains: numpy only. `validate/runtimes/tensor.mjs` is its twin in JavaScript.
 """
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -15,6 +17,10 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = Mapping[str, Array]
 """Arrays by name."""
+LARGEST = 2**40
+"""Values of a tensor, at most: more is no tensor, but a record that was altered."""
+LONGEST_SIDE = 2**15
+"""Pixels of a side that a picture is resized to, at most; likewise."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,52 @@ def tensor_from(item: Mapping[str, Any]) -> Tensor:
     try:
         name, dtype, shape = str(item["name"]), str(item["dtype"]), tuple(item["shape"])
         span = item.get("range")
-        return Tensor(**{**item, "name": name, "dtype": dtype, "shape": shape, "range": tuple(span) if span else None})
+        tensor = Tensor(
+            **{**item, "name": name, "dtype": dtype, "shape": shape, "range": tuple(span) if span else None}
+        )
+        problem = _problem(tensor)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no tensor: {item!r} ({type(error).__name__}: {error})") from error
+        raise ValueError(f"no tensor: {str(item)[:200]} ({type(error).__name__}: {str(error)[:200]})") from error
+    if problem:
+        raise ValueError(f"no tensor: {name[:200]!r} {problem}")
+    return tensor
+
+
+def _problem(tensor: Tensor) -> str:
+    """Return what a tensor says that none can be; empty: nothing. Raises TypeError for a field of another type."""
+    lengths = [size for size in tensor.shape if not isinstance(size, str)]
+    if not tensor.shape or any(size < 1 for size in lengths) or math.prod(lengths) > LARGEST:
+        return f"has the shape {str(list(tensor.shape))[:200]}; an axis has a length from 1 on, or a name"
+    if not re.fullmatch(r"bool|bfloat16|(u?int|float|complex)\d{1,3}", tensor.dtype):
+        return f"has the type {tensor.dtype[:200]!r}; write for example float32"
+    if tensor.layout and len(tensor.layout) != len(tensor.shape):
+        return f"has the layout {tensor.layout[:200]!r} for {len(tensor.shape)} axes"
+    if tensor.scale is not None and not 0 < tensor.scale < math.inf:
+        return f"has the scale {tensor.scale}; a positive number is needed"
+    if tensor.scale is not None and not re.fullmatch(r"u?int(8|16|32|64)", tensor.dtype):
+        return f"has a scale, and is of the type {tensor.dtype}, which is no integer"
+    if tensor.range is not None and not (len(tensor.range) == 2 and tensor.range[0] <= tensor.range[1]):
+        return f"has the range {str(tensor.range)[:200]}; a least and a greatest value are needed"
+    return _problem_of_preparation(tensor.preparation) if tensor.preparation is not None else ""
+
+
+def _problem_of_preparation(preparation: Mapping[str, Any]) -> str:
+    """Return what is wrong with how an image file becomes a tensor; empty: nothing."""
+    for key in ("resize", "crop"):
+        size = preparation.get(key)
+        if not _is_size(size) and not (key == "crop" and size is None):
+            return f"has the preparation {key} {str(size)[:200]}; height and width in pixels are needed"
+    scale = preparation.get("scale")
+    if not isinstance(scale, (int, float)) or not math.isfinite(scale):
+        return f"has the preparation scale {str(scale)[:200]}; a number is needed"
+    missing = [key for key in ("interpolation", "antialias", "channels") if key not in preparation]
+    return f"has a preparation without {missing[0]}" if missing else ""
+
+
+def _is_size(size: Any) -> bool:
+    """True if a size is a height and a width that a picture can have."""
+    pair = isinstance(size, (list, tuple)) and len(size) == 2
+    return pair and all(isinstance(side, int) and 1 <= side <= LONGEST_SIDE for side in size)
 
 
 def tensors_from(items: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """The command line: what each command does, and that bad input is one sentence and exit status 2."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,18 @@ def test_help_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     done = subprocess.run([sys.executable, "-m", "anywhere", "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in ("train", "export", "validate", "report", "targets", "doctor"))
+
+
+def test_a_machine_whose_texts_are_ascii_is_served_as_others(tmp_path: Path) -> None:
+    """Files hold `→` and labels any letter; what such a terminal has no letter for is a question mark."""
+    (tmp_path / "ä.toml").write_text('[data]\ndataset = "größe"\n', encoding="utf-8")
+    root = str(Path(__file__).parents[1])
+    variables = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONPATH": root}
+    run = [sys.executable, "-m", "anywhere"]
+    for command, status in ((["targets"], 0), (["train", "--config", "ä.toml"], 2), (["report", "ü"], 2)):
+        done = subprocess.run([*run, *command], cwd=tmp_path, capture_output=True, env={**os.environ, **variables})
+        assert (done.returncode, b"Traceback" in done.stderr) == (status, False), done.stderr.decode()
+        assert done.stderr.count(b"\n") == (status == 2)
 
 
 @pytest.mark.slow
@@ -149,7 +162,7 @@ def test_doctor_says_what_is_missing_and_what_mends_it(
         (("train", "--config", "none.toml"), "none.toml: cannot be read"),
         (("train", "--set", "train.epoch=3"), "unknown key 'train.epoch'. Nearest: train.epochs"),
         (("train", "--epochs", "0"), "train.epochs = 0"),
-        (("train", "--resume", "--epochs", "4"), "give no other option than --run with it"),
+        (("train", "--resume", "--epochs", "4"), "give no other option than --run and --trust with it"),
         (("train", "--resume", "--run", "none"), "runs/none/checkpoint: there is none"),
         (("train", "--set", "task=segmentatoin"), "unknown task 'segmentatoin'"),
         (("export", "--to", "onxx"), "unknown target 'onxx'. Nearest: onnx"),

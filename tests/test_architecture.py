@@ -242,6 +242,36 @@ def test_every_room_is_mirrored_by_its_tests() -> None:
         assert (ROOT / "tests" / room).is_dir()
 
 
+def without_encoding(node: ast.AST) -> bool:
+    """Whether a call opens a file, or another process, as text in whatever encoding this machine has."""
+    if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if name in {"open", "fdopen"}:
+        modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        return any(re.fullmatch(r"[rwax+]+t?", str(mode)) for mode in modes)
+    return name in {"read_text", "write_text"} or any(keyword.arg == "text" for keyword in node.keywords)
+
+
+def test_every_text_names_its_encoding() -> None:
+    """Where the machine's own is ASCII (`LC_ALL=C`), nothing else is read or written."""
+    files = [ROOT / "anywhere.py", *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not without_encoding(node), f'{file}:{getattr(node, "lineno", 0)}: say encoding="utf-8"'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["path.read_text()", "path.write_text(text)", "path.open('w')", "open(path, 'r')", "os.fdopen(pipe, 'w')",
+     "subprocess.run(command, text=True)", "path.read_text(errors='replace')"],
+)  # fmt: skip
+def test_a_text_without_encoding_is_seen(line: str) -> None:
+    assert any(map(without_encoding, ast.walk(ast.parse(line))))
+    harmless = "path.open('rb'); Run.open(name); Artifact.open(folder); path.read_text(encoding='utf-8')"
+    assert not any(map(without_encoding, ast.walk(ast.parse(harmless))))
+
+
 def test_no_file_tells_where_it_was_written() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     for file in [*pages, *ROOT.glob("*.toml"), *(ROOT / "toolchains").rglob("*.txt")]:

@@ -100,7 +100,7 @@ def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
+    log.write_bytes(b"")
     try:
         row_job = job(run, row.artifact, row.place, out, options)
         row_job = dataclasses.replace(row_job, probes=_write_probes(proof, row.artifact, probes))

@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from measures import tasks
 from measures.tolerance import TABLE
-from records.errors import BadInput, unknown
+from records.errors import BadInput, shortened, unknown
 from records.settings import adapter, load_settings, read_toml
 
 
@@ -69,9 +69,12 @@ def read(path: Path | None, **options: Any) -> ValidateConfig:
 
     Empty options are ignored; options that are lists are appended to the file's.
     """
-    values: dict[str, Any] = dict(read_toml(path).get("validate", {})) if path else {}
+    section = read_toml(path).get("validate", {}) if path else {}
+    if not isinstance(section, dict):
+        raise BadInput(f"{path}: validate: a section is needed here, not {shortened(repr(section))}. Write [validate].")
+    values: dict[str, Any] = dict(section)
     for key, value in options.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and isinstance(values.get(key, []), list):
             value = [*values.get(key, []), *value]
         if value:
             values[key] = value

@@ -42,7 +42,7 @@ class Emulated(Toolchain):
     @property
     def packages(self) -> list[str]:
         """Return the names of the Debian packages, without their dependencies."""
-        return (self.folder / "packages.txt").read_text().split()
+        return (self.folder / "packages.txt").read_text(encoding="utf-8").split()
 
     @property
     def _content(self) -> str:

@@ -10,6 +10,7 @@ import module from "node:module";
 import path from "node:path";
 import readline from "node:readline";
 import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
 
 const [home, events, ...preload] = process.argv.slice(2);
 
@@ -38,6 +39,26 @@ function redirect(log) {
   }
 }
 
+const GRACE_S = 5; // as in inside.py
+const NEVER = Number.MAX_VALUE;
+
+/** When this process ends, in milliseconds since 1970: shared with the thread that ends it. */
+const end = new Float64Array(new SharedArrayBuffer(8)).fill(NEVER);
+
+/**
+ * Ends this process, and all that it has started, some seconds after a job's limit: whoever waits for the job may have
+ * been stopped, or be gone. In a thread, for a job may keep this one busy.
+ */
+function watchTheEnd() {
+  const code = `
+    const { workerData } = require("node:worker_threads");
+    setInterval(() => {
+      if (Date.now() < workerData[0]) return;
+      try { process.kill(-process.pid, "SIGKILL"); } finally { process.kill(process.pid, "SIGKILL"); }
+    }, 500);`;
+  new Worker(code, { eval: true, workerData: end }).unref();
+}
+
 const load = (file) => import(pathToFileURL(file).href);
 
 const tell = (event) => fs.writeSync(Number(events), JSON.stringify(event) + "\n");
@@ -49,6 +70,7 @@ async function run(job) {
   let fail;
   const thrownElsewhere = new Promise((_, reject) => (fail = reject)); // in a callback that nobody awaits
   process.on("uncaughtException", fail);
+  end[0] = Date.now() + (job.limit_s + GRACE_S) * 1000;
   let event;
   try {
     const functions = await load(job.file);
@@ -61,10 +83,12 @@ async function run(job) {
     event = { event: "error", kind: error?.name ?? "Error", message: String(error?.message ?? error) };
   }
   process.off("uncaughtException", fail);
+  end[0] = NEVER;
   const seconds = (performance.now() - started) / 1000;
   return { ...event, id: job.id, seconds, peak_memory: process.resourceUsage().maxRSS * 1024 };
 }
 
+watchTheEnd(); // before the packages are looked up by a hook, which a thread that begins later would wait for
 findPackagesIn(home);
 for (const file of preload) {
   await load(file).catch(console.error); // the job that needs it will fail again, and say so

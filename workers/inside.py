@@ -7,12 +7,15 @@ it. Standard library only: it runs under every toolchain's Python. stdout and st
 nothing a converter prints can be taken for an event.
 """
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -20,6 +23,37 @@ from types import ModuleType
 from typing import Any
 
 PACKAGES = ("pipeline", "export", "validate", "records", "workers", "measures")
+
+
+GRACE_S = 5.0
+"""Seconds after a job's limit at which this process ends by itself: who started it would have ended it before."""
+
+
+class Limit:
+    """The end of this process, and of all that it has started, unless it is called off in time.
+
+    Whoever waits for the job may have been stopped, or be gone. A thread cannot end the group while a library's C code
+    holds Python's lock; then the system's own alarm ends this process alone, as late again.
+    """
+
+    def __init__(self, seconds: float):
+        """Begin to count."""
+        self._timer = threading.Timer(seconds + GRACE_S, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds + 2 * GRACE_S)
+
+    def call_off(self) -> None:
+        """End nothing."""
+        self._timer.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @staticmethod
+    def _end() -> None:
+        if os.getpgrp() == os.getpid():  # the group is ours
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
 
 
 class ProjectFinder:
@@ -74,15 +108,24 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     memory.reset_peak()
     started = time.monotonic()
     redirect(job["log"])
+    limit = Limit(float(job["limit_s"]))
     try:
         value = getattr(load(job["file"]), job["function"])(**job["arguments"])
         json.dumps(value)
         event = {"event": "result", "value": value}
     except BaseException as error:  # noqa: BLE001  # sys.exit in a converter included
-        traceback.print_exc()
-        event = {"event": "error", "kind": type(error).__name__, "message": str(error)}
-    sys.stdout.flush()
-    sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the log may lie on the full disk that is the error
+            traceback.print_exc()
+        event = {
+            "event": "error",
+            "kind": type(error).__name__,
+            "message": str(error),
+            "errno": error.errno if isinstance(error, OSError) else None,
+        }
+    limit.call_off()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     return {**event, "id": job["id"], "seconds": time.monotonic() - started, "peak_memory": memory.peak()}
 
 
@@ -91,8 +134,8 @@ def main() -> None:
     ProjectFinder.root = Path(sys.argv[1])
     sys.meta_path.insert(0, ProjectFinder)
     # Not inherited further: a process that a converter starts must not keep the pipes open.
-    events = os.fdopen(os.dup(int(sys.argv[2])), "w", buffering=1)
-    jobs = os.fdopen(os.dup(0))
+    events = os.fdopen(os.dup(int(sys.argv[2])), "w", buffering=1, encoding="utf-8")
+    jobs = os.fdopen(os.dup(0), encoding="utf-8")
     os.close(int(sys.argv[2]))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for file in sys.argv[3:]:

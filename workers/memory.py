@@ -23,13 +23,14 @@ def release() -> None:
 def reset_peak() -> None:
     """Count the peak from now on, where the system can do that."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_bytes(b"5")
 
 
 def peak() -> int:
     """Return the most memory this process has had since the last reset, in bytes."""
     try:
-        (line,) = [text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM:")]
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        (line,) = [text for text in lines if text.startswith("VmHWM:")]
         return int(line.split()[1]) * 1024
     except (OSError, ValueError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

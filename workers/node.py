@@ -23,7 +23,7 @@ class Node(Toolchain):
 
     @property
     def _content(self) -> str:
-        packages = (self.folder / "package-lock.json").read_text()
+        packages = (self.folder / "package-lock.json").read_text(encoding="utf-8")
         return packages if node_of_the_machine() else packages + super()._content
 
     @property
@@ -65,7 +65,7 @@ def node_of_the_machine() -> Path | None:
 def _version(node: str) -> tuple[int, ...]:
     """Return Node's version: `v20.20.2` → (20, 20, 2); () if it cannot be read."""
     try:
-        output = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout
+        output = subprocess.run([node, "--version"], capture_output=True, timeout=30).stdout.decode()
         return tuple(int(part) for part in output.strip().removeprefix("v").split("."))
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return ()

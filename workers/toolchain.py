@@ -28,6 +28,7 @@ from workers.worker import MEMORY_LIMIT, Worker
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that the project's packages lie in."""
+CACHE_REMEDY = "Make the cache folder writable, or set ANYWHERE_CACHE to another one."
 DECIDING = (
     "ml_dtypes",
     "numpy",
@@ -63,7 +64,7 @@ class Toolchain:
     def python_version(self) -> str:
         """Return the version of Python that it is locked for, `3.12`; empty: the one of this process."""
         file = self.folder / ".python-version"
-        return file.read_text().split()[0] if file.exists() else ""
+        return file.read_text(encoding="utf-8").split()[0] if file.exists() else ""
 
     @property
     def key(self) -> str:
@@ -73,7 +74,7 @@ class Toolchain:
 
     @property
     def _content(self) -> str:
-        return self.lock.read_text() + self.python_version
+        return self.lock.read_text(encoding="utf-8") + self.python_version
 
     @property
     def optional(self) -> bool:
@@ -110,10 +111,16 @@ class Toolchain:
             return
         for program in self.missing:
             raise BadInput(f"toolchain {self.name}: {program} is not on this machine. Get it: {self.needs[program]}.")
-        self.home.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.home.with_suffix(".lock")), room_for(self.home):
-            if not self.ready:
-                self._build()
+        with room_for(self.home, CACHE_REMEDY):
+            try:
+                self.home.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise BadInput(
+                    f"toolchain {self.name}: {self.home.parent} is no folder, nor can one be made. {CACHE_REMEDY}"
+                ) from error
+            with _locked(self.home.with_suffix(".lock")):
+                if not self.ready:
+                    self._build()
 
     def _build(self) -> None:
         new = self.home.with_suffix(".new")
@@ -133,7 +140,7 @@ class Toolchain:
 
     def _run(self, command: Sequence[str]) -> None:
         """Run one step of building. Raises BadInput with the last of its stderr."""
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=self.folder)
         if done.returncode:
             message = " ".join(done.stderr.split())[-600:]
             raise BadInput(
@@ -189,7 +196,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+    with path.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

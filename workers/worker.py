@@ -10,10 +10,8 @@ A worker that crashes, hangs, needs too much memory or writes rubbish raises `Wo
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from records.folder import Scratch
 from workers.watchdog import Watchdog
 
 MEMORY_LIMIT = max(12 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 2 // 3)
@@ -38,10 +37,14 @@ WATCHDOG = Watchdog()
 class WorkerFailed(Exception):
     """The error of a job that gave no result. The message says why; what the worker printed is in the log."""
 
-    def __init__(self, message: str, kind: str = ""):
-        """Keep the message. kind: the name of the exception in the worker; empty where the worker itself failed."""
+    def __init__(self, message: str, kind: str = "", errno: int | None = None):
+        """Keep the message.
+
+        kind: the name of the exception in the worker; empty where the worker itself failed. errno: the system's number
+        of the error, where the exception has one, as that of a full disk.
+        """
         super().__init__(message)
-        self.kind = kind
+        self.kind, self.errno = kind, errno
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,23 @@ class Worker:
         self._ready = False
         self._jobs = 0
         self._events: queue.Queue[str | None] = queue.Queue()
-        self._scratch = tempfile.mkdtemp(prefix="anywhere-")
-        log.parent.mkdir(parents=True, exist_ok=True)
+        WATCHDOG.start()
+        self._scratch = Scratch()
+        WATCHDOG.keep(str(self._scratch.folder))
+        try:
+            reading_end = self._start(command, environment)
+        except BaseException:  # it lacks a program, or the disk is full
+            self._remove_scratch()
+            raise
+        WATCHDOG.keep(str(self._scratch.folder), self._process.pid)
+        threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
+
+    def _start(self, command: Callable[[int], Sequence[str]], environment: Mapping[str, str]) -> int:
+        """Start the process; return the file descriptor that its events come from."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         reading_end, writing_end = os.pipe()
         try:
-            with log.open("ab") as output:
+            with self.log.open("ab") as output:
                 self._process = subprocess.Popen(
                     command(writing_end),
                     stdin=subprocess.PIPE,
@@ -83,12 +98,14 @@ class Worker:
                     stderr=output,
                     pass_fds=(writing_end,),
                     start_new_session=True,  # Ctrl-C is ours to handle; and the whole group can be killed
-                    env={**os.environ, "TMPDIR": self._scratch, **environment},
+                    env={**os.environ, "TMPDIR": str(self._scratch.folder), **environment},
                 )
+        except BaseException:
+            os.close(reading_end)
+            raise
         finally:
             os.close(writing_end)
-        WATCHDOG.keep(self._process.pid, self._scratch)
-        threading.Thread(target=self._read, args=(reading_end,), daemon=True).start()
+        return reading_end
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +114,7 @@ class Worker:
         self.close()
 
     def _read(self, pipe: int) -> None:
-        with os.fdopen(pipe, errors="replace") as lines:
+        with os.fdopen(pipe, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 self._events.put(line)
         self._events.put(None)
@@ -105,7 +122,14 @@ class Worker:
     def call(self, file: Path, function: str, arguments: Mapping[str, Any], log: Path, limit_s: float) -> Done:
         """Run `function(**arguments)` of a file in the worker. Arguments and result are JSON. Raises WorkerFailed."""
         self._jobs += 1
-        job = {"id": self._jobs, "file": str(file), "function": function, "arguments": arguments, "log": str(log)}
+        job = {
+            "id": self._jobs,
+            "file": str(file),
+            "function": function,
+            "arguments": arguments,
+            "log": str(log),
+            "limit_s": limit_s,  # after which, and some seconds more, it ends itself if we do not
+        }
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         assert self._process.stdin
@@ -121,7 +145,8 @@ class Worker:
         if event.get("id") != self._jobs:
             raise self._fail(f"answered {event} to job {self._jobs}")
         if event.get("event") == "error":
-            raise WorkerFailed(f"{event.get('kind')}: {event.get('message')}", str(event.get("kind")))
+            kind = str(event.get("kind"))
+            raise WorkerFailed(f"{kind}: {event.get('message')}", kind, event.get("errno"))
         return Done(event.get("value"), float(event["seconds"]), int(event["peak_memory"]))
 
     def _wait(self, limit_s: float) -> dict[str, Any]:
@@ -166,8 +191,11 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        WATCHDOG.forget(self._process.pid)
+        self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
+        self._scratch.remove()
+        WATCHDOG.forget(str(self._scratch.folder))
 
     def close(self) -> None:
         """End the process. Its jobs are done, so it is killed rather than waited for."""
@@ -194,7 +222,7 @@ def memory_of_group(group: int) -> int:
     pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has just ended
-            after_name = stat.read_text().rpartition(")")[2].split()  # from field 3 on
+            after_name = stat.read_text(encoding="utf-8").rpartition(")")[2].split()  # from field 3 on
             if int(after_name[2]) == group:
                 pages += int(after_name[21])
     return pages * os.sysconf("SC_PAGE_SIZE")

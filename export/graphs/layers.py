@@ -173,20 +173,22 @@ def spread(names: Sequence[str], tensor_twins: Mapping[str, Twin]) -> dict[str, 
 
 def beside(artifact: Path) -> dict[str, Twin]:
     """Return the twins in the manifest beside a SavedModel."""
-    return twins(json.loads((artifact.parent / "manifest.json").read_text())["details"])
+    return twins(json.loads((artifact.parent / "manifest.json").read_text(encoding="utf-8"))["details"])
 
 
 def twins(details: Mapping[str, Any]) -> dict[str, Twin]:
     """Return the twins that a SavedModel's manifest keeps."""
     return {
-        name: Twin(layer["tensor"], None if layer.get("stored") is None else tuple(layer["stored"]), layer["module"])
+        name: Twin(
+            layer.get("tensor", ""), None if layer.get("stored") is None else tuple(layer["stored"]), layer["module"]
+        )
         for name, layer in details.get("layers", {}).items()
     }
 
 
 def places(details: Mapping[str, Any]) -> dict[str, Place]:
     """Return the places that an ONNX artifact's manifest keeps."""
-    return {name: Place(**place) for name, place in details.get("layers", {}).items()}
+    return {name: Place(place["module"], place.get("call")) for name, place in details.get("layers", {}).items()}
 
 
 def modules(details: Mapping[str, Any]) -> set[str]:

@@ -19,6 +19,7 @@ from export.graphs.operators import inexpressible, user_path
 from measures.distance import sqnr_db
 from measures.tolerance import SAME_DB
 from pipeline.checkpoint import Checkpoint
+from records.errors import raise_if_full
 from records.tensor import Array
 
 
@@ -135,6 +136,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
             )
         second = run(second_path, inputs)
     except Exception as error:  # noqa: BLE001  # whatever the deprecated exporter meets is no fault of the artifact
+        raise_if_full(error)
         print(f"cross-check: {type(error).__name__}: {error}")
         return [f"no cross-check: the TorchScript-based exporter failed ({type(error).__name__}; see the log)"], {}
     finally:

@@ -45,7 +45,7 @@ def first_modules(model: Any) -> dict[str, str]:
 
 def modules(names: Iterable[str], artifact: Path) -> dict[str, str]:
     """Return operators with their modules, as the manifest beside an artifact has them, whether upper or lower case."""
-    record = json.loads((artifact.parent / "manifest.json").read_text())
+    record = json.loads((artifact.parent / "manifest.json").read_text(encoding="utf-8"))
     modules_by_operator = {name.lower(): module for name, module in record["details"].get("modules", {}).items()}
     return {name: modules_by_operator.get(name.lower(), "") for name in names}
 

@@ -23,6 +23,7 @@ from export.graphs.saved_model_case import Case, measured
 from export.graphs.saved_model_file import save, specs
 from export.graphs.saved_model_layers import output_layers
 from export.graphs.tensorflow import freeze
+from records.errors import raise_if_full
 from records.tensor import Tensor
 from workers import memory
 
@@ -55,6 +56,7 @@ def first(case: Case, place: Path) -> Choice:
             single, twins = way(case, place)
             ratios = measured(case, place)
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
+            raise_if_full(error)
             print(f"{name}: {type(error).__name__}: {error}")
             refusals += [error] if isinstance(error, Refused) else []
             tried[name] = str(error).partition("\n")[0] if name == IMPORTER else _sentence(error)
@@ -125,6 +127,7 @@ def opinion(case: Case, place: Path) -> tuple[dict[str, Any], list[str]]:
             by_other(way)(case, place)
             verdicts[way.__name__] = self_check.rounded(max(measured(case, place).values()))
         except Exception as error:  # noqa: BLE001  # onnx2tf raises whatever its rules run into
+            raise_if_full(error)
             print(f"{way.__name__}: {type(error).__name__}: {error}")
             verdicts[way.__name__] = _sentence(error)
         finally:

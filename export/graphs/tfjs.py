@@ -86,7 +86,7 @@ def finding(operation: Operation) -> str:
 
 def _kernels() -> list[dict[str, Any]]:
     """Return the list of kernels, those for many axes first."""
-    return sorted(json.loads(KERNELS.read_text()), key=lambda kernel: -kernel.get("least_rank", 0))
+    return sorted(json.loads(KERNELS.read_text(encoding="utf-8")), key=lambda kernel: -kernel.get("least_rank", 0))
 
 
 def _about(kernel: dict[str, Any], operation: Operation) -> bool:

@@ -48,7 +48,7 @@ def write_model(
         "modelTopology": json_format.MessageToDict(graph),
         "weightsManifest": [manifest],
     }
-    path.write_text(json.dumps(model))
+    path.write_text(json.dumps(model), encoding="utf-8")
     if precision == "float32" or any("quantization" in entry for entry in manifest["weights"]):
         return ""
     return (

@@ -205,6 +205,6 @@ def needed(graph: Any, frozen: Any) -> Any:
 
 def check_operators(graph: Any, source: Path) -> None:
     """Check that TensorFlow.js knows every operator. Raises Inexpressible."""
-    unknown = {node.op for node in graph.node} - set(OPERATORS.read_text().split())
+    unknown = {node.op for node in graph.node} - set(OPERATORS.read_text(encoding="utf-8").split())
     if unknown:
         raise inexpressible("TensorFlow.js", modules(sorted(unknown), source))

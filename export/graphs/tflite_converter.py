@@ -36,7 +36,7 @@ def _converter_folder(source: Path) -> tempfile.TemporaryDirectory[str]:
 
 def shapes_beside(artifact: Path) -> dict[str, tuple[int, ...]]:
     """Return golden's shape of one sample by input, as TensorFlow has it, from the manifest beside a SavedModel."""
-    manifest = json.loads((artifact.parent / "manifest.json").read_text())
+    manifest = json.loads((artifact.parent / "manifest.json").read_text(encoding="utf-8"))
     return {name: tuple(shape) for name, shape in manifest["details"].get(SHAPES, {}).items()}
 
 

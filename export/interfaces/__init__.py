@@ -18,7 +18,17 @@ from typing import Any
 
 from export.artifact import Artifact
 
-MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, struct.error, zipfile.BadZipFile)
+MALFORMED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OSError,
+    RecursionError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 """What reading a malformed file raises: protobuf's DecodeError is made a ValueError where it is read."""
 READERS = {
     "exported_program": "archive",

@@ -28,6 +28,7 @@ from export.graphs.stopped import Operator, find_stop
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
 from export.quantize import keep_float
 from measures.tasks import Task
+from records.errors import raise_if_full
 from records.sealed import fingerprints
 from records.tensor import Arrays
 from workers import memory
@@ -88,6 +89,7 @@ def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict
             if not math.isfinite(verdicts[name]):
                 raise ValueError("its outputs are NaN or infinite")
         except Exception as error:  # noqa: BLE001  # one is enough; why not the other is in the manifest
+            raise_if_full(error)
             print(f"{name}: {type(error).__name__}: {error}")
             models.pop(name, None)
             verdicts[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:300].removesuffix(".")

@@ -56,12 +56,17 @@ def tolerances(precision: str) -> tuple[Tolerance, ...]:
 
 def weakness(golden: Golden, labels: Sequence[str]) -> str:
     """Say what is wrong with the labels, so that an artifact that always gives one class could pass."""
-    count = golden.outputs["logits"].shape[1]
+    logits = golden.outputs.get("logits")
+    if logits is None or logits.ndim != 2:
+        return f"no logits of one value for each class. {AGAIN}."
+    count = logits.shape[1]
     if count != len(labels):
         return f"{count} values, but {len(labels)} labels. {AGAIN}."
     truth = golden.truth.get("labels")
     if truth is None:  # nobody said what is right: that decisions vary is asked of every task
         return ""
+    if truth.ndim != 1 or truth.dtype.kind not in "iu":
+        return f"labels are {truth.dtype} {truth.shape}, not one integer for each sample. {AGAIN}."
     if len(np.unique(truth)) < 2:
         return (
             f"all {len(truth)} labels are one class, so a broken artifact could be right on all. Hold out images of "

@@ -4,7 +4,6 @@ The folder's own code is never run (`trust_remote_code` stays off), and its weig
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import nn
 from pipeline.libraries import Built, Declared, Options
 from pipeline.weights import Loaded
 from records.errors import BadInput, some
+from records.schema import read_json
 from records.sealed import sha256_of_file
 
 NEEDS = "transformers"
@@ -83,7 +83,10 @@ def _declared(path: Path) -> Declared | None:
     """Return the preparation in a preprocessor_config.json; None: there is none."""
     if not path.is_file():
         return None
-    values: dict[str, Any] = json.loads(path.read_text())
+    remedy = "Save it again with save_pretrained."
+    values = read_json(path, str(path), remedy)
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: holds a {type(values).__name__}, no preparation. {remedy}")
     size, crop = _size(values.get("size")), _size(values.get("crop_size"))
     cropped = crop if values.get("do_center_crop") else None
     share = values.get("crop_pct")

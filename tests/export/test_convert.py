@@ -1,6 +1,7 @@
 """Conversions of three lines each: order, failures, and nothing unchanged built again."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,29 @@ def test_ctrl_c_ends_the_workers_that_are_busy(run: Run, targets: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(run, plan(find(targets)), jobs=2, force=False, report=press)
     assert not list((run.folder / "artifacts" / "slow").glob("*"))
+
+
+FULL = HEAD + (
+    "import errno, os\nSOURCES = {'float32': 'checkpoint'}\n"
+    "def convert(source, checkpoint, precision, out):\n"
+    "    raise OSError(getattr(errno, KIND), os.strerror(getattr(errno, KIND)))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("ENOSPC", "no room left on the disk (No space left"), ("EROFS", "cannot be written to (Read-only")],
+)
+def test_a_disk_that_fails_in_a_worker_is_named(run: Run, targets: Path, kind: str, said: str) -> None:
+    (targets / "full.py").write_text(f"KIND = {kind!r}\n{FULL}")
+    outcome = do(run, targets)["full/float32"]
+    assert outcome.status == "failed"
+    places = [str(run.place("full/float32")), tempfile.gettempdir()]  # whichever of their disks is fuller
+    assert any(outcome.reason.startswith(f"{place}: {said}") for place in places), outcome.reason
+    assert not run.holds("full/float32")
+
+
+def test_a_log_that_cannot_be_written_is_a_failed_conversion(run: Run, targets: Path) -> None:
+    (run.folder / "logs").write_text("a file where a folder should be")
+    outcome = do(run, targets)["copy/float32"]
+    assert (outcome.status, "cannot be written" in outcome.reason) == ("failed", True)

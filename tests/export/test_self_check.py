@@ -1,13 +1,16 @@
 """What a conversion checks by itself."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from export import self_check
-from export.graphs import onnx_runtime
+from export.graphs import onnx_exporter, onnx_runtime
 from export.graphs.operators import Inexpressible
 from export.quantize.calibration import calibration
 from export.targets import onnx as onnx_target
@@ -66,3 +69,26 @@ def test_weights_beyond_two_gib_lie_beside_the_onnx_file(
     assert self_check.least(actual, golden.outputs) > 100
     with pytest.raises(Inexpressible, match="the file that float16 is made in holds 2 at most"):
         onnx_target.convert(out / "model.onnx", folder, "float16", tmp_path)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_full_disk_is_no_finding_of_the_cross_check(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch, chained: bool
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if chained:
+                raise RuntimeError("the exporter's own words") from error
+            raise
+
+    def other(*_: object, **__: object) -> None:
+        raise OSError("could not get source code")
+
+    opened, path = Checkpoint.open(Path("runs/tiny/checkpoint")), Path("runs/tiny/artifacts/onnx/float32/model.onnx")
+    monkeypatch.setattr(torch.onnx, "export", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        onnx_exporter.cross_check(opened, path)
+    monkeypatch.setattr(torch.onnx, "export", other)
+    assert "exporter failed (OSError; see the log)" in onnx_exporter.cross_check(opened, path)[0][0]

@@ -174,6 +174,26 @@ def test_a_run_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_a_full_disk_elsewhere_is_named_by_its_file(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/scratch/anywhere-x")
+    with pytest.raises(NoRoom, match=r"^/scratch/anywhere-x: no room left"), room_for(tmp_path / "run"):
+        raise full
+    full.filename = str(tmp_path / ".run.new" / "weights")
+    with pytest.raises(NoRoom, match=f"^{tmp_path}/run: no room left"), room_for(tmp_path / "run"):
+        raise full
+
+
+def test_what_a_killed_command_left_half_written_is_removed_by_the_next(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    left = [run / ".checkpoint.new", run / "artifacts" / "onnx" / ".int8.new", run / "report" / ".new"]
+    kept = [run / "artifacts" / "onnx" / "int8", run / "logs"]
+    for folder in (*left, *kept):
+        folder.mkdir(parents=True)
+    with exclusive(run):
+        assert [folder for folder in left if folder.exists()] == []
+    assert all(folder.is_dir() for folder in kept)
+
+
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_a_checkpoint_of_another_format_is_refused(opened: Checkpoint, number: int) -> None:
     record = json.loads((opened.folder / checkpoint.RECORD).read_text())

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.weights import Loaded, load
+from pipeline.weights import Loaded, load, read
 from records.errors import BadInput
 
 
@@ -215,3 +215,23 @@ def test_what_stands_beside_weights_and_does_nothing_is_read_without_trust(
     loaded = load(model, tmp_path / "my.pt")
     assert same(model, trained)
     assert not loaded.trusted
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ("{", "was truncated or altered"),
+        ("[]", "is malformed"),
+        ('{"weight_map": {"x": 1}}', "weight_map.x"),
+        ('{"weight_map": {"x": "../other.safetensors"}}', "which lies elsewhere"),
+    ],
+)
+def test_an_index_that_is_none_is_one_sentence(tmp_path: Path, index: str, said: str) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(BadInput, match=said):
+        read(tmp_path, trust=False)
+    (tmp_path / "model.safetensors.index.json").unlink()
+    (tmp_path / "a.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(BadInput, match="truncated or no safetensors"):
+        read(tmp_path, trust=False)

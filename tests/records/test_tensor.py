@@ -14,6 +14,9 @@ SHAPES = {
     "": (2, 3, 4, 5),
 }
 """Layout → the shape of a checkpoint's array."""
+PREPARED = {
+    "resize": [8, 8], "crop": None, "interpolation": "bilinear", "antialias": True, "channels": "RGB", "scale": 1 / 255,
+}  # fmt: skip
 NO_TENSORS = [
     {"dtype": "float32", "shape": [1]},
     {"name": "x", "dtype": "int8"},
@@ -21,7 +24,23 @@ NO_TENSORS = [
     {"name": "x", "dtype": "int8", "shape": [1], "colour": 1},
     None,
     "x",
-]
+    *(
+        {"name": "x", "dtype": "int8", "shape": shape}
+        for shape in ([], [0, 3], [-1, 3], [2**62], [2**21, 2**21], [None], [{}], [[1]])
+    ),
+    *(
+        {"name": "x", "dtype": "uint8", "shape": ["batch", 3], **more}
+        for more in (
+            {"dtype": "float33 or so"}, {"layout": "NCHW"}, {"scale": 0.0}, {"scale": float("nan")}, {"scale": -1},
+            {"dtype": "float32", "scale": 0.5}, {"range": [1, 0]}, {"range": [float("nan"), 1]}, {"range": [1, 2, 3]},
+            {"preparation": {}},
+        )
+    ),
+    *(
+        {"name": "x", "dtype": "uint8", "shape": ["batch", 3], "preparation": {**PREPARED, **more}}
+        for more in ({"resize": [2**40, 1]}, {"resize": [0, 1]}, {"resize": None}, {"crop": [1]}, {"scale": "a"})
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("layout", "shape"), SHAPES.items())
@@ -62,3 +81,12 @@ def test_json_gives_the_same_tensor_and_what_is_left_out_has_its_default() -> No
 def test_what_is_no_tensor_is_said(item: object) -> None:
     with pytest.raises(ValueError, match="no tensor"):
         tensor_from(item)  # type: ignore[arg-type]
+
+
+def test_a_tensor_as_every_export_has_it_is_read() -> None:
+    item = {
+        "name": "x", "dtype": "uint8", "shape": ["batch", 8, 8, 3], "layout": "NHWC", "range": [0, 255],
+        "scale": 1 / 255, "zero_point": 0, "preparation": PREPARED,
+    }  # fmt: skip
+    assert tensor_from(item).preparation == PREPARED
+    assert tensor_from({**item, "preparation": {**PREPARED, "crop": [4, 4]}, "shape": [1, 8, 8, 3]}).shape[0] == 1

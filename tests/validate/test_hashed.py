@@ -140,6 +140,89 @@ def test_a_record_with_a_seal_and_without_its_fields_is_one_sentence(at_home: Pa
     assert str(refused.value).count("\n") == 0
 
 
+DETAILS: dict[str, Any] = {
+    "calibration_samples": "many",
+    "calibration_sha256": [1],
+    "calibration_halves_sqnr_db": "45",
+    "keep_float": "fc1",
+    "repair": {"size_bytes": [1]},
+    "lint": [],
+    "layers": {"logits": {"module": {}}},
+    "unquantized": None,
+    "min_runtime_version": 2,
+    "way": ["importer"],
+    "modules": {"Conv": 1},
+    "shapes": {"image": "1x3"},
+}
+"""Detail → a value of another type than what reads it expects."""
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_a_detail_of_another_type_is_one_sentence(at_home: Path, name: str) -> None:
+    resealed(ONNX / "manifest.json", lambda record: record["details"].update({name: DETAILS[name]}))
+    with pytest.raises(BadInput, match=rf"manifest.json details is malformed: {name}.* Convert it again") as refused:
+        Artifact.open(ONNX)
+    assert str(refused.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("shape", [[0, 3, 28, 28], [-1, 3, 28, 28], [2**62, 3, 28, 28], []])
+def test_a_batch_that_none_can_have_is_refused_at_once(at_home: Path, shape: list[int]) -> None:
+    resealed(ONNX / "manifest.json", lambda record: record["inputs"][0].update(shape=shape))
+    with pytest.raises(BadInput, match="no tensor: 'image' has the shape"):
+        Artifact.open(ONNX)
+
+
+WITHIN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "progress without an epoch": (lambda record: record["progress"].pop("epoch"), "progress.epoch"),
+    "progress that is a word": (lambda record: record["progress"].update(finished="yes"), "progress.finished"),
+    "a refusal without a remedy": (
+        lambda record: record["refusals"].update(program={"reason": ""}),
+        "refusals.program",
+    ),
+    "loaded without a file": (lambda record: record.update(loaded={"trusted": True}), "loaded.file"),
+    "no golden among its files": (lambda record: record["files"].pop("golden.safetensors"), "files: "),
+    "a batch of none": (lambda record: record["inputs"][0].update(shape=[0, 3, 28, 28]), "has the shape"),
+}
+
+
+@pytest.mark.parametrize("kind", WITHIN)
+def test_what_lies_within_a_checkpoint_s_fields_is_examined_too(at_home: Path, kind: str) -> None:
+    change, named = WITHIN[kind]
+    resealed(CHECKPOINT / "checkpoint.json", change)
+    with pytest.raises(BadInput, match=rf"checkpoint.json is malformed: .*{named}"):
+        Run.open("tiny")
+
+
+GOLDEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no oracle": (lambda arrays: arrays.pop("oracle.logits"), "oracle has no logits"),
+    "no input": (lambda arrays: arrays.pop("input.image"), "input has no image"),
+    "a row less": (lambda arrays: arrays.update({"output.logits": arrays["output.logits"][1:]}), "63 samples of 64"),
+    "another type": (lambda arrays: arrays.update({"input.image": arrays["input.image"].astype("int8")}), "is int8"),
+    "fewer labels": (lambda arrays: arrays.update(labels=arrays["labels"][1:]), r"labels has the shape \(63,\)"),
+    "an axis less": (lambda arrays: arrays.update({"oracle.logits": arrays["oracle.logits"][:, 0]}), "oracle logits"),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_golden_that_is_not_as_described_is_one_sentence(at_home: Path, kind: str) -> None:
+    change, said = GOLDEN[kind]
+    arrays = load_file(CHECKPOINT / "golden.safetensors")
+    change(arrays)
+    checkpoint = Run.open("tiny").checkpoint
+    save_file(arrays, CHECKPOINT / "golden.safetensors")
+    with pytest.raises(BadInput, match=rf"golden.safetensors: .*{said}.* Restore it from a copy") as refused:
+        checkpoint.golden()
+    assert str(refused.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("name", ["calibration", "probes"])
+def test_broken_arrays_are_one_sentence(at_home: Path, name: str) -> None:
+    checkpoint, file = Run.open("tiny").checkpoint, CHECKPOINT / f"{name}.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BadInput, match=rf"{name}.safetensors was truncated or is no safetensors \(.*\)\. Restore"):
+        checkpoint.calibration() if name == "calibration" else checkpoint.probes()
+
+
 @pytest.mark.parametrize(("name", "content"), [("expected.json", '{"onnx": 1}'), ("keep_float.json", "[1]")])
 def test_a_list_of_conversions_that_is_none_is_one_sentence(at_home: Path, name: str, content: str) -> None:
     (Path("runs/tiny/artifacts") / name).write_text(content)

@@ -1,5 +1,7 @@
 """A worker that fails in any way is one sentence; a foreign environment holds what its lock says and nothing else."""
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +22,7 @@ def add(a, b): return a + b
 def nap(seconds): time.sleep(seconds)
 def chatter(): print('{"event": "result", "id": 1}'); os.system("echo from a child"); return "done"
 def fail(): raise ValueError("no such operator")
+def full(): raise OSError(28, os.strerror(28))
 def leave(): sys.exit(3)
 def vanish(): os._exit(7)
 def crash(): os.kill(os.getpid(), 11)
@@ -216,3 +219,35 @@ def test_every_lock_has_hashes_and_no_host() -> None:
         requirements = re.findall(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", text, re.M | re.S)
         assert requirements
         assert all("==" in one and "--hash=sha256:" in one for one in requirements), chain.name
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("ANYWHERE_CACHE", str(cache))
+    remedy = "Make the cache folder writable, or set ANYWHERE_CACHE to another one"
+    chain = next(chain for chain in registry.find().values() if not chain.own and not chain.needs)
+    make = os.mkdir
+
+    def closed(path: Path, *rest: int) -> None:
+        if Path(path).is_relative_to(cache):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        make(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", closed)
+        with pytest.raises(BadInput, match=rf"cache.*: cannot be written to \(Read-only file system\)\. {remedy}"):
+            chain.build()
+    cache.write_text("a file")
+    with pytest.raises(BadInput, match=rf"{cache}.* is no folder.* {remedy}"):
+        chain.build()
+
+
+def test_a_log_on_a_full_disk_takes_no_answer_away(worker: Worker, jobs: Path) -> None:
+    """`/dev/full` has no room for anything; the error is still told, with its number."""
+    log = jobs.with_name("full.log")
+    log.symlink_to("/dev/full")
+    assert worker.call(jobs, "chatter", {}, log, 30).value == "done"
+    with pytest.raises(WorkerFailed, match=r"OSError: .*No space left on device") as failed:
+        worker.call(jobs, "full", {}, log, 30)
+    assert failed.value.errno == errno.ENOSPC
+    assert call(worker, jobs, "add", a=1, b=2) == 3

@@ -14,7 +14,7 @@ from export.interfaces import Interface, foreign
 from export.run import EXPECTED, KEPT, Run
 from measures import tasks
 from measures.signal import SAMPLES, weakness
-from records.errors import AGAIN, BadInput
+from records.errors import AGAIN, BadInput, shortened
 from records.golden import Golden
 from records.sealed import fingerprints
 from records.tensor import Arrays
@@ -84,8 +84,8 @@ def check_provenance(run: Run, artifact: Artifact, interface: Interface) -> None
     """
     if beside := foreign(artifact, interface):
         raise BadInput(
-            f"artifact {artifact.folder}: {artifact.entry} names {beside[0]}, which is none of its files. Convert it "
-            f"again: anywhere export --force {run.name}."
+            f"artifact {artifact.folder}: {artifact.entry} names {shortened(beside[0])}, which is none of its files. "
+            f"Convert it again: anywhere export --force {run.name}."
         )
     calibration = run.checkpoint.calibration()
     for name, samples in (artifact.integers.calibration_sha256 if artifact.integers else {}).items():

@@ -20,7 +20,6 @@ A target whose inside can be read is a file in `validate/localise/readers/`, nam
 
 import dataclasses
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from export.target import constants
 from measures.distance import CEILING_DB, sqnr_db
 from measures.tolerance import INTEGER_DB
 from records.errors import BadInput
+from records.folder import Scratch
 from records.tensor import Array
 from validate.report.records import Culprit, Layer, Localisation
 from workers.toolchain import Toolchain
@@ -216,9 +216,9 @@ def _collect(
     file: Path, chain: Toolchain, log: Path, job: Mapping[str, Any], start: Start
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
-    with tempfile.TemporaryDirectory() as folder, start(chain, file, log) as worker:
-        out = Path(folder) / "layers.safetensors"
+    log.write_bytes(b"")
+    with Scratch() as folder, start(chain, file, log) as worker:
+        out = folder / "layers.safetensors"
         layers = worker.call(file, "collect", {**job, "out": str(out)}, log, LIMIT_S).value
         version = worker.call(file, "version", {}, log, LIMIT_S).value if file.stem != "checkpoint" else ""
         return {"layers": layers, "version": version}, load_file(out)

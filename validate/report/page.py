@@ -1,6 +1,6 @@
 """Writes report.html: one file to open before a release, without a network or a script, in any light and on paper.
 
-    Path("report.html").write_text(render(report, {10: png}))
+    Path("report.html").write_text(render(report, {10: png}), encoding="utf-8")
 
 It goes from the verdict down to each row. Labels, reasons and names are shown as text, whatever is in them; and a
 Content-Security-Policy forbids everything but the file's own style and images.
@@ -25,7 +25,7 @@ STYLE = Path(__file__).with_name("page.css")
 
 def render(report: Report, images: Mapping[int, bytes]) -> str:
     """Return the page. images: golden inputs as PNG, by their index."""
-    style = STYLE.read_text()
+    style = STYLE.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = tag(

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from records.errors import BadInput, Exit, room_for
+from records.errors import BadInput, Exit, room_for, shortened
+from records.schema import read_json
 from validate.runtimes.job import Latency
 
-_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null")
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null", allow_inf_nan=False)
 SCHEMA = Path(__file__).with_name("report.schema.json")
 SCHEMA_VERSION: Literal[6] = 6
 
@@ -443,29 +444,23 @@ def write(report: Report, path: Path) -> None:
 
 def read(path: Path) -> Report:
     """Return the report that `write` wrote. Raises BadInput for anything else, and for another schema version."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not JSON"
-        raise BadInput(
-            f"report {path}: cannot be read ({reason}). Give a report.json of `anywhere validate`."
-        ) from error
+    values = read_json(path, f"report {path}:", "Give a report.json of `anywhere validate`.")
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise BadInput(
-            f"report {path}: schema version {version}, this version reads {SCHEMA_VERSION}. Validate that run again: "
-            "anywhere validate."
+            f"report {path}: schema version {shortened(version)}, this version reads {SCHEMA_VERSION}. Validate that "
+            "run again: anywhere validate."
         )
     try:
-        return _adapter().validate_python(values)
+        return _adapter().validate_json(json.dumps(values))  # of JSON, for it may hold what is no text
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
+        where = shortened(".".join(map(str, problem["loc"])))
         raise BadInput(
-            f"report {path}: was truncated or altered ({where}: {problem['msg']}). Validate that run again: anywhere "
-            "validate."
+            f"report {path}: was truncated or altered ({where}: {shortened(problem['msg'])}). Validate that run again: "
+            "anywhere validate."
         ) from error
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n", encoding="utf-8")

@@ -108,7 +108,7 @@ def _manifest(artifact: Artifact) -> str:
 def _own(file: Path) -> str | None:
     """Return a runner's code without what it imports of the project; None: it cannot do without."""
     refused = inspect.getsource(runner.Refused)
-    text = file.read_text().replace("from validate.runtimes.runner import Refused\n", f"\n{refused}\n")
+    text = file.read_text(encoding="utf-8").replace("from validate.runtimes.runner import Refused\n", f"\n{refused}\n")
     text = re.sub(r"^from records\.tensor import .*\n", "", text, flags=re.MULTILINE)  # the script has them
     text = text.split('"""', 2)[2].strip()
     return (
@@ -282,8 +282,8 @@ with tempfile.TemporaryDirectory() as scratch:
         with chain.start(log, environment=programs.environment($needs)) as worker:
             worker.call(code / $harness, "measure", job, log, $limit)
     except WorkerFailed as error:
-        sys.exit(f"{log.read_text()}{error}")
-    print(log.read_text(), end="")
+        sys.exit(f"{log.read_text(encoding='utf-8', errors='replace')}{error}")
+    print(log.read_text(encoding="utf-8", errors="replace"), end="")
     actual = {
         name.removeprefix("golden."): value for name, value in load_file(out).items() if name.startswith("golden.")
     }
@@ -318,8 +318,8 @@ with tempfile.TemporaryDirectory() as scratch:
         with chain.start(log, [target.file], target.environment) as worker:
             done = worker.call(target.file, "convert", job, log, target.limit_s)
     except WorkerFailed as error:
-        sys.exit(f"{log.read_text()}{error}")
-    print(log.read_text(), end="")
+        sys.exit(f"{log.read_text(encoding='utf-8', errors='replace')}{error}")
+    print(log.read_text(encoding="utf-8", errors="replace"), end="")
     print(f"converted in {done.seconds:.1f} s: {', '.join(path.name for path in out.iterdir())}")
 """
 )

@@ -1,7 +1,7 @@
 """Writes report.md for a pull request's summary, and junit.xml for the list of tests that a build server shows.
 
-Path("report.md").write_text(markdown(report))
-Path("junit.xml").write_text(junit(report))
+Path("report.md").write_text(markdown(report), encoding="utf-8")
+Path("junit.xml").write_text(junit(report), encoding="utf-8")
 """
 
 import dataclasses

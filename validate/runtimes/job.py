@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-STRICT = {"extra": "forbid"}
+STRICT = {"extra": "forbid", "allow_inf_nan": False}
 """Configuration of pydantic, which is not in every toolchain: an answer or a report with unknown fields is refused."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def shared_with_calibration(arrays: dict[str, Arrays]) -> None:
         (golden(output__logits=lambda g: g["output.logits"] * 1e-9), "nothing beyond"),
         (golden(output__logits=lambda g: g["output.logits"] * 1e-6 + 1), "noise floors"),
         (golden(output__logits=lambda g: g["output.logits"] * np.nan), "no numbers"),
-        (logits(lambda values: values[:, :9]), "9 values, but 10 labels"),
+        (logits(lambda values: values[:, :9]), r"output logits has the shape \(64, 9\)"),
+        (golden(labels=lambda g: g["labels"] / 2), "labels are float64"),
         (shared_with_calibration, "1 of its 32 images are golden, too"),
     ],
 )
@@ -73,6 +75,13 @@ def test_golden_that_proves_nothing_is_refused(
     run = rewritten(change)
     with pytest.raises(BadInput, match=said):
         admission.check(run, run.checkpoint.golden())
+
+
+def test_as_many_labels_as_values_are_needed(workplace: Path) -> None:
+    run = Run.open("tiny")
+    fewer = replace(run, checkpoint=replace(run.checkpoint, labels=run.checkpoint.labels[:9]))
+    with pytest.raises(BadInput, match="10 values, but 9 labels"):
+        admission.check(fewer, run.checkpoint.golden())
 
 
 def test_good_golden_is_not_refused_and_one_decision_for_all_is_warned_of(workplace: Path) -> None:

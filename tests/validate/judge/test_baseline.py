@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def test_a_baseline_that_does_not_fit_is_refused_and_nothing_is_overwritten(
 
 def test_what_is_no_report_is_refused(made: Report) -> None:
     Path("none.json").write_text("{")
-    for name, said in (("none.json", "not JSON"), ("absent.json", "No such file")):
+    for name, said in (("none.json", "truncated or altered"), ("absent.json", "No such file")):
         with pytest.raises(BadInput, match=said):
             baseline.read(Path(name), made.model)
 
@@ -149,3 +150,12 @@ def test_the_report_names_its_baseline(made: Report) -> None:
     found = parity.check(Run.open("tiny"), of_onnx(), Options(1, timed=3), settings=row, earlier=PLACE)
     assert found.baseline
     assert (found.baseline.path, found.baseline.checkpoint_sha256) == (str(PLACE), made.checkpoint_sha256)
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+def test_a_baseline_whose_latency_is_no_number_is_refused(made: Report, tmp_path: Path, number: str) -> None:
+    records.write(made, tmp_path / "report.json")
+    text = re.sub(r'("median": )[\d.e-]+', rf"\g<1>{number}", (tmp_path / "report.json").read_text(encoding="utf-8"))
+    (tmp_path / "report.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"latency_ms.median: Input should be a finite number"):
+        baseline.read(tmp_path / "report.json", made.model)
