@@ -139,7 +139,7 @@ def _asked(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], thread
     out = given.with_suffix(".safetensors")
     for place in (log, given):
         place.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
+    log.write_text("", encoding="utf-8")
     try:
         save_file(flat({INPUT: dict(inputs)}), given)
         chain.build()
