@@ -22,7 +22,7 @@ from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_fil
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import Preparation, opaque
 from pipeline.pictures import opened
-from pipeline.probes import as_png, asymmetric
+from pipeline.probes import PICTURES, ImageFiles, as_png, asymmetric
 from records.golden import PREPARED, Actual, Proof, flat
 from records.tensor import Arrays, tensor_from
 from tests.conftest import TINY
@@ -330,6 +330,102 @@ def test_chromium_reads_16_bits_a_value_as_training_does(web: Toolchain, tmp_pat
     assert said["input_steps"] < 1.01
 
 
+OF_PHONES = {
+    "photographs": ImageFiles(PHOTOS, Preparation((64, 64), None)),
+    "photographs cropped": ImageFiles(CUTS[:2], Preparation((73, 60), (64, 48))),
+    "digits": ImageFiles(DIGITS[:2], Preparation((28, 28), None)),
+}
+"""Files of a checkpoint: PNG, a turned camera's JPEG, gray, transparent; and how each is prepared."""
+SIZES = {"photographs": ((64, 64), None), "photographs cropped": ((73, 60), (64, 48)), "digits": ((28, 28), None)}
+of_phones = pytest.mark.parametrize("which", OF_PHONES)
+
+
+def files_of(which: str) -> tuple[list[bytes], np.ndarray[Any, Any], Preparation]:
+    """Files, what training makes of them, and how."""
+    probes = OF_PHONES[which]
+    return [file.tobytes() for file in probes.files], probes.image.numpy(), Preparation(*SIZES[which])
+
+
+@of_phones
+def test_python_reads_the_files_of_phones_as_training_does(which: str) -> None:
+    files, expected, wanted = files_of(which)
+    found = np.concatenate([prepare(file, wanted.record()) for file in files])
+    assert np.abs(found - expected).max() * 255 < 1.01
+
+
+@of_phones
+def test_node_reads_the_files_of_phones_as_training_does(web: Toolchain, tmp_path: Path, which: str) -> None:
+    files, expected, wanted = files_of(which)
+    said, found = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, expected, wanted)
+    assert (said["samples"], len(found["file.echo"])) == (len(files), len(files))
+    assert said["input_steps"] < 1.01
+
+
+@pytest.mark.slow
+@of_phones
+def test_chromium_reads_the_files_of_phones_as_training_does(web: Toolchain, tmp_path: Path, which: str) -> None:
+    files, expected, wanted = files_of(which)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, expected, wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 1.01
+
+
+def by_training_of_jpegs(files: Sequence[bytes]) -> np.ndarray[Any, Any]:
+    """What training decodes, (N, 3, H, W) float32 in [0, 1]: files of one size that is not resized."""
+    pixels = [np.asarray(opened(io.BytesIO(file)).convert("RGB")).transpose(2, 0, 1) for file in files]
+    return np.ascontiguousarray(np.stack(pixels) / np.float32(255))
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_node_decodes_and_turns_a_jpeg_to_the_very_values_of_training(
+    web: Toolchain, tmp_path: Path, subsampling: int
+) -> None:
+    """Also with colours that are stored coarsely, as phones do, and with bars of progress."""
+    files = [
+        taken(
+            UPRIGHT, orientation, "JPEG", order=order, quality=quality, subsampling=subsampling, progressive=progressive
+        )
+        for orientation in ORIENTATIONS
+        for order in "<>"
+        for quality, progressive in ((75, False), (95, True))
+    ]
+    wanted = Preparation((UPRIGHT.height, UPRIGHT.width), None)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, by_training_of_jpegs(files), wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 0.01
+
+
+def test_node_decodes_a_gray_jpeg(web: Toolchain, tmp_path: Path) -> None:
+    files, wanted = [taken(UPRIGHT.convert("L"), 6, "JPEG")], Preparation((UPRIGHT.height, UPRIGHT.width), None)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, by_training_of_jpegs(files), wanted)
+    assert said["input_steps"] < 0.01
+
+
+INKS = taken(UPRIGHT.convert("CMYK"), 1, "JPEG", quality=95)
+"""A JPEG of four inks, as printers have them."""
+
+
+@pytest.mark.slow
+def test_four_inks_are_read_by_python_and_chromium_as_in_training_and_named_by_node(
+    web: Toolchain, tmp_path: Path
+) -> None:
+    wanted, expected = Preparation((UPRIGHT.height, UPRIGHT.width), None), by_training_of_jpegs([INKS])
+    assert np.abs(prepare(INKS, wanted.record()) - expected).max() * 255 < 0.01
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", [INKS], expected, wanted)
+    assert said["input_steps"] < 1.01
+    with pytest.raises(WorkerFailed, match=r"a JPEG file of four inks \(CMYK\), not decoded in Node: save it as RGB"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [INKS], expected, wanted)
+
+
+def test_node_names_a_kind_that_it_does_not_decode(web: Toolchain, tmp_path: Path) -> None:
+    wanted, expected = Preparation((8, 8), None), np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(WorkerFailed, match="neither a PNG nor a JPEG file"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [taken(UPRIGHT, 1, "WEBP")], expected, wanted)
+    broken = taken(UPRIGHT, 1, "JPEG")[:40] + bytes(40)
+    with pytest.raises(WorkerFailed, match="a JPEG file that cannot be decoded"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [broken], expected, wanted)
+
+
 def test_node_says_what_it_cannot_decode(web: Toolchain, tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(np.zeros((9, 9), np.uint8)).convert("1").save(file, "PNG")
@@ -398,7 +494,7 @@ def test_what_an_app_prepares_rightly_passes(run: Run, tmp_path: Path, name: str
     result = outcome(run, name, lambda x: x, tmp_path)
     assert (result.status, result.reason) == ("pass", "")
     assert result.from_file
-    assert (result.from_file.language, result.from_file.samples) == ("python", 5)
+    assert (result.from_file.language, result.from_file.samples) == ("python", PICTURES + 4)
     assert result.from_file.input_steps is not None
     assert result.from_file.input_steps < 1.01
     assert [one.measure for one in result.from_file.judgements] == ["input_steps", "file_db", "probe_db"]
@@ -440,7 +536,7 @@ def test_what_was_not_run_fails(run: Run, tmp_path: Path) -> None:
 
 def test_steps_that_are_no_number_fail(run: Run, tmp_path: Path) -> None:
     """As they come from JavaScript."""
-    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=Files(5, None))
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=Files(PICTURES + 4, None))
     assert (result.status, "input_steps NaN (at most 3 allowed)" in result.reason) == ("fail", True)
 
 
@@ -463,7 +559,8 @@ def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
     monkeypatch.setattr(Run, "artifact", changed)
     report = parity.check(run, onnx_runners(), Options(1, timed=3))
     assert {one.status for one in report.results} == {"error"}
-    assert "its manifest's preparation cannot be followed: it gives (3, 28, 32), training" in report.results[0].reason
+    said = "its manifest's preparation cannot be followed: it gives 28×32 pixels, and the input takes 28×28"
+    assert said in report.results[0].reason
 
 
 def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom(run: Run) -> None:
@@ -501,7 +598,7 @@ def test_every_language_prepares_the_files_of_a_run(released: Path) -> None:
         assert one.from_file
         assert one.from_file.input_steps is not None
         assert one.from_file.input_steps < 1.01
-        assert one.from_file.samples == 5
+        assert one.from_file.samples == PICTURES + 4
     assert not list(Path("runs/tiny/report/actual").glob("*.probes"))
 
 
