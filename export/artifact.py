@@ -18,6 +18,7 @@ from typing import Any
 from export.graphs.layers import Place, Twin, places, twins
 from records.errors import BadInput
 from records.folder import recover_folder
+from records.preparation import check_preparations
 from records.schema import check_schema
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Tensor, tensor_from, tensors_to
@@ -160,6 +161,7 @@ class Artifact:
             )
         check_schema(cls, {"folder": str(folder), **record}, f"artifact {folder}: {MANIFEST}", remedy(folder))
         artifact = cls._from_record(folder, record)
+        check_preparations(artifact.inputs, f"artifact {folder}: {MANIFEST}", remedy(folder))
         artifact._verify()
         return artifact
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from records.errors import AGAIN, FIRST, BadInput
 from records.folder import new_folder, recover_folder
 from records.golden import INPUT, Golden, Patterns, Probes, Proof, Sized, part
+from records.preparation import check_preparations
 from records.schema import check_schema
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Array, Arrays, Tensor, tensors_from
@@ -94,6 +95,7 @@ class Checkpoint:
         record = _read_record(folder)
         check_schema(cls, {"folder": str(folder), **record}, f"checkpoint {folder}: {RECORD}", _REMEDY)
         checkpoint = cls._from_record(folder, record)
+        check_preparations(checkpoint.inputs, f"checkpoint {folder}: {RECORD}", _REMEDY, whole=True)
         for name, expected in checkpoint.files.items():
             path = folder / name
             if not path.is_file() or path.is_symlink() or path.parent != folder:

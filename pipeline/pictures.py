@@ -8,6 +8,7 @@ alike: validate/preparation/ does, in every language.
 """
 
 import os
+import re
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
@@ -81,7 +82,7 @@ def _decoded(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     try:
         picture = Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large("more than that are in it") from error
+        raise _too_large(next(int(word) for word in re.findall(r"\d+", str(error)))) from error
     with picture:
         _check(picture)
         turned = ImageOps.exif_transpose(picture)
@@ -94,7 +95,7 @@ def _decoded(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
 def _check(picture: Image.Image) -> None:
     """Raise Unfit for a file that is no still picture of a size and colours that are known, before it is decoded."""
     if picture.width * picture.height > MOST_PIXELS:
-        raise _too_large(f"it is {picture.height}×{picture.width}")
+        raise _too_large(picture.width * picture.height)
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format not in SEVERAL_IN_ONE:
         raise Unfit(
@@ -104,8 +105,8 @@ def _check(picture: Image.Image) -> None:
         raise Unfit(f"its colours are {picture.mode}, which no browser shows", "Save it as RGB.")
 
 
-def _too_large(size: str) -> Unfit:
-    return Unfit(f"at most {MOST_PIXELS:,} pixels are read, and {size}", "Reduce it, or cut it into parts.")
+def _too_large(pixels: int) -> Unfit:
+    return Unfit(f"it has {pixels:,} pixels, and at most {MOST_PIXELS:,} are read", "Reduce it, or cut it into parts.")
 
 
 def of_eight_bits(picture: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,18 +22,21 @@ from export.target import find, plan
 from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import Preparation, opaque
-from pipeline.pictures import opened
+from pipeline.pictures import MODES, SEVERAL_IN_ONE, opened
 from pipeline.probes import PICTURES, ImageFiles, as_png, asymmetric
 from records.golden import PREPARED, Actual, Proof, flat
+from records.preparation import LARGEST, MOST_PIXELS
 from records.tensor import Arrays, tensor_from
 from tests.conftest import TINY
 from tests.kept import bring
+from tests.oddities import animated, blank, of_a_phone
 from tests.orientations import ORIENTATIONS, deep, exif, taken
 from tests.validate.judge.test_judge import measured
 from validate import parity
 from validate.judge.judge import result_of
 from validate.measure import Options
 from validate.plan import Row
+from validate.preparation import prepare as python
 from validate.preparation.prepare import prepare
 from validate.preparation.probes import prepared
 from validate.report.records import Result
@@ -432,6 +436,104 @@ def test_node_says_what_it_cannot_decode(web: Toolchain, tmp_path: Path) -> None
     wanted = Preparation((20, 20), None)
     with pytest.raises(WorkerFailed, match="a PNG file with 1 bits a value; 8 and 16 are known here"):
         echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file.getvalue()], np.zeros((1, 3, 20, 20), np.float32), wanted)
+
+
+REFUSED = {
+    "animated PNG": (animated("PNG"), "a file of 3 frames, and a picture is one"),
+    "large PNG": (blank(13000, 13000), "a picture of 13000×13000 pixels; at most"),
+    "larger PNG": (
+        blank(20000, 20000),
+        "a picture of (20000×20000|too many) pixels; at most",
+    ),  # Pillow itself refuses it
+    "too long to resize": (blank(MOST_PIXELS // 32, 1), "on the way"),
+}
+IN_BROWSERS = {
+    "animated GIF": (animated("GIF"), "a file of 3 frames, and a picture is one"),
+    "animated WebP": (animated("WEBP"), "a file of 3 frames, and a picture is one"),
+}
+"""Files that training refuses, and what an app's own code says of them."""
+
+
+@pytest.mark.parametrize("kind", [*REFUSED, *IN_BROWSERS, "pages of a TIFF", "LAB"])
+def test_python_refuses_what_training_refuses(kind: str) -> None:
+    lab = io.BytesIO()
+    Image.new("LAB", (9, 7)).save(lab, "TIFF")
+    others = {
+        "pages of a TIFF": (animated("TIFF", 2), "a file of 2 frames"),
+        "LAB": (lab.getvalue(), "a picture whose colours are LAB: save it as RGB"),
+    }
+    file, reason = {**REFUSED, **IN_BROWSERS, **others}[kind]
+    with pytest.raises(ValueError, match=reason):
+        prepare(file, Preparation((64, 64), None).record())
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_node_refuses_what_training_refuses(web: Toolchain, tmp_path: Path, kind: str) -> None:
+    file, reason = REFUSED[kind]
+    if kind == "too long to resize":  # of one bit a value, which is not decoded there
+        file = as_png(Image.new("L", (1, MOST_PIXELS // 32)))
+    expected = np.zeros((1, 3, 64, 64), np.float32)
+    with pytest.raises(WorkerFailed, match=reason):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file], expected, Preparation((64, 64), None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["animated PNG", "large PNG", *IN_BROWSERS])
+def test_chromium_refuses_what_training_refuses(web: Toolchain, tmp_path: Path, kind: str) -> None:
+    file, reason = {**REFUSED, **IN_BROWSERS}[kind]
+    expected = np.zeros((1, 3, 64, 64), np.float32)
+    with pytest.raises(WorkerFailed, match=reason):
+        echoed(web, tmp_path, RUNTIMES / "chromium.mjs", [file], expected, Preparation((64, 64), None))
+
+
+@pytest.mark.slow
+def test_chromium_reads_files_that_could_have_several_frames_and_have_one(web: Toolchain, tmp_path: Path) -> None:
+    """And a phone's JPEG with a smaller copy in it."""
+    files, wanted = (
+        [*(animated(suffix, 1) for suffix in ("GIF", "PNG", "WEBP")), of_a_phone()],
+        Preparation((20, 24), None),
+    )
+    expected = by_training_of_jpegs(files)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, expected, wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 3.01
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", [files[1], files[3]], expected[[1, 3]], wanted)
+    assert (said["samples"], said["input_steps"] < 0.01) == (2, True)
+
+
+BEYOND: list[tuple[dict[str, Any], str]] = [
+    ({"resize": (100000, 100000)}, "a height and a width of 1 to 8192 pixels are known here"),
+    ({"resize": (8, 0)}, "a height and a width of 1 to 8192 pixels are known here"),
+    ({"crop": (100000, 8)}, "a height and a width of 1 to 8192 pixels are known here"),
+    ({"crop": (8, 9)}, "larger than"),
+]
+"""Sizes of a preparation that somebody wrote into a manifest, and what an app's own code says of them."""
+
+
+@pytest.mark.parametrize(("changes", "reason"), BEYOND)
+def test_python_refuses_sizes_before_it_takes_memory(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        prepare(as_png(DIGITS[0]), Preparation((8, 8), None).record() | changes)
+
+
+@pytest.mark.parametrize(("changes", "reason"), BEYOND)
+def test_node_refuses_sizes_before_it_takes_memory(
+    web: Toolchain, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    wanted = Preparation((8, 8), None)
+    for field, size in changes.items():
+        object.__setattr__(wanted, field, size)  # which it does not let anybody say
+    with pytest.raises(WorkerFailed, match=reason):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [as_png(DIGITS[0])], np.zeros((1, 3, 8, 8), np.float32), wanted)
+
+
+def test_every_language_has_the_same_limits() -> None:
+    code = PREPARATION_CODE.read_text()
+    in_javascript = {name: int(value) for name, value in re.findall(r"^const ([A-Z_]+) = (\d+);", code, re.MULTILINE)}
+    assert in_javascript == {"LARGEST": LARGEST, "MOST_PIXELS": MOST_PIXELS}
+    assert (python.LARGEST, python.MOST_PIXELS) == (LARGEST, MOST_PIXELS)
+    assert (python.SEVERAL_IN_ONE, python.MODES) == (SEVERAL_IN_ONE, MODES)
+    assert MOST_PIXELS == Image.MAX_IMAGE_PIXELS  # beyond which Pillow warns
 
 
 @pytest.fixture(scope="module")
