@@ -24,7 +24,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.data import Preparation, opaque
 from pipeline.pictures import MODES, SEVERAL_IN_ONE, opened
 from pipeline.probes import PICTURES, ImageFiles, as_png, asymmetric
-from records.golden import PREPARED, Actual, Proof, flat
+from records.golden import PREPARED, Actual, Probes, Proof, flat
 from records.preparation import LARGEST, MOST_PIXELS
 from records.tensor import Arrays, tensor_from
 from tests.conftest import TINY
@@ -600,6 +600,51 @@ def test_what_an_app_prepares_rightly_passes(run: Run, tmp_path: Path, name: str
     assert result.from_file.input_steps is not None
     assert result.from_file.input_steps < 1.01
     assert [one.measure for one in result.from_file.judgements] == ["input_steps", "file_db", "probe_db"]
+
+
+def test_a_checkpoint_that_has_png_files_alone_is_judged_by_those(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they were before."""
+    probes = run.checkpoint.probes()
+    assert probes
+    arrays = (
+        {name: value[: PICTURES + 1] for name, value in part.items()}
+        for part in (probes.files, probes.inputs, probes.outputs, probes.oracle)
+    )
+    older = Probes(*arrays)
+    monkeypatch.setattr(Checkpoint, "probes", lambda _: Probes.of(older.arrays()))
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path)
+    assert result.from_file
+    assert (result.status, result.from_file.samples) == ("pass", PICTURES + 1)
+
+
+def unturned(file: bytes) -> bytes:
+    """What an app has that does not look at EXIF."""
+    picture = Image.open(io.BytesIO(file))
+    return as_png(picture) if picture.format == "JPEG" else file
+
+
+def on_white(file: bytes) -> bytes:
+    """What an app has that blends transparency with a white ground."""
+    picture = Image.open(io.BytesIO(file))
+    if picture.mode != "RGBA":
+        return file
+    return as_png(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture))
+
+
+@pytest.mark.parametrize("read", [unturned, on_white])
+@pytest.mark.parametrize("name", ["onnx/float32", "onnx/int8"])
+def test_an_app_that_reads_files_of_phones_otherwise_fails(
+    run: Run, tmp_path: Path, read: Callable[[bytes], bytes], name: str
+) -> None:
+    probes = run.checkpoint.probes()
+    assert probes
+    files = [read(file.tobytes()) for file in probes.files["image"]]
+    wanted = run.artifact(name).inputs[0].preparation
+    assert wanted
+    result = outcome(run, name, lambda _: np.concatenate([prepare(file, wanted) for file in files]), tmp_path)
+    assert result.reason.startswith("image files prepared in python differ from training's: input_steps")
 
 
 @pytest.mark.parametrize("name", ["onnx/float32", "onnx/int8"])
