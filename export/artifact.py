@@ -18,6 +18,7 @@ from typing import Any
 from export.graphs.layers import Place, Twin, places, twins
 from records.errors import BadInput, shortened
 from records.folder import recover_folder
+from records.preparation import check_preparations
 from records.schema import check_schema, read_json
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Tensor, tensor_from, tensors_to
@@ -225,6 +226,7 @@ class Artifact:
             artifact = cls._from_record(folder, record)
         except ValueError as error:
             raise BadInput(f"{where} is malformed: {shortened(error)}. {remedy(folder)}") from error
+        check_preparations(artifact.inputs, where, remedy(folder))
         artifact._verify()
         return artifact
 

@@ -31,6 +31,7 @@ from records.golden import (
     Sized,
     part,
 )
+from records.preparation import check_preparations
 from records.schema import check_schema, read_json
 from records.sealed import is_sealed, seal, sha256_of_file
 from records.tensor import Array, Arrays, Tensor, tensors_from
@@ -152,6 +153,7 @@ class Checkpoint:
             raise BadInput(f"{where} is malformed: {shortened(error)}. {_REMEDY}") from error
         if CONFIG not in checkpoint.files or GOLDEN not in checkpoint.files or CALIBRATION not in checkpoint.files:
             raise BadInput(f"{where} is malformed: files: {CONFIG}, {GOLDEN} or {CALIBRATION} is missing. {_REMEDY}")
+        check_preparations(checkpoint.inputs, where, _REMEDY, whole=True)
         for name, expected in checkpoint.files.items():
             path = folder / name
             if not path.is_file() or path.is_symlink() or path.parent != folder:

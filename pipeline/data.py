@@ -18,10 +18,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from pipeline import datasets, tasks
-from pipeline.config import Config
+from pipeline.config import Config, DataConfig
 from pipeline.datasets import Pictures, Sample
 from pipeline.tasks import Batch
 from records.errors import BadInput
+from records.preparation import MOST_PIXELS, misfit
 
 IMAGE = "image"
 """The input that a picture becomes."""
@@ -52,28 +53,43 @@ class Preparation:
     scale: float = 1 / 255
     """Multiplies the uint8 values that resizing gives."""
 
+    def __post_init__(self) -> None:
+        """Raise BadInput for sizes that no memory has room for, and for a crop larger than what it is cut from."""
+        if reason := misfit(self.record()):
+            raise BadInput(f"preparation: {reason}. Give another size of the input, or another one to resize to.")
+
     def transform(self) -> v2.Transform:
         """Return the transform of an `opaque` image to (3, H, W) uint8; it changes the image's truth alike."""
         kind, antialias = v2.InterpolationMode(self.interpolation), self.antialias
-        if self.crop is None:
-            return v2.Compose([v2.Resize(list(self.resize), kind, antialias=antialias), v2.RGB()])
-        return v2.Compose([Cover(self.resize, kind, antialias), v2.CenterCrop(list(self.crop)), v2.RGB()])
+        resize = Resize(self.resize, kind, antialias, cover=self.crop is not None)
+        return v2.Compose([resize, *([v2.CenterCrop(list(self.crop))] if self.crop else []), v2.RGB()])
 
     def record(self) -> dict[str, Any]:
         """Return the fields as the checkpoint stores them."""
         return asdict(self)
 
 
-class Cover(v2.Transform):  # type: ignore[misc]  # torchvision has no annotations
-    """Resize a picture of any shape, which it keeps, until it just covers a height and width."""
+class Resize(v2.Transform):  # type: ignore[misc]  # torchvision has no annotations
+    """Resize a picture to a height and width; to cover them, until it just does and keeps its own ratio."""
 
-    def __init__(self, size: tuple[int, int], interpolation: v2.InterpolationMode, antialias: bool):
+    def __init__(self, size: tuple[int, int], interpolation: v2.InterpolationMode, antialias: bool, cover: bool):
         super().__init__()
-        self.size, self.interpolation, self.antialias = size, interpolation, antialias
+        self.size, self.interpolation, self.antialias, self.cover = size, interpolation, antialias, cover
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Return the picture's new height and width, as torchvision's v2 asks for them before `transform`."""
-        return {"size": list(covering(v2.functional.get_size(flat_inputs[0]), self.size))}
+        """Return the picture's new height and width, as torchvision's v2 asks for them before `transform`.
+
+        Raises BadInput for a picture so long that it fills memory: rows are resized first, all of them.
+        """
+        height, width = v2.functional.get_size(flat_inputs[0])
+        size = covering((height, width), self.size) if self.cover else self.size
+        most = max(height, size[0]) * size[1]
+        if most > MOST_PIXELS:
+            raise BadInput(
+                f"picture of {height}×{width} pixels: resized to {size[0]}×{size[1]} it takes {most:,} on the way, and "
+                f"at most {MOST_PIXELS:,} are allowed. Cut its long side off, or remove it."
+            )
+        return {"size": list(size)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resize one part of a sample: a picture or what lies on one; numbers are returned as they are."""
@@ -221,15 +237,22 @@ def settle(config: Config, model_size: int | None) -> Config:
     size = config.data.image_size or model_size or dataset.IMAGE_SIZE
     settled = config.with_values("data", image_size=size, augmentation=augmentation)
     tasks.load(config.task).transforms(augmentation, settled.data.size)
+    _preparation(settled.data)
     return settled
+
+
+def _preparation(config: DataConfig) -> Preparation:
+    """Return how a settled config prepares pictures. Raises BadInput for a size that no memory has room for."""
+    if not datasets.load(config.dataset).CROP:
+        return Preparation(config.size, None)
+    height, width = config.size
+    return Preparation((round(height / CROPPED), round(width / CROPPED)), config.size)
 
 
 def load(config: Config) -> Data:
     """Read the data set of a settled config. Raises BadInput."""
     dataset, size = datasets.load(config.data.dataset), config.data.size
-    pictures = dataset.read(config.data)
-    larger = (round(size[0] / CROPPED), round(size[1] / CROPPED))
-    preparation = Preparation(larger, size) if dataset.CROP else Preparation(size, None)
+    pictures, preparation = dataset.read(config.data), _preparation(config.data)
     steps = tasks.load(config.task).transforms(config.data.augmentation, size)
     augment = v2.Compose([*steps, v2.RGB()]) if steps else None
     train_numbers, test_raw, test_numbers = _divide(pictures)

@@ -5,7 +5,9 @@
     patterns(probes.image[1:], (0, 1))[1]      # (3, H, W), all white
 
 The first file is a held-out image with which nothing can be done unnoticed: no two of its corners, axes or channels
-are alike. The others are held-out images as they are. PNG, for decoding it is exact.
+are alike. The next are held-out images as they are. PNG, for decoding it is exact. The last three show the first one's
+drawing as phones and drawing programs write it: a JPEG of a camera that was held upright, a gray picture, a transparent
+one.
 
 Patterns are unlike all that golden has: a branch that no held-out image takes, or a padding, is taken or seen there.
 """
@@ -17,16 +19,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import nn
 from torchvision.transforms.v2 import functional
 
 from pipeline.data import Preparation, opaque
+from pipeline.pictures import opened
 from pipeline.tasks import Tensors
 from records.golden import PATTERNS
 
 PICTURES = 4
 """Held-out images beside the first."""
+ORIENTATION = 6
+"""EXIF's number for a camera that was held upright: what is stored lies on its left side.
+https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, tag 0x0112"""
+QUALITY = 95
+"""Of the JPEG. Its colours are stored as finely as its brightness (4:4:4): decoders that enlarge coarser ones otherwise
+than libjpeg does are up to 83 steps of 1/255 apart, and an app that has one makes no error."""
+TRANSPARENCY = (128, 255)
+"""Least and greatest alpha, from left to right. A browser's canvas holds colours multiplied by alpha, and gives those
+of 85 and more back to one step of 1/255, of 64 to two, of 8 to sixteen, and of 0 not at all (Chromium 156)."""
 SQUARE = 3
 """Side of the checkerboard's squares in pixels: no stride of 2 falls upon their edges alone."""
 SHIFT = 8
@@ -39,13 +51,16 @@ class ImageFiles:
     """`files`, K times (bytes,) uint8, and `image` (K, 3, H, W) float32 in [0, 1] as training prepares them."""
 
     def __init__(self, held_out: Sequence[Any], preparation: Preparation):
-        """Prepare pictures, each a PIL image or (C, H, W) uint8, and before them the drawing made of the first."""
-        pictures = [asymmetric(held_out[0], preparation), *held_out]
-        prepare = preparation.transform()
-        self.files = [np.frombuffer(as_png(picture), np.uint8) for picture in pictures]
-        self.image = (
-            torch.stack([prepare(opaque(picture)).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
-        )
+        """Prepare pictures, each a PIL image or (C, H, W) uint8, and the drawing that is made of the first.
+
+        What training makes of a file is what it makes of that file once it is decoded: a JPEG is no longer its picture.
+        """
+        drawing, prepare = asymmetric(held_out[0], preparation), preparation.transform()
+        files = [as_png(picture) for picture in (drawing, *held_out)]
+        files += [as_jpeg(drawing), as_gray_png(drawing), as_transparent_png(drawing)]
+        pictures = [opaque(opened(io.BytesIO(file))) for file in files]
+        self.files = [np.frombuffer(file, np.uint8) for file in files]
+        self.image = torch.stack([prepare(picture).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
 
 
 def patterns(samples: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
@@ -125,7 +140,37 @@ def asymmetric(picture: Any, preparation: Preparation) -> torch.Tensor:
 
 def as_png(picture: Any) -> bytes:
     """Return a PIL image or a (C, H, W) uint8 tensor as a PNG file, gray or RGB, with nothing in it but pixels."""
+    return _saved(_image(picture), "PNG", optimize=True)
+
+
+def as_jpeg(picture: Any) -> bytes:
+    """Return a picture as the JPEG file of a camera that was held upright, with EXIF that says so."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = ORIENTATION
+    stored = _image(picture).convert("RGB").transpose(Image.Transpose.ROTATE_90)
+    return _saved(stored, "JPEG", quality=QUALITY, subsampling=0, exif=exif)
+
+
+def as_gray_png(picture: Any) -> bytes:
+    """Return a picture as a gray PNG file."""
+    return _saved(_image(picture).convert("L"), "PNG", optimize=True)
+
+
+def as_transparent_png(picture: Any) -> bytes:
+    """Return a picture as a PNG file whose pixels are as transparent as `TRANSPARENCY` says, and have their colours."""
+    transparent = _image(picture).convert("RGB")
+    alpha = np.linspace(*TRANSPARENCY, transparent.width).round().astype(np.uint8)
+    transparent.putalpha(Image.fromarray(np.tile(alpha, (transparent.height, 1))))
+    return _saved(transparent, "PNG", optimize=True)
+
+
+def _image(picture: Any) -> Image.Image:
+    """Return a PIL image or a (C, H, W) uint8 tensor as a PIL image, gray or RGB."""
     pixels = opaque(picture).numpy()
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, 2))
+
+
+def _saved(image: Image.Image, suffix: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, 2)).save(file, "PNG", optimize=True)
+    image.save(file, suffix, **options)
     return file.getvalue()

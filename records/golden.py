@@ -55,7 +55,10 @@ class Golden:
 
 @dataclass(frozen=True)
 class Probes:
-    """Image files, the first an asymmetric drawing, with the inputs training makes of them and PyTorch's outputs."""
+    """Image files, the first an asymmetric drawing, with the inputs training makes of them and PyTorch's outputs.
+
+    In pipeline/probes.py it says what the others are; an older checkpoint has PNG files alone.
+    """
 
     files: Mapping[str, tuple[Array, ...]]
     """By each input that is made of files: K times (bytes,) uint8."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from sklearn.datasets import load_sample_images
 from torch import nn
 from torchvision.transforms.v2 import functional
 
@@ -17,7 +18,8 @@ from pipeline import data
 from pipeline.checkpoint import PROBES, Checkpoint
 from pipeline.data import Preparation, opaque
 from pipeline.golden import choose
-from pipeline.probes import PICTURES, as_png, asymmetric, patterns, roundings
+from pipeline.pictures import opened as read
+from pipeline.probes import PICTURES, TRANSPARENCY, ImageFiles, as_png, asymmetric, patterns, roundings
 from records.golden import PATTERNS
 
 
@@ -34,18 +36,54 @@ def test_a_checkpoint_has_files_and_what_training_and_pytorch_make_of_them(opene
     probes, model = opened.probes(), opened.model()
     assert probes
     files = [file.tobytes() for file in probes.files["image"]]
-    assert len(files) == PICTURES + 1
+    assert len(files) == PICTURES + 4
     images = data.load(configs.read(opened.folder / "config.toml"))
     prepare = images.preparation.transform()
-    prepared = torch.stack([prepare(opaque(decoded(file))).as_subclass(torch.Tensor) for file in files]).float() / 255
+    pictures = [opaque(read(io.BytesIO(file))) for file in files]
+    prepared = torch.stack([prepare(picture).as_subclass(torch.Tensor) for picture in pictures]).float() / 255
     assert np.array_equal(probes.inputs["image"], prepared.numpy())
-    for file, number in zip(files[1:], choose(images.test, 64), strict=False):
+    for file, number in zip(files[1 : PICTURES + 1], choose(images.test, 64), strict=False):
         assert np.array_equal(np.asarray(decoded(file)), images.test.picture(number)[0].numpy())
-    assert np.array_equal(probes.inputs["image"][1:], opened.golden().inputs["image"][:PICTURES])
+    assert np.array_equal(probes.inputs["image"][1 : PICTURES + 1], opened.golden().inputs["image"][:PICTURES])
+    assert [decoded(file).mode for file in files[PICTURES + 1 :]] == ["RGB", "L", "RGBA"]
     image = torch.from_numpy(probes.inputs["image"])
     with torch.no_grad():
         assert np.allclose(model(image).numpy(), probes.outputs["logits"], rtol=0, atol=1e-5)
         assert np.allclose(model.double()(image.double()).numpy(), probes.oracle["logits"], rtol=0, atol=1e-12)
+
+
+PHOTO = Image.fromarray(load_sample_images().images[0])
+
+
+@pytest.mark.parametrize("picture", [PHOTO, PHOTO.resize((28, 28)).convert("L")], ids=["photograph", "gray"])
+def test_files_are_also_of_a_turned_camera_gray_and_transparent(picture: Image.Image) -> None:
+    """And whoever does not turn the first, or blends the last with a ground, has another input."""
+    preparation = Preparation((64, 48), None)
+    probes, prepare = ImageFiles([picture], preparation), preparation.transform()
+    assert len(probes.files) == len(probes.image) == 5
+    drawing, _, *others = (decoded(file.tobytes()) for file in probes.files)
+    camera, gray, transparent = others
+
+    def steps(other: Image.Image, number: int) -> float:
+        return float((prepare(opaque(other)).as_subclass(torch.Tensor) - 255 * probes.image[number]).abs().max())
+
+    assert (camera.format, camera.size) == ("JPEG", drawing.size[::-1])
+    assert camera.getexif() == {0x0112: 6}
+    assert {layer[1:3] for layer in camera.layer} == {(1, 1)}  # 4:4:4
+    assert 0 < (probes.image[2] - probes.image[0]).abs().max() * 255 < 20  # near the drawing, and itself no drawing
+    assert steps(camera, 2) > 100
+    for orientation in (1, 3, 8):
+        turned = camera.copy()
+        turned.getexif()[0x0112] = orientation
+        assert steps(ImageOps.exif_transpose(turned), 2) > 100
+    assert gray.mode == "L"
+    assert torch.equal(probes.image[3][0], probes.image[3][2])
+    assert (transparent.mode, transparent.getchannel("A").getextrema()) == ("RGBA", TRANSPARENCY)
+    assert np.array_equal(np.asarray(transparent)[..., :3], np.asarray(drawing))
+    assert torch.equal(probes.image[4], probes.image[0])
+    for ground in ("black", "white"):
+        blended = Image.alpha_composite(Image.new("RGBA", transparent.size, ground), transparent)
+        assert steps(blended, 4) > 20
 
 
 def test_a_checkpoint_from_before_has_none(opened: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """Samples of your own are read, or one sentence says why not; golden and calibration share none."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +236,15 @@ def test_an_interpolation_that_no_app_has_is_refused(folders: Path, tmp_path: Pa
     wanted = Wanted(images=folders, interpolation="nearest")
     with pytest.raises(BadInput, match="interpolation nearest: no app prepares pictures so, only bilinear and bicubic"):
         adopt(torch.nn.Flatten(), wanted, tmp_path / "run", "flat", print)
+
+
+def test_an_adopted_checkpoint_has_files_as_phones_make_them(images: Path, tmp_path: Path) -> None:
+    """Of gray scans, which every network takes as RGB."""
+    wanted = Wanted(images=images, size=(16, 16), resize=(20, 20), task="regression")
+    probes = adopt(torch.nn.Flatten(), wanted, tmp_path / "run", "flat", lambda _: None).probes()
+    assert probes
+    files = [Image.open(io.BytesIO(file.tobytes())) for file in probes.files["input"]]
+    assert [file.format for file in files] == ["PNG"] * 5 + ["JPEG", "PNG", "PNG"]
+    assert [file.mode for file in files[5:]] == ["RGB", "L", "RGBA"]
+    assert probes.inputs["input"].shape == (8, 3, 16, 16)
+    assert np.array_equal(probes.inputs["input"][7], probes.inputs["input"][0])

@@ -231,6 +231,32 @@ def test_a_list_of_conversions_that_is_none_is_one_sentence(at_home: Path, name:
         run.expected() if name == "expected.json" else run.kept("onnx/float32")
 
 
+@pytest.mark.parametrize("file", [ONNX / "manifest.json", CHECKPOINT / "checkpoint.json"], ids=["manifest", "record"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"resize": [100000, 100000]}, "resize 100000×100000: a height and a width of 1 to 8192 pixels are allowed"),
+        ({"resize": "28"}, "resize '28': a height and a width of 1 to 8192 pixels are allowed"),
+        ({"crop": [29, 28]}, "crop 29×28 is larger than resize 28×28, which it is cut from"),
+        ({"resize": [56, 28]}, "it gives 56×28 pixels, and the input takes 28×28"),
+    ],
+)
+def test_a_preparation_of_sizes_that_cannot_be_is_one_sentence(
+    at_home: Path, command: Callable[..., Said], file: Path, changes: dict[str, Any], reason: str
+) -> None:
+    """A manifest's may be none but its checkpoint's, whatever it gives."""
+    resealed(file, lambda record: record["inputs"][0]["preparation"].update(changes))
+    expected = f"{file.name}: preparation of image: {reason}. "
+    if file.name == "manifest.json" and reason.startswith("it gives"):
+        expected = "manifest has other preparation than"
+    with pytest.raises(BadInput) as told:
+        Run.open("tiny").artifact("onnx/float32")
+    assert expected in str(told.value)
+    said = command("validate", "tiny", "--only", "onnx/float32*")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert expected in said.err
+
+
 def test_one_sample_many_times_is_not_many(at_home: Path) -> None:
     run = Run.open("tiny")
     golden = load_file(CHECKPOINT / "golden.safetensors")

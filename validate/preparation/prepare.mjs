@@ -3,32 +3,52 @@
 //     const [tensor] = manifest.inputs;
 //     const image = prepare(await decode(bytes), tensor);          // {data: a typed array, shape}
 //
-// This is for your app: copy it. prepare.py is the same in Python. In Node it needs the package fast-png; a browser
-// decodes JPEG and WebP as well. A picture is {data: 8 bits a value, width, height, channels: 1 to 4, interleaved}.
+// This is for your app: copy it. prepare.py is the same in Python. In Node it needs the packages fast-png and
+// @jsquash/jpeg; a browser decodes more kinds. A picture is {data: 8 bits a value, width, height, channels: 1 to 4,
+// interleaved}.
 
-/** The bytes of an image file → a picture, colours as they are in the file, turned as its EXIF orientation says. */
+const LARGEST = 8192; // pixels of a height or width that a preparation may ask for
+const MOST_PIXELS = 89478485; // of a picture, and of what it becomes on the way: as training has it
+
+/** The bytes of an image file → a picture, colours as they are in the file, turned as its EXIF orientation says. A
+ picture that training refuses is an error: one of several frames, or of too many pixels. */
 export async function decode(bytes) {
-  const exif = exifOf(bytes);
-  const picture = await (globalThis.OffscreenCanvas ? decodeInBrowser(bytes, exif) : decodeInNode(bytes));
-  return exif ? turned(picture, orientationIn(exif.data)) : picture;
+  const file = headerOf(bytes);
+  if (file.frames > 1) throw new TypeError(`a file of ${file.frames} frames, and a picture is one`);
+  checkPixels(file);
+  const inBrowser = globalThis.OffscreenCanvas !== undefined;
+  const picture = await (inBrowser ? decodeInBrowser(bytes, file) : decodeInNode(bytes, file));
+  const upright = inBrowser && file.kind === "jpeg"; // the browser has turned it
+  return file.exif && !upright ? turned(picture, orientationIn(file.exif.data)) : picture;
 }
 
-/** A canvas loses the colours of what is transparent: such pictures have to be made opaque before. A JPEG the browser
- turns. Of PNG and WebP it depends on the browser (Chromium 156: PNG, where EXIF comes before the pixels), so it is not
- shown their EXIF, and `decode` turns them. */
-async function decodeInBrowser(bytes, exif) {
+function checkPixels({ width, height }) {
+  if (width * height > MOST_PIXELS) {
+    throw new RangeError(`a picture of ${height}×${width} pixels; at most ${MOST_PIXELS} are known here: reduce it`);
+  }
+}
+
+/** A canvas multiplies colours by alpha and divides them again: of alpha 85 and more they come back to one step of
+ 1/255, of 64 to two, of 8 to sixteen, and of 0 not at all. Pictures with less have to be made opaque before. A JPEG the
+ browser turns. Of PNG and WebP it depends on the browser (Chromium 156: PNG, where EXIF comes before the pixels), so it
+ is not shown their EXIF, and `decode` turns them. */
+async function decodeInBrowser(bytes, { kind, exif }) {
   // The training knew no colour profiles.
   const asStored = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
-  const parts = exif ? [bytes.slice(0, exif.start), exif.instead, bytes.slice(exif.end)] : [bytes];
+  const hidden = exif && kind !== "jpeg";
+  const parts = hidden ? [bytes.slice(0, exif.start), exif.instead, bytes.slice(exif.end)] : [bytes];
   const bitmap = await createImageBitmap(new Blob(parts), asStored);
   const { width, height } = bitmap;
+  checkPixels(bitmap); // of kinds whose header was not read
   const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   canvas.drawImage(bitmap, 0, 0);
   bitmap.close();
   return { data: canvas.getImageData(0, 0, width, height).data, width, height, channels: 4 };
 }
 
-async function decodeInNode(bytes) {
+async function decodeInNode(bytes, { kind, components }) {
+  if (kind === "jpeg") return decodeJpegInNode(bytes, components);
+  if (kind !== "png") throw new TypeError("neither a PNG nor a JPEG file, which Node decodes here");
   const { convertIndexedToRgb, decode } = await import("fast-png");
   const picture = decode(bytes);
   if (picture.palette) return { ...picture, data: convertIndexedToRgb(picture), channels: picture.palette[0].length };
@@ -37,27 +57,108 @@ async function decodeInNode(bytes) {
   return picture;
 }
 
-/** Where a PNG or WebP file has its EXIF: the `data`, and what may stand `instead` between `start` and `end`. No EXIF:
- null. */
-function exifOf(bytes) {
+/** By libjpeg as WebAssembly: the very values that Pillow and browsers give, of coarser colours (4:2:0), too. jpeg-js
+ gives others: up to 4 steps of 1/255 apart, and with coarser colours up to 83. */
+async function decodeJpegInNode(bytes, components) {
+  if (components > 3) throw new TypeError("a JPEG file of four inks (CMYK), not decoded in Node: save it as RGB");
+  const decode = await (jpegDecoder ??= loadJpegDecoder());
+  const { data, width, height } = await decode(bytes).catch((error) => {
+    throw new TypeError("a JPEG file that cannot be decoded", { cause: error });
+  });
+  return { data, width, height, channels: 4 };
+}
+
+let jpegDecoder;
+
+async function loadJpegDecoder() {
+  const { default: decode, init } = await import("@jsquash/jpeg/decode.js");
+  const { readFile } = await import("node:fs/promises");
+  // What it returns, and Node has none.
+  globalThis.ImageData ??= class ImageData {
+    constructor(data, width, height) {
+      Object.assign(this, { data, width, height });
+    }
+  };
+  const code = new URL(import.meta.resolve("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm"));
+  await init(await WebAssembly.compile(await readFile(code))); // by itself it would fetch this from a server
+  return decode;
+}
+
+/** What a file says of its picture: `kind` (png, jpeg, webp, gif or empty), `width` and `height` as they are stored,
+ `components` of a JPEG, `frames`, and `exif`: its `data`, and of PNG and WebP what may stand `instead` between `start`
+ and `end`. What is not said, or is not read of this kind, is missing. */
+function headerOf(bytes) {
   const file = ArrayBuffer.isView(bytes)
     ? new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     : new DataView(bytes);
+  const starts = (...values) => values.every((value, n) => file.byteLength > 12 && file.getUint32(4 * n) === value);
+  const webp = starts(0x52494646) && file.getUint32(8) === 0x57454250; // "RIFF", "WEBP"
+  const kind = starts(0x89504e47) ? "png" : webp ? "webp" : starts(0x47494638) ? "gif" : jpeg(file) ? "jpeg" : "";
+  const header = { kind };
+  try {
+    ({ png: readChunks, webp: readChunks, jpeg: readSegments, gif: readFrames })[kind]?.(file, header);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // it ends before it should, as its decoder will say
+  }
+  return header;
+}
+
+const jpeg = (file) => file.byteLength > 12 && file.getUint32(0) >>> 8 === 0xffd8ff;
+
+/** Of PNG and WebP: https://www.w3.org/TR/png-3/, https://developers.google.com/speed/webp/docs/riff_container */
+function readChunks(file, header) {
+  const png = header.kind === "png";
   const size = file.byteLength;
-  const png = size > 12 && file.getUint32(0) === 0x89504e47; // ".PNG"
-  const webp = size > 12 && file.getUint32(0) === 0x52494646 && file.getUint32(8) === 0x57454250; // "RIFF", "WEBP"
-  for (let at = png ? 8 : 12; (png || webp) && at + 8 <= size; ) {
+  for (let at = png ? 8 : 12; at + 8 <= size; ) {
     const length = png ? file.getUint32(at) : file.getUint32(at + 4, true);
     const name = file.getUint32(png ? at + 4 : at);
     const next = at + 8 + length + (png ? 4 : length % 2); // a checksum; a filling byte
-    if (name === (png ? 0x65584966 : 0x45584946)) {
+    const field = (place) => file.getUint32(at + 8 + place);
+    if (name === 0x49484452) Object.assign(header, { width: field(0), height: field(4) }); // IHDR
+    if (name === 0x6163544c) header.frames = field(0); // acTL
+    if (name === 0x414e4d46) header.frames = (header.frames ?? 0) + 1; // ANMF
+    if (!header.exif && name === (png ? 0x65584966 : 0x45584946)) {
       const data = new DataView(file.buffer, file.byteOffset + at + 8, Math.min(length, size - at - 8));
       // Cut out of a PNG; renamed in a WebP, whose first bytes say how long it is.
-      return png ? { data, start: at, end: next, instead: "" } : { data, start: at, end: at + 4, instead: "none" };
+      const [end, instead] = png ? [next, ""] : [at + 4, "none"];
+      header.exif = { data, start: at, end, instead };
     }
     at = next;
   }
-  return null;
+}
+
+/** Of JPEG, up to its pixels: https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.1.1.3 */
+function readSegments(file, header) {
+  for (let at = 2; ; ) {
+    const marker = file.getUint16(at);
+    if (marker === 0xffff) at += 1; // a filling byte
+    else if (marker < 0xff01 || marker === 0xffda || marker === 0xffd9) return; // pixels, the end, or no marker
+    else if (marker === 0xff01 || (marker >= 0xffd0 && marker <= 0xffd8)) at += 2; // without a length
+    else {
+      const length = file.getUint16(at + 2);
+      const frame = marker >= 0xffc0 && marker <= 0xffcf && ![0xffc4, 0xffc8, 0xffcc].includes(marker);
+      if (frame) Object.assign(header, { height: file.getUint16(at + 5), width: file.getUint16(at + 7) });
+      if (frame) header.components = file.getUint8(at + 9);
+      if (!header.exif && marker === 0xffe1 && file.getUint32(at + 4) === 0x45786966) {
+        header.exif = { data: new DataView(file.buffer, file.byteOffset + at + 4, length - 2) };
+      }
+      at += 2 + length;
+    }
+  }
+}
+
+/** Of GIF, all of it: how many frames there are is known by counting them.
+ https://www.w3.org/Graphics/GIF/spec-gif89a.txt */
+function readFrames(file, header) {
+  const table = (flags) => (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0);
+  Object.assign(header, { width: file.getUint16(6, true), height: file.getUint16(8, true), frames: 0 });
+  for (let at = 13 + table(file.getUint8(10)); file.getUint8(at) !== 0x3b; ) {
+    const frame = file.getUint8(at) === 0x2c; // else an extension
+    if (frame) header.frames += 1;
+    at += frame ? 11 + table(file.getUint8(at + 9)) : 2;
+    while (file.getUint8(at) !== 0) at += 1 + file.getUint8(at); // blocks of bytes
+    at += 1;
+  }
 }
 
 /** The orientation that EXIF says, 1 to 8; 1, as it is stored, where it says none or is damaged. It is a TIFF without a
@@ -103,10 +204,27 @@ export function prepare(picture, tensor) {
   if (!Object.hasOwn(KERNELS, interpolation) || !antialias || channels !== "RGB") {
     throw new TypeError(`preparation ${interpolation}, antialias ${antialias}, ${channels}: not known here`);
   }
-  const resized = resizeTo(picture, ...(crop ? covering(picture, resize) : resize), interpolation);
+  checkSizes(resize, crop);
+  const [height, width] = crop ? covering(picture, resize) : resize;
+  if (width * Math.max(height, picture.height) > MOST_PIXELS) {
+    const sizes = `a picture of ${picture.height}×${picture.width} pixels, resized to ${height}×${width},`;
+    throw new RangeError(`${sizes} takes more than ${MOST_PIXELS} on the way: cut its long side off`);
+  }
+  const resized = resizeTo(picture, height, width, interpolation);
   const whole = { top: 0, left: 0, height: resized.height, width: resized.width };
   const window = crop ? central(resized, ...crop) : whole;
   return quantized(laidOut(resized, window, scale, tensor.layout), tensor);
+}
+
+/** Sizes that memory has room for, and no crop larger than what it is cut from; an error for others. */
+function checkSizes(resize, crop) {
+  const sides = [...resize, ...(crop ?? [])];
+  if (!sides.every((side) => Number.isInteger(side) && side >= 1 && side <= LARGEST)) {
+    throw new RangeError(`preparation ${sides}: a height and a width of 1 to ${LARGEST} pixels are known here`);
+  }
+  if (crop?.some((side, axis) => side > resize[axis])) {
+    throw new RangeError(`preparation: crop ${crop} is larger than resize ${resize}, which it is cut from`);
+  }
 }
 
 /** Height and width in a picture's own ratio that just cover those asked for. */

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from records.golden import Probes
+from records.preparation import misfit
 from records.tensor import Array, Tensor
 from validate.preparation.prepare import prepare
 
@@ -21,9 +22,8 @@ def prepared(probes: Probes, tensors: Iterable[Tensor]) -> dict[str, Array]:
         expected = probes.inputs[tensor.name]
         if tensor.name not in probes.files:
             raise ValueError(f"the checkpoint has no image files for {tensor.name}.")
+        if reason := misfit(tensor.preparation, expected.shape):
+            raise ValueError(f"{reason}.")
         images = [prepare(file.tobytes(), tensor.preparation) for file in probes.files[tensor.name]]
-        for image in images:
-            if image.shape[1:] != expected.shape[1:]:
-                raise ValueError(f"it gives {image.shape[1:]}, training {expected.shape[1:]}.")
         inputs[tensor.name] = np.concatenate(images)
     return inputs

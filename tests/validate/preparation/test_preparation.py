@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,18 +22,21 @@ from export.target import find, plan
 from measures.tolerance import ON_THE_GRID, PREPARATION, TABLE, allowed_from_file
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import Preparation, opaque
-from pipeline.pictures import opened
-from pipeline.probes import as_png, asymmetric
-from records.golden import PREPARED, Actual, Proof, flat
+from pipeline.pictures import MODES, SEVERAL_IN_ONE, opened
+from pipeline.probes import PICTURES, ImageFiles, as_png, asymmetric
+from records.golden import PREPARED, Actual, Probes, Proof, flat
+from records.preparation import LARGEST, MOST_PIXELS
 from records.tensor import Arrays, tensor_from
 from tests.conftest import TINY
 from tests.kept import bring
+from tests.oddities import animated, blank, of_a_phone
 from tests.orientations import ORIENTATIONS, deep, exif, taken
 from tests.validate.judge.test_judge import measured
 from validate import parity
 from validate.judge.judge import result_of
 from validate.measure import Options
 from validate.plan import Row
+from validate.preparation import prepare as python
 from validate.preparation.prepare import prepare
 from validate.preparation.probes import prepared
 from validate.report.records import Result
@@ -330,12 +334,206 @@ def test_chromium_reads_16_bits_a_value_as_training_does(web: Toolchain, tmp_pat
     assert said["input_steps"] < 1.01
 
 
+OF_PHONES = {
+    "photographs": ImageFiles(PHOTOS, Preparation((64, 64), None)),
+    "photographs cropped": ImageFiles(CUTS[:2], Preparation((73, 60), (64, 48))),
+    "digits": ImageFiles(DIGITS[:2], Preparation((28, 28), None)),
+}
+"""Files of a checkpoint: PNG, a turned camera's JPEG, gray, transparent; and how each is prepared."""
+SIZES = {"photographs": ((64, 64), None), "photographs cropped": ((73, 60), (64, 48)), "digits": ((28, 28), None)}
+of_phones = pytest.mark.parametrize("which", OF_PHONES)
+
+
+def files_of(which: str) -> tuple[list[bytes], np.ndarray[Any, Any], Preparation]:
+    """Files, what training makes of them, and how."""
+    probes = OF_PHONES[which]
+    return [file.tobytes() for file in probes.files], probes.image.numpy(), Preparation(*SIZES[which])
+
+
+@of_phones
+def test_python_reads_the_files_of_phones_as_training_does(which: str) -> None:
+    files, expected, wanted = files_of(which)
+    found = np.concatenate([prepare(file, wanted.record()) for file in files])
+    assert np.abs(found - expected).max() * 255 < 1.01
+
+
+@of_phones
+def test_node_reads_the_files_of_phones_as_training_does(web: Toolchain, tmp_path: Path, which: str) -> None:
+    files, expected, wanted = files_of(which)
+    said, found = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, expected, wanted)
+    assert (said["samples"], len(found["file.echo"])) == (len(files), len(files))
+    assert said["input_steps"] < 1.01
+
+
+@pytest.mark.slow
+@of_phones
+def test_chromium_reads_the_files_of_phones_as_training_does(web: Toolchain, tmp_path: Path, which: str) -> None:
+    files, expected, wanted = files_of(which)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, expected, wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 1.01
+
+
+def by_training_of_jpegs(files: Sequence[bytes]) -> np.ndarray[Any, Any]:
+    """What training decodes, (N, 3, H, W) float32 in [0, 1]: files of one size that is not resized."""
+    pixels = [np.asarray(opened(io.BytesIO(file)).convert("RGB")).transpose(2, 0, 1) for file in files]
+    return np.ascontiguousarray(np.stack(pixels) / np.float32(255))
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_node_decodes_and_turns_a_jpeg_to_the_very_values_of_training(
+    web: Toolchain, tmp_path: Path, subsampling: int
+) -> None:
+    """Also with colours that are stored coarsely, as phones do, and with bars of progress."""
+    files = [
+        taken(
+            UPRIGHT, orientation, "JPEG", order=order, quality=quality, subsampling=subsampling, progressive=progressive
+        )
+        for orientation in ORIENTATIONS
+        for order in "<>"
+        for quality, progressive in ((75, False), (95, True))
+    ]
+    wanted = Preparation((UPRIGHT.height, UPRIGHT.width), None)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, by_training_of_jpegs(files), wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 0.01
+
+
+def test_node_decodes_a_gray_jpeg(web: Toolchain, tmp_path: Path) -> None:
+    files, wanted = [taken(UPRIGHT.convert("L"), 6, "JPEG")], Preparation((UPRIGHT.height, UPRIGHT.width), None)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", files, by_training_of_jpegs(files), wanted)
+    assert said["input_steps"] < 0.01
+
+
+INKS = taken(UPRIGHT.convert("CMYK"), 1, "JPEG", quality=95)
+"""A JPEG of four inks, as printers have them."""
+
+
+@pytest.mark.slow
+def test_four_inks_are_read_by_python_and_chromium_as_in_training_and_named_by_node(
+    web: Toolchain, tmp_path: Path
+) -> None:
+    wanted, expected = Preparation((UPRIGHT.height, UPRIGHT.width), None), by_training_of_jpegs([INKS])
+    assert np.abs(prepare(INKS, wanted.record()) - expected).max() * 255 < 0.01
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", [INKS], expected, wanted)
+    assert said["input_steps"] < 1.01
+    with pytest.raises(WorkerFailed, match=r"a JPEG file of four inks \(CMYK\), not decoded in Node: save it as RGB"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [INKS], expected, wanted)
+
+
+def test_node_names_a_kind_that_it_does_not_decode(web: Toolchain, tmp_path: Path) -> None:
+    wanted, expected = Preparation((8, 8), None), np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(WorkerFailed, match="neither a PNG nor a JPEG file"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [taken(UPRIGHT, 1, "WEBP")], expected, wanted)
+    broken = taken(UPRIGHT, 1, "JPEG")[:40] + bytes(40)
+    with pytest.raises(WorkerFailed, match="a JPEG file that cannot be decoded"):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [broken], expected, wanted)
+
+
 def test_node_says_what_it_cannot_decode(web: Toolchain, tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(np.zeros((9, 9), np.uint8)).convert("1").save(file, "PNG")
     wanted = Preparation((20, 20), None)
     with pytest.raises(WorkerFailed, match="a PNG file with 1 bits a value; 8 and 16 are known here"):
         echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file.getvalue()], np.zeros((1, 3, 20, 20), np.float32), wanted)
+
+
+REFUSED = {
+    "animated PNG": (animated("PNG"), "a file of 3 frames, and a picture is one"),
+    "large PNG": (blank(13000, 13000), "a picture of 13000×13000 pixels; at most"),
+    "larger PNG": (
+        blank(20000, 20000),
+        "a picture of (20000×20000|too many) pixels; at most",
+    ),  # Pillow itself refuses it
+    "too long to resize": (blank(MOST_PIXELS // 32, 1), "on the way"),
+}
+IN_BROWSERS = {
+    "animated GIF": (animated("GIF"), "a file of 3 frames, and a picture is one"),
+    "animated WebP": (animated("WEBP"), "a file of 3 frames, and a picture is one"),
+}
+"""Files that training refuses, and what an app's own code says of them."""
+
+
+@pytest.mark.parametrize("kind", [*REFUSED, *IN_BROWSERS, "pages of a TIFF", "LAB"])
+def test_python_refuses_what_training_refuses(kind: str) -> None:
+    lab = io.BytesIO()
+    Image.new("LAB", (9, 7)).save(lab, "TIFF")
+    others = {
+        "pages of a TIFF": (animated("TIFF", 2), "a file of 2 frames"),
+        "LAB": (lab.getvalue(), "a picture whose colours are LAB: save it as RGB"),
+    }
+    file, reason = {**REFUSED, **IN_BROWSERS, **others}[kind]
+    with pytest.raises(ValueError, match=reason):
+        prepare(file, Preparation((64, 64), None).record())
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_node_refuses_what_training_refuses(web: Toolchain, tmp_path: Path, kind: str) -> None:
+    file, reason = REFUSED[kind]
+    if kind == "too long to resize":  # of one bit a value, which is not decoded there
+        file = as_png(Image.new("L", (1, MOST_PIXELS // 32)))
+    expected = np.zeros((1, 3, 64, 64), np.float32)
+    with pytest.raises(WorkerFailed, match=reason):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [file], expected, Preparation((64, 64), None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["animated PNG", "large PNG", *IN_BROWSERS])
+def test_chromium_refuses_what_training_refuses(web: Toolchain, tmp_path: Path, kind: str) -> None:
+    file, reason = {**REFUSED, **IN_BROWSERS}[kind]
+    expected = np.zeros((1, 3, 64, 64), np.float32)
+    with pytest.raises(WorkerFailed, match=reason):
+        echoed(web, tmp_path, RUNTIMES / "chromium.mjs", [file], expected, Preparation((64, 64), None))
+
+
+@pytest.mark.slow
+def test_chromium_reads_files_that_could_have_several_frames_and_have_one(web: Toolchain, tmp_path: Path) -> None:
+    """And a phone's JPEG with a smaller copy in it."""
+    files, wanted = (
+        [*(animated(suffix, 1) for suffix in ("GIF", "PNG", "WEBP")), of_a_phone()],
+        Preparation((20, 24), None),
+    )
+    expected = by_training_of_jpegs(files)
+    said, _ = echoed(web, tmp_path, RUNTIMES / "chromium.mjs", files, expected, wanted)
+    assert said["samples"] == len(files)
+    assert said["input_steps"] < 3.01
+    said, _ = echoed(web, tmp_path, RUNTIMES / "measure.mjs", [files[1], files[3]], expected[[1, 3]], wanted)
+    assert (said["samples"], said["input_steps"] < 0.01) == (2, True)
+
+
+BEYOND: list[tuple[dict[str, Any], str]] = [
+    ({"resize": (100000, 100000)}, "a height and a width of 1 to 8192 pixels are known here"),
+    ({"resize": (8, 0)}, "a height and a width of 1 to 8192 pixels are known here"),
+    ({"crop": (100000, 8)}, "a height and a width of 1 to 8192 pixels are known here"),
+    ({"crop": (8, 9)}, "larger than"),
+]
+"""Sizes of a preparation that somebody wrote into a manifest, and what an app's own code says of them."""
+
+
+@pytest.mark.parametrize(("changes", "reason"), BEYOND)
+def test_python_refuses_sizes_before_it_takes_memory(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        prepare(as_png(DIGITS[0]), Preparation((8, 8), None).record() | changes)
+
+
+@pytest.mark.parametrize(("changes", "reason"), BEYOND)
+def test_node_refuses_sizes_before_it_takes_memory(
+    web: Toolchain, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    wanted = Preparation((8, 8), None)
+    for field, size in changes.items():
+        object.__setattr__(wanted, field, size)  # which it does not let anybody say
+    with pytest.raises(WorkerFailed, match=reason):
+        echoed(web, tmp_path, RUNTIMES / "measure.mjs", [as_png(DIGITS[0])], np.zeros((1, 3, 8, 8), np.float32), wanted)
+
+
+def test_every_language_has_the_same_limits() -> None:
+    code = PREPARATION_CODE.read_text()
+    in_javascript = {name: int(value) for name, value in re.findall(r"^const ([A-Z_]+) = (\d+);", code, re.MULTILINE)}
+    assert in_javascript == {"LARGEST": LARGEST, "MOST_PIXELS": MOST_PIXELS}
+    assert (python.LARGEST, python.MOST_PIXELS) == (LARGEST, MOST_PIXELS)
+    assert (python.SEVERAL_IN_ONE, python.MODES) == (SEVERAL_IN_ONE, MODES)
+    assert MOST_PIXELS == Image.MAX_IMAGE_PIXELS  # beyond which Pillow warns
 
 
 @pytest.fixture(scope="module")
@@ -398,10 +596,55 @@ def test_what_an_app_prepares_rightly_passes(run: Run, tmp_path: Path, name: str
     result = outcome(run, name, lambda x: x, tmp_path)
     assert (result.status, result.reason) == ("pass", "")
     assert result.from_file
-    assert (result.from_file.language, result.from_file.samples) == ("python", 5)
+    assert (result.from_file.language, result.from_file.samples) == ("python", PICTURES + 4)
     assert result.from_file.input_steps is not None
     assert result.from_file.input_steps < 1.01
     assert [one.measure for one in result.from_file.judgements] == ["input_steps", "file_db", "probe_db"]
+
+
+def test_a_checkpoint_that_has_png_files_alone_is_judged_by_those(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they were before."""
+    probes = run.checkpoint.probes()
+    assert probes
+    arrays = (
+        {name: value[: PICTURES + 1] for name, value in part.items()}
+        for part in (probes.files, probes.inputs, probes.outputs, probes.oracle)
+    )
+    older = Probes(*arrays)
+    monkeypatch.setattr(Checkpoint, "probes", lambda _: Probes.of(older.arrays()))
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path)
+    assert result.from_file
+    assert (result.status, result.from_file.samples) == ("pass", PICTURES + 1)
+
+
+def unturned(file: bytes) -> bytes:
+    """What an app has that does not look at EXIF."""
+    picture = Image.open(io.BytesIO(file))
+    return as_png(picture) if picture.format == "JPEG" else file
+
+
+def on_white(file: bytes) -> bytes:
+    """What an app has that blends transparency with a white ground."""
+    picture = Image.open(io.BytesIO(file))
+    if picture.mode != "RGBA":
+        return file
+    return as_png(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture))
+
+
+@pytest.mark.parametrize("read", [unturned, on_white])
+@pytest.mark.parametrize("name", ["onnx/float32", "onnx/int8"])
+def test_an_app_that_reads_files_of_phones_otherwise_fails(
+    run: Run, tmp_path: Path, read: Callable[[bytes], bytes], name: str
+) -> None:
+    probes = run.checkpoint.probes()
+    assert probes
+    files = [read(file.tobytes()) for file in probes.files["image"]]
+    wanted = run.artifact(name).inputs[0].preparation
+    assert wanted
+    result = outcome(run, name, lambda _: np.concatenate([prepare(file, wanted) for file in files]), tmp_path)
+    assert result.reason.startswith("image files prepared in python differ from training's: input_steps")
 
 
 @pytest.mark.parametrize("name", ["onnx/float32", "onnx/int8"])
@@ -441,7 +684,7 @@ def test_what_was_not_run_fails(run: Run, tmp_path: Path) -> None:
 
 def test_steps_that_are_no_number_fail(run: Run, tmp_path: Path) -> None:
     """As they come from JavaScript."""
-    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=Files(5, None))
+    result = outcome(run, "onnx/float32", lambda x: x, tmp_path, from_file=Files(PICTURES + 4, None))
     assert (result.status, "input_steps NaN (at most 3 allowed)" in result.reason) == ("fail", True)
 
 
@@ -464,7 +707,8 @@ def test_a_preparation_that_gives_another_shape_is_an_error_of_the_row(
     monkeypatch.setattr(Run, "artifact", changed)
     report = parity.check(run, onnx_runners(), Options(1, timed=3))
     assert {one.status for one in report.results} == {"error"}
-    assert "its manifest's preparation cannot be followed: it gives (3, 28, 32), training" in report.results[0].reason
+    said = "its manifest's preparation cannot be followed: it gives 28×32 pixels, and the input takes 28×28"
+    assert said in report.results[0].reason
 
 
 def test_image_files_have_a_row_of_their_own_and_leave_the_others_their_headroom(run: Run) -> None:
@@ -502,7 +746,7 @@ def test_every_language_prepares_the_files_of_a_run(released: Path) -> None:
         assert one.from_file
         assert one.from_file.input_steps is not None
         assert one.from_file.input_steps < 1.01
-        assert one.from_file.samples == 5
+        assert one.from_file.samples == PICTURES + 4
     assert not list(Path("runs/tiny/report/actual").glob("*.probes"))
 
 
