@@ -19,8 +19,6 @@ Arrays: TypeAlias = Mapping[str, Array]
 """Arrays by name."""
 LARGEST = 2**40
 """Values of a tensor, at most: more is no tensor, but a record that was altered."""
-LONGEST_SIDE = 2**15
-"""Pixels of a side that a picture is resized to, at most; likewise."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +113,14 @@ def _problem(tensor: Tensor) -> str:
 
 
 def _problem_of_preparation(preparation: Mapping[str, Any]) -> str:
-    """Return what is wrong with how an image file becomes a tensor; empty: nothing."""
-    for key in ("resize", "crop"):
-        size = preparation.get(key)
-        if not _is_size(size) and not (key == "crop" and size is None):
-            return f"has the preparation {key} {str(size)[:200]}; height and width in pixels are needed"
+    """Return what is wrong with how an image file becomes a tensor but for its sizes (records/preparation.py); empty:
+    nothing.
+    """
     scale = preparation.get("scale")
     if not isinstance(scale, (int, float)) or not math.isfinite(scale):
         return f"has the preparation scale {str(scale)[:200]}; a number is needed"
     missing = [key for key in ("interpolation", "antialias", "channels") if key not in preparation]
     return f"has a preparation without {missing[0]}" if missing else ""
-
-
-def _is_size(size: Any) -> bool:
-    """True if a size is a height and a width that a picture can have."""
-    pair = isinstance(size, (list, tuple)) and len(size) == 2
-    return pair and all(isinstance(side, int) and 1 <= side <= LONGEST_SIDE for side in size)
 
 
 def tensors_from(items: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:
