@@ -9,6 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from records.tensor import Array
+
 BUILT_SAMPLES = 8
 """Golden samples, the first, on which a conversion to integers measures its own result …"""
 BUILT_DB = 3.0
@@ -100,7 +104,7 @@ DECISIONS = (
         AGREEMENT,
         upper=False,
         unit=OR_ONE_SAMPLE,
-        reason="Of 256 samples two decisions may differ: where two scores are all but equal, rounding decides.",
+        reason="Of 256 samples two decisions may differ that no allowed noise turns over (ties are counted apart).",
         source="float32 and float16 changed none, int8 at most two where it quantizes well; " + NETWORKS,
     ),
     Tolerance(
@@ -108,7 +112,7 @@ DECISIONS = (
         0.005,
         upper=True,
         unit=OR_ONE_SAMPLE,
-        reason="Half a point of the task's metric is the most a conversion may cost a release: one sample in 256.",
+        reason="Half a point of the task's metric is the most a conversion may surely (95 %) cost a release.",
         source="a choice, not a measurement: what a release may lose",
     ),
 )
@@ -245,6 +249,23 @@ def anew(table: Sequence[Tolerance]) -> tuple[Tolerance, ...]:
         if row.measure in {"max_absolute", "sqnr_db"}
     ]
     return tuple(widened)
+
+
+FAIR = 2.0
+"""Standard deviations of the difference of two outputs that an allowed noise explains."""
+
+
+def fair_margin(table: Sequence[Tolerance], golden: Array, floor: float) -> float:
+    """Return the margin, in the output's unit, below which either decision is fair: what is allowed may turn it over.
+
+    Of floats that is golden's noise floor. Integers may have noise of as many dB as their row says; two outputs that
+    are compared have √2 of it between them.
+    """
+    measures = {row.measure: row for row in table}
+    if "max_absolute" in measures or "sqnr_db" not in measures:
+        return floor
+    power = float(np.sqrt(np.square(golden, dtype=np.float64).mean()))
+    return max(floor, FAIR * math.sqrt(2) * power * 10 ** (-measures["sqnr_db"].allowed / 20))
 
 
 def _overridden(row: Tolerance, value: float) -> Tolerance:

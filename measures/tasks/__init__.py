@@ -36,9 +36,6 @@ class Task(Protocol):
     def margin(self, outputs: Arrays) -> Array:
         """Return by how much each decision was made, in the outputs' unit, in the decisions' shape."""
 
-    def settle(self, actual: Arrays, golden: Arrays, tied: Array) -> Arrays:
-        """Return actual outputs with golden's in the place of all that is `tied`, booleans in the decisions' shape."""
-
     def score(self, outputs: Arrays, truth: Arrays) -> float:
         """Return the metric of outputs (N, …) by name against the truth (N, …) by name; higher is better."""
 

@@ -29,11 +29,6 @@ def margin(outputs: Arrays) -> Array:
     return np.asarray(two[:, -1] - two[:, 0])
 
 
-def settle(actual: Arrays, golden: Arrays, tied: Array) -> Arrays:
-    """Return actual logits (N, K) with golden's rows where `tied` (N,)."""
-    return {"logits": np.where(tied[:, None], golden["logits"], actual["logits"])}
-
-
 def score(outputs: Arrays, truth: Arrays) -> float:
     """Return the share of logits (N, K) that decide for their label (N,)."""
     return float((decide(outputs) == truth["labels"]).mean())

@@ -30,11 +30,6 @@ def margin(outputs: Arrays) -> Array:
     return np.zeros((len(next(iter(outputs.values()))), 0))
 
 
-def settle(actual: Arrays, golden: Arrays, tied: Array) -> Arrays:
-    """Return actual outputs as they are: nothing is tied where nothing is decided."""
-    return actual
-
-
 def score(outputs: Arrays, truth: Arrays) -> float:
     """Return NaN: there is no metric."""
     return float("nan")

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from export.artifact import Artifact
 from measures import flags, tasks
+from measures.confidence import fall_of
 from measures.distance import agreement, compare, equal, floor_of, histogram, sqnr_db, sqnr_of_most_db
 from measures.tolerance import (
     BUILT_DB,
@@ -29,6 +30,7 @@ from measures.tolerance import (
     allowed,
     allowed_from_file,
     anew,
+    fair_margin,
 )
 from records.golden import PATTERNS, Actual, Fresh, Golden, Patterns, Probes, Proof, Sized
 from records.tensor import Array, Arrays, preparations
@@ -103,7 +105,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     red: list[str] = []
     if whole:
         truth = {name: values[:count] for name, values in golden.truth.items()}
-        decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth)
+        decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table)
         decision_fields = {
             "agreement": decided.agreed(table),
             "metric": decided.scored(table),
@@ -131,6 +133,12 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         ],
         probed,
     )
+    metric = decision_fields.get("metric")
+    if metric and metric.needed:
+        close.append(
+            f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {count} samples are too few to tell whether "
+            f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would (data.golden)"
+        )
     unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
     return row.result(
         runtime_version=measured.runtime_version,
@@ -247,15 +255,22 @@ class _Decisions:
     """What golden and the artifact decide, sample by sample."""
 
     def __init__(
-        self, task: tasks.Task, labels: Sequence[str], actual: Arrays, golden: Arrays, oracle: Arrays, truth: Arrays
+        self,
+        task: tasks.Task,
+        labels: Sequence[str],
+        actual: Arrays,
+        golden: Arrays,
+        oracle: Arrays,
+        truth: Arrays,
+        table: Sequence[Tolerance],
     ):
         self._task, self._truth = task, truth
         self._actual_outputs, self._golden_outputs = actual, golden
         self.actual, self.golden = task.decide(actual), task.decide(golden)
         """(N, …) integers."""
-        floor = max(floor_of(golden[name], oracle[name]) for name in golden)
-        self.tied = task.margin(golden) < floor
-        """(N, …) bool: decided by golden by less than its noise floor."""
+        fair = max(fair_margin(table, golden[name], floor_of(golden[name], oracle[name])) for name in golden)
+        self.tied = task.margin(golden) < fair
+        """(N, …) bool: decided by golden by less than what is allowed may turn over."""
         self.names = task.names(labels)
 
     @property
@@ -271,14 +286,18 @@ class _Decisions:
         return Agreement(share, int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
 
     def scored(self, table: Sequence[Tolerance]) -> Metric | None:
-        """Judge how far the metric falls, ties apart; None: nobody said what is right, or the task has no metric."""
+        """Judge how far the metric surely falls; None: nobody said what is right, or the task has no metric."""
         task, truth = self._task, self._truth
         if not truth or not task.METRIC:
             return None
         before, after = task.score(self._golden_outputs, truth), task.score(self._actual_outputs, truth)
-        settled = task.settle(self._actual_outputs, self._golden_outputs, self.tied)
-        fall = max(0.0, before - task.score(settled, truth))
-        return Metric(task.METRIC, before, after, after - before, judgement(self._limit(table, "metric_fall"), fall))
+        fall, limit = (
+            fall_of(task, self._golden_outputs, self._actual_outputs, truth),
+            self._limit(table, "metric_fall"),
+        )
+        judged = judgement(limit, fall.sure)
+        needed = fall.needed(limit.allowed) if judged.within and fall.value > limit.allowed else None
+        return Metric(task.METRIC, before, after, after - before, judged, needed)
 
     def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
         return next(row for row in table if row.measure == measure).of(len(self.golden))

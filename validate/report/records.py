@@ -20,7 +20,7 @@ from validate.runtimes.job import Latency
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null", allow_inf_nan=False)
 SCHEMA = Path(__file__).with_name("report.schema.json")
-SCHEMA_VERSION: Literal[6] = 6
+SCHEMA_VERSION: Literal[7] = 7
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
 Outcome = Literal["pass", "tight", "blocking", "excused"]
@@ -99,6 +99,9 @@ class Metric:
     change: float
     """actual − golden."""
     judgement: Judgement
+    """Of the least that the fall is, with 95 % confidence."""
+    needed: int | None = None
+    """Samples that would tell whether more is lost than allowed; None: these do."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Agreement:
     share: float
     """Of all samples but those ties that fell otherwise."""
     ties: int
-    """Samples that golden itself decides by less than its noise floor."""
+    """Samples that golden itself decides by less than what is allowed may turn over."""
     judgement: Judgement
 
 
@@ -386,7 +389,7 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[6]
+    schema_version: Literal[7]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str

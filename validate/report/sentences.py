@@ -396,7 +396,7 @@ def ties(report: Report) -> Sentence | None:
     count = most.agreement.ties
     return Sentence(
         f"{count} tie{'s' if count > 1 else ''} among {most.samples} golden inputs",
-        "golden decides by less than its own noise floor there, so another decision is no disagreement.",
+        "golden decides by less there than the noise that is allowed, so another decision is no disagreement.",
     )
 
 

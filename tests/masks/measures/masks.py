@@ -25,10 +25,6 @@ def margin(outputs: Arrays) -> Array:
     return np.asarray(two[:, 1] - two[:, 0])
 
 
-def settle(actual: Arrays, golden: Arrays, tied: Array) -> Arrays:
-    return {"scores": np.where(tied[:, None], golden["scores"], actual["scores"])}
-
-
 def score(outputs: Arrays, truth: Arrays) -> float:
     return float((decide(outputs) == truth["mask"]).mean())
 

@@ -110,16 +110,47 @@ def test_a_ties_other_outcome_is_counted_apart(golden: Golden) -> None:
     assert [(one.golden, one.actual) for one in result.decisions if one.golden != one.actual] == [("ant", "bee")]
 
 
+@pytest.mark.parametrize(("margin", "ties"), [(0.3, 4), (2.0, 0)])
+def test_integers_may_turn_over_what_their_allowed_noise_explains(golden: Golden, margin: float, ties: int) -> None:
+    """25 dB of outputs of 4 are 0.23 of noise on each, and 0.64 twice on a difference."""
+    actual = noisy(golden.outputs["logits"], 40)
+    for sample in range(4):
+        golden.outputs["logits"][sample] = golden.oracle["logits"][sample] = [8 + margin, 8, 0, 0]
+        actual[sample] = [8, 8 + margin / 2, 0, 0]
+    result = judged(golden, actual, "int8")
+    assert result.agreement
+    assert (result.agreement.ties, result.agreement.share) == (ties, 1.0 if ties else 1 - 4 / 128)
+    assert ("4 of 128 decisions differ" in result.reason) is not bool(ties)
+    assert [(one.golden, one.actual, one.count) for one in result.decisions if one.golden != one.actual]  # and are told
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(0, "pass"), (2, "tight"), (9, "blocking")])
+def test_a_fall_of_the_metric_is_judged_by_how_sure_it_is(golden: Golden, lost: int, outcome: str) -> None:
+    """Where golden is right by a hair's breadth, a flip is fair, and yet the label is lost."""
+    actual = noisy(golden.outputs["logits"], 40)
+    for sample in range(lost):
+        label = golden.truth["labels"][sample]
+        golden.outputs["logits"][sample] = golden.oracle["logits"][sample] = np.eye(CLASSES)[label] * 0.1 + 8
+        actual[sample] = 8.1 - np.eye(CLASSES)[label] * 0.1
+    result = judged(golden, actual, "int8")
+    assert result.metric
+    assert result.metric.change == pytest.approx(-lost / 128)
+    assert result.outcome == outcome, (result.reason, result.warnings)
+    told = [warning for warning in result.warnings if "samples are too few to tell whether more" in warning]
+    assert bool(told) is (outcome == "tight")
+    assert result.metric.needed is None or result.metric.needed > 128
+
+
 def test_one_decision_of_few_may_differ_and_two_may_not(golden: Golden) -> None:
     """One of four is a quarter; the share allowed is a hundredth."""
     for changed, status in ((1, "pass"), (2, "fail")):
-        actual = noisy(golden.outputs["logits"], 60)[:4]
+        actual = noisy(golden.outputs["logits"], 90)[:4]
         golden.truth["labels"][:changed] = 3
         for sample in range(changed):
-            golden.outputs["logits"][sample] = actual[sample] = [0, 0, 1.0, 1.01]
+            golden.outputs["logits"][sample] = actual[sample] = [0, 0, 1.0, 1.004]
             golden.oracle["logits"][sample] = golden.outputs["logits"][sample]
-            actual[sample, 2] = 1.02
-        result = judged(golden, actual, "int8")
+            actual[sample, 2] = 1.006
+        result = judged(golden, actual, "float16")
         assert result.agreement
         assert result.agreement.share == 1 - changed / 4
         assert result.status == status, result.reason
