@@ -142,7 +142,7 @@ def _notes(report: Report) -> list[Inside]:
     results = {result.name: result for result in report.results}
     items = [_sentence(report, note, results.get(note.subject)) for note in notes]
     if tie is None and any(result.agreement for result in report.results):
-        items.append(tag("li", "No golden input is a tie: PyTorch decides each by more than its noise floor."))
+        items.append(tag("li", "No golden input is a tie: PyTorch decides each by more than noise that is allowed."))
     if report.baseline:
         baseline = report.baseline
         text = f"{baseline.path}, of {baseline.created}, checkpoint {baseline.checkpoint_sha256[:12]}."
