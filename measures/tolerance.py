@@ -236,7 +236,7 @@ def allowed(
 ANEW = 4.0
 """Times as far as on golden that outputs may lie off on inputs made anew: 12 dB. They are few, and mixtures of samples,
 which lie where calibration saw little: of the default network int8 has 31 dB on golden and 24 there, int8_dynamic 43
-and 34, float16 64 and 58. What answers from a table of golden's has 0 to 6."""
+and 34, float16 64 and 58. What answers from a table of golden's has −5 (tests/mutants)."""
 
 
 def anew(table: Sequence[Tolerance]) -> tuple[Tolerance, ...]:

@@ -269,7 +269,7 @@ def seal_above(run: Path, path: Path) -> None:
     for manifest in [run / ONNX / "manifest.json", *sorted(run.glob("artifacts/*/*/manifest.json"))]:
         if manifest.is_file() and manifest != path:
             values = {"checkpoint_sha256": sha256, "source_sha256": source}
-            update(manifest, lambda record, values=values: record.update(values))  # type: ignore[misc]
+            update(manifest, lambda record, values=values: record.update(values))  # type: ignore[misc]  # of a default
         if manifest.parent == run / ONNX and manifest.is_file():
             source = json.loads(manifest.read_text())["sha256"]
     if (run / "report" / "report.json").is_file() and path.name != "report.json":

@@ -51,8 +51,8 @@ BATCHES = (33, 7, 64, 3, 2, 32)
 wrong in another. The likeliest first, for time may not allow all."""
 MANY = 33
 MANY_BYTES = 2**25
-"""Beyond `MANY` samples, bytes of inputs above which a call is left out: what is inside a network is a hundred times as
-large, and may not fit into memory."""
+"""Bytes of inputs above which a call of more than `MANY` samples is left out: what is inside a network is many times as
+large, and memory need not have room for twice as much as golden's own batches take."""
 Start = Callable[[Runtime, Path, int], AbstractContextManager[Worker]]
 """A function of a runtime, a log and a number of threads that returns the worker which runs an artifact there."""
 

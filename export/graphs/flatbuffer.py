@@ -15,7 +15,7 @@ from flatbuffers.table import Table
 
 def root_of(content: bytes) -> Table:
     """Return the outermost table of a flatbuffer. Raises ValueError."""
-    return Table(content, _unpack("<I", content, 0))
+    return Table(content, int(_unpack("<I", content, 0)))
 
 
 def position(table: Table, slot: int) -> int:
@@ -25,9 +25,9 @@ def position(table: Table, slot: int) -> int:
 
 
 def number(table: Table, slot: int, form: str = "<I") -> int:
-    """Return a number; 0: it is not there. form: as `struct` spells it, uint32 unless said otherwise."""
+    """Return an integer; 0: it is not there. form: as `struct` spells it, uint32 unless said otherwise."""
     place = position(table, slot)
-    return _unpack(form, table.Bytes, place) if place else 0
+    return int(_unpack(form, table.Bytes, place)) if place else 0
 
 
 def text(table: Table, slot: int) -> str:
@@ -64,13 +64,13 @@ def texts(table: Table, slot: int) -> list[str]:
 
 
 def numbers(table: Table, slot: int, form: str = "<i") -> list[int]:
-    """Return the values of a vector. form: of one, as `struct` spells it, int32 unless said otherwise."""
-    return [_unpack(form, table.Bytes, place) for place in _places(table, slot, struct.calcsize(form))]
+    """Return the values of a vector of integers. form: of one, as `struct` spells it, int32 unless said otherwise."""
+    return [int(_unpack(form, table.Bytes, place)) for place in _places(table, slot, struct.calcsize(form))]
 
 
 def floats(table: Table, slot: int) -> list[float]:
     """Return the values of a vector of float32."""
-    return [float(value) for value in numbers(table, slot, "<f")]
+    return [float(_unpack("<f", table.Bytes, place)) for place in _places(table, slot, 4)]
 
 
 def _places(table: Table, slot: int, item: int) -> Sequence[int]:
@@ -79,9 +79,9 @@ def _places(table: Table, slot: int, item: int) -> Sequence[int]:
     return range(first, first + item * count, item)
 
 
-def _unpack(form: str, content: bytes, place: int) -> int:
+def _unpack(form: str, content: bytes, place: int) -> int | float:
     try:
-        (value,) = struct.unpack_from(form, content, place)
+        value: int | float = struct.unpack_from(form, content, place)[0]
     except struct.error as error:
         raise ValueError(f"the file ends before what it names: {error}") from error
-    return value  # type: ignore[no-any-return]  # a float, where the form is one
+    return value

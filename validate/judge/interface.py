@@ -13,6 +13,7 @@ from export.artifact import Artifact
 from export.interfaces import Interface, Slot
 from export.target import find
 from pipeline.checkpoint import Checkpoint
+from records.errors import shortened
 from records.tensor import Tensor, preparations
 
 STORED: Mapping[str, tuple[str, ...]] = {
@@ -31,6 +32,8 @@ OF_A_BYTE = ((0.0,), (255.0,))
 """Mean and deviation that make of a byte what training made: normalisation is inside the model."""
 TOLD = 3
 """Labels that a sentence names."""
+SHOWN = 60
+"""Characters of what stands in a file that a sentence shows."""
 
 
 def misfits(artifact: Artifact, checkpoint: Checkpoint, interface: Interface) -> list[str]:
@@ -136,13 +139,12 @@ def _facts(checkpoint: Checkpoint, interface: Interface) -> Iterator[str]:
         if name == "labels":
             yield from _labels(fact, ours["labels"])
         elif name in ours and fact != ours[name]:
-            yield f"the {name} in the file is another than the checkpoint's: {_short(fact)}"
-    for name in interface.pixels or {}:
-        told = (interface.pixels or {})[name]
-        if told != OF_A_BYTE:
+            yield f"the {name} in the file is another than the checkpoint's: {shortened(fact, SHOWN)}"
+    for name, (mean, deviation) in (interface.pixels or {}).items():
+        if (mean, deviation) != OF_A_BYTE:
             yield (
-                f"the file tells an app to prepare {name} with mean {list(told[0])} and deviation {list(told[1])}; "
-                f"bytes are divided by 255, and normalised inside"
+                f"the file tells an app to prepare {name} with mean {list(mean)} and deviation {list(deviation)}; "
+                "bytes are divided by 255, and normalised inside"
             )
 
 
@@ -154,7 +156,7 @@ def _labels(theirs: Any, ours: Sequence[str]) -> Iterator[str]:
         yield f"the file has {count} labels; the checkpoint {len(ours)}"
         return
     others = [
-        f"{number} is {_short(one)}, in the checkpoint {_short(other)}"
+        f"{number} is {shortened(one, SHOWN)}, in the checkpoint {shortened(other, SHOWN)}"
         for number, (one, other) in enumerate(zip(theirs, ours, strict=True))
         if one != other
     ]
@@ -191,8 +193,3 @@ def _shape(shape: Sequence[int | str | None]) -> str:
 
 def _span(span: tuple[float, float] | None) -> str:
     return f"[{span[0]:g}, {span[1]:g}]" if span else "none"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

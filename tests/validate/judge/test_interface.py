@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -78,8 +79,6 @@ def tflite_reversed(path: Path) -> None:
 def tflite_normalised(path: Path) -> None:
     """Mean 0 and deviation 255 become others: the floats stand in the metadata, which is the last buffer."""
     content = bytearray(path.read_bytes())
-    import struct
-
     place = content.rindex(struct.pack("<f", 255.0))
     content[place : place + 4] = struct.pack("<f", 127.5)
     path.write_bytes(bytes(content))
