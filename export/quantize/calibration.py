@@ -63,5 +63,4 @@ def provenance(samples: dict[str, Array]) -> dict[str, Any]:
     return {
         "calibration_samples": len(next(iter(samples.values()))),
         "calibration_sha256": {name: fingerprints(values) for name, values in samples.items()},
-        "calibration_method": "minmax",
     }

@@ -3,11 +3,14 @@
 details, findings = to_int8(Path("float32.onnx"), opened, Path("model.onnx"), ["features.0"])
 """
 
+import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from export import self_check
@@ -15,136 +18,151 @@ from export.graphs import layers
 from export.graphs.onnx_runtime import run
 from export.quantize import keep_float
 from export.quantize.calibration import calibration, provenance
+from export.quantize.network import Layer, Network, observed
+from export.quantize.prepared import prepare
+from export.quantize.quantizing import Quantizing
+from export.quantize.ranges import Following, Ranges, Seen, observe, readers
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays
-
-CALIBRATION_BATCH = 16
 
 
 def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """Write an int8 model: uint8 activations in the calibration's ranges, int8 weights per channel.
 
     Returns details and findings. keep: the layers that stay in float32.
-
-    Weights use 7 of their 8 bits (`reduce_range`): x86 processors without VNNI add two products of uint8 and int8 in 16
-    bits, which saturates with 8 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). An
-    artifact is to give the same numbers everywhere; on the default checkpoint it costs 0.8 of 35 dB.
     """
-    samples = calibration(opened)
+    samples, task = calibration(opened), tasks.load(opened.task)
     findings: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        ranges = Ranges(source, samples, Path(folder))
-        places, repaired = ranges.places, None
+        prepared = Path(folder) / "float32.onnx"
+        exact = Path(folder) / "exact.onnx"
+        details = {**provenance(samples), **prepare(source, samples, prepared, greatest, exact)}
+        model, repaired = OnnxRuntime(prepared, samples, task, Path(folder), exact), None
         if list(keep) == [keep_float.AUTO]:
-            first, second = keep_float.divided(samples)
-            halved = Ranges(source, first, Path(folder) / "halved", unseen=second)
-            task = tasks.load(opened.task)
-            repaired = keep_float.repair(halved.weights, halved.alone, lambda modules: halved.attempt(modules, task))
+            repaired = keep_float.repair(model.weights, model.alone, model.attempt)
             float_layers = list(repaired.kept)
             findings = [repaired.sentence]
         else:
-            float_layers = layers.chosen(places.values(), keep)
-        ranges.quantize(path, float_layers)
-        details = {**provenance(samples), "weight_bits": 7}
-        details |= halves(source, samples, float_layers, Path(folder))
+            float_layers = model.kept = layers.chosen(model.places.values(), keep)
+        shutil.copyfile(model.quantize(model.ranges(), float_layers), path)
+        details |= model.halves(float_layers)
         details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs))
     return details | keep_float.details(float_layers, repaired), findings
 
 
-class Ranges:
-    """A float32 model prepared for quantization, with tensor ranges that are measured once, for every attempt."""
+class OnnxRuntime(Quantizing[Path]):
+    """A prepared float32 file and its integers by ONNX Runtime's quantizer."""
 
-    def __init__(self, source: Path, samples: Arrays, folder: Path, unseen: Arrays | None = None):
-        """Prepare the model.
+    def __init__(self, source: Path, samples: Arrays, task: tasks.Task, folder: Path, exact: Path):
+        """Read the file.
 
-        unseen: samples that attempts are measured on; those that set the ranges never overrun them.
+        folder: for files in between. exact: the file whose weights are not rounded, for layers that stay in float32.
         """
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        folder.mkdir(exist_ok=True)
-        self.source, self.samples, self.folder, self.unseen = source, samples, folder, unseen or samples
-        self.prepared = folder / "prepared.onnx"
+        super().__init__(samples, task)
+        self.source, self.folder, self.prepared, self._made = source, folder, folder / "prepared.onnx", 0
         quant_pre_process(str(source), str(self.prepared), skip_symbolic_shape=True)
-        onnx_places, graph = layers.of_onnx(onnx.load(source)), onnx.load(self.prepared).graph
-        self.batch = graph.input[0].type.tensor_type.shape.dim[0].dim_value or CALIBRATION_BATCH
-        self.places = {
+        self.model, self.exact = onnx.load(self.prepared), exact
+
+    @cached_property
+    def places(self) -> dict[str, str]:
+        """Return node → the module it is part of."""
+        onnx_places = layers.of_onnx(onnx.load(self.source))
+        return {
             node.name: onnx_places[output].module
-            for node in graph.node
+            for node in self.model.graph.node
             for output in node.output
             if output in onnx_places
         }
-        """Node → the module it is part of."""
-        constants = {item.name: onnx.numpy_helper.to_array(item).nbytes for item in graph.initializer}
-        self.weights = dict.fromkeys(self.places.values(), 0)
-        """Module → bytes of its constants."""
-        for node in graph.node:
+
+    @cached_property
+    def weights(self) -> dict[str, int]:
+        """Return module → bytes of its constants."""
+        constants = {item.name: onnx.numpy_helper.to_array(item).nbytes for item in self.model.graph.initializer}
+        sizes = dict.fromkeys(self.places.values(), 0)
+        for node in self.model.graph.node:
             if node.name in self.places:
-                self.weights[self.places[node.name]] += sum(constants.get(name, 0) for name in node.input)
+                sizes[self.places[node.name]] += sum(constants.get(name, 0) for name in node.input)
+        return sizes
 
-    def quantize(self, path: Path, float_layers: Collection[str] = (), only: str = "") -> None:
-        """Write the model with these modules in float32, or with only one module in integers."""
+    @cached_property
+    def seen(self) -> dict[str, Seen]:
+        """Return what all samples gave in every tensor of the float32 model."""
+        names = [name for node in self.model.graph.node for name in node.output]
+        return observe(observed(self.model, names, self.samples))
+
+    @cached_property
+    def following(self) -> Following:
+        """Return what reads each tensor."""
+        return readers((node.op_type, node.input, node.output) for node in self.model.graph.node)
+
+    @cached_property
+    def _wide(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the weights that have 8 bits, and how: in the words of ONNX Runtime's quantizer."""
+        from onnxruntime.quantization import QuantType
+
+        wide = {"quant_type": QuantType.QInt8, "axis": 0, "symmetric": True, "reduce_range": False}
+        return {layer.weight: [dict(wide)] for layer in Network(self.model).layers if greatest(layer) > 64}
+
+    def quantize(self, tensor_ranges: Ranges, float_layers: Collection[str] = (), only: str = "") -> Path:
+        """Return a file with these modules in float32, or with only one module in integers."""
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
+        self._made += 1
+        path, ends = self.folder / f"{self._made}.onnx", self.folder / f"{self._made}.json"
+        pairs = {name: tuple(np.array(end, np.float32) for end in pair) for name, pair in tensor_ranges.items()}
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, pairs), ends)
+        float_nodes = [
+            name for name, module in self.places.items() if module in float_layers or (only and module != only)
+        ]
         quantize_static(
-            str(self.prepared),
+            self._unrounded(float_nodes),
             str(path),
-            Batches(self.samples, self.batch),
+            None,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_quantize=[name for name, module in self.places.items() if module == only] or None,
-            nodes_to_exclude=[name for name, module in self.places.items() if module in float_layers] or None,
-            calibration_cache_path=str(self.folder / "ranges.json"),
+            nodes_to_exclude=[] if only else float_nodes or None,
+            calibration_cache_path=str(ends),
+            reduce_range=True,
+            extra_options={"TensorQuantOverrides": self._wide},
         )
+        return path
 
-    def some(self, count: int) -> Arrays:
-        """Return the first samples to measure on, by input name."""
-        return {name: values[:count] for name, values in self.unseen.items()}
+    def _unrounded(self, float_nodes: Collection[str]) -> Any:
+        """Return the float32 model in which these nodes have weights that are not rounded."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        weights = {name for node in model.graph.node if node.name in float_nodes for name in node.input}
+        for item in model.graph.initializer:
+            if item.name in weights and item.name in self._exact_weights:
+                item.CopyFrom(self._exact_weights[item.name])
+        return model
 
-    def alone(self, module: str) -> float:
-        """Return the SQNR in dB with only this module in integers."""
-        path = self.folder / "alone.onnx"
-        self.quantize(path, only=module)
-        inputs = self.some(keep_float.RANKED)
-        return self_check.least(run(path, inputs), run(self.source, inputs))
+    @cached_property
+    def _exact_weights(self) -> dict[str, Any]:
+        return {item.name: item for item in onnx.load(self.exact).graph.initializer}
 
-    def attempt(self, float_layers: Collection[str], task: tasks.Task) -> keep_float.Score:
-        """Return the score with these modules in float32."""
-        path = self.folder / "attempt.onnx"
-        self.quantize(path, float_layers)
-        inputs = self.some(keep_float.SAMPLES)
-        return keep_float.score(run(path, inputs), run(self.source, inputs), task, path.stat().st_size)
+    def run(self, model: Path | None, inputs: Arrays) -> Arrays:
+        """Return the outputs of a file, or of the float32 file, in ONNX Runtime."""
+        return run(model or self.prepared, inputs)
 
-
-def halves(source: Path, samples: Arrays, float_layers: Collection[str], folder: Path) -> dict[str, Any]:
-    """Return the SQNR between the models of the calibration's two halves: a low one says that samples are too few."""
-    inputs = {name: values[: keep_float.SAMPLES] for name, values in samples.items()}
-    outputs = []
-    for name, half in zip(("first", "second"), keep_float.divided(samples), strict=True):
-        ranges = Ranges(source, half, folder / name)
-        ranges.quantize(folder / f"{name}.onnx", float_layers)
-        outputs.append(run(folder / f"{name}.onnx", inputs))
-    return {"calibration_halves_sqnr_db": self_check.rounded(self_check.least(*outputs))}
+    def size(self, model: Path) -> int:
+        """Return the bytes of a file."""
+        return model.stat().st_size
 
 
-class Batches:
-    """An implementation of ONNX Runtime's CalibrationDataReader: batches of named arrays, then None."""
+def greatest(layer: Layer) -> int:
+    """Return the greatest integer of a layer's weights: 127 in a depthwise convolution, whose kernel is exact, else 64.
 
-    def __init__(self, samples: Arrays, batch: int):
-        self._parts = self._split(samples, batch)
-
-    @staticmethod
-    def _split(samples: Arrays, batch: int) -> Iterator[Arrays]:
-        for start in range(0, len(next(iter(samples.values()))), batch):
-            yield {name: values[start : start + batch] for name, values in samples.items()}
-
-    def get_next(self) -> Arrays | None:
-        """Return the next batch; None after the last."""
-        return next(self._parts, None)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return self._parts
+    Of uint8 times int8, x86 processors without VNNI add two products in 16 bits, which saturates with 8 bits
+    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html): efficientnet_lite0 has 21 dB on a
+    processor with VNNI and 7 on an emulated Haswell. uint8 weights are right on both, and as slow as float32.
+    """
+    return 127 if layer.kernel and layer.depthwise else 64

@@ -1,13 +1,13 @@
-"""Whole integers for TFLite, from the quantizer that harms this model least: TensorFlow's or AI Edge Quantizer.
+"""Whole integers for TFLite: LiteRT Quantizer with ranges of ours, or TensorFlow's converter where that is better.
 
-    model, details = best(Path("…/saved_model/float32"), {"image": (N, H, W, 3)}, "int8")
+    model, details = best(Path("…/1"), {"image": (N, H, W, 3)}, "int8", task)
 
-Inputs and outputs are what the quantizers leave: integers as they are inside. Some layers stay in float32 on request.
+The float32 model is the prepared one. Inputs and outputs are what the quantizers leave: integers as they are inside.
+Some layers stay in float32 on request.
 """
 
-import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,35 +16,26 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_litert.tools import flatbuffer_utils
-from ai_edge_quantizer import qtyping, quantizer, recipe
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from ai_edge_quantizer.calibrator import Calibrator
-from ai_edge_quantizer.utils.qsv_utils import min_max_update
+from litert_quantizer import qtyping, quantizer, recipe
+from litert_quantizer.algorithm_manager import AlgorithmName
 
 from export import self_check
 from export.graphs import layers, tflite_operators
 from export.graphs.stopped import Operator, find_stop
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
 from export.quantize import keep_float
+from export.quantize.quantizing import JUDGED_VALUES, Quantizing
+from export.quantize.ranges import METHODS, SANE, Following, Ranges, Seen, Worth, observe, readers
 from measures.tasks import Task
 from records.errors import raise_if_full
-from records.sealed import fingerprints
-from records.tensor import Arrays
+from records.tensor import Array, Arrays
 from workers import memory
 
-JUDGED = 16
-"""Calibration samples that quantizers are judged on: the plain kernels of 16 bits take a second for one (resnet18)."""
-HALVES = 8
-"""Calibration samples on which the models of its two halves are compared."""
-SANE_SCALE = 1e20
-"""A quantization step beyond this is an infinity in disguise, such as the padding of a maximum."""
-
-
-KEPT = 8
-"""Measurements that `MEASURED` holds at most."""
-MEASURED: dict[Any, dict[str, Any]] = {}
-"""Model and samples → the range of every tensor."""
+JUDGED_16 = 8
+"""Samples of a half that a model with activations of 16 bits is judged on: its plain kernels take a second for one
+(resnet18)."""
 OPTIMIZED = {"optimizations": [tf.lite.Optimize.DEFAULT]}
 
 
@@ -57,55 +48,77 @@ class WholeInteger:
     recipe: Callable[[], Any]
     outside: int
     """The type of the inputs that an app passes and of the outputs it receives."""
+    methods: tuple[str, ...]
+    """Ways to set ranges that are worth a trial: 16 bits have steps enough for any."""
+    judged: int
+    """Samples that a method is judged on, at most."""
 
 
 WHOLE_INTEGER = {
-    "int8": WholeInteger(tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8, recipe.static_wi8_ai8, schema.TensorType.UINT8),
+    "int8": WholeInteger(
+        tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+        tf.int8,
+        recipe.static_wi8_ai8,
+        schema.TensorType.UINT8,
+        tuple(METHODS),
+        JUDGED_VALUES,
+    ),
     "int8_int16": WholeInteger(
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
         tf.int16,
         recipe.static_wi8_ai16,
         schema.TensorType.FLOAT32,
+        ("extremes",),
+        JUDGED_16,
     ),
 }
 
 
-def best(source: Path, calibration: Arrays, precision: str) -> tuple[bytes, dict[str, Any]]:
+def best(source: Path, calibration: Arrays, precision: str, task: Task) -> tuple[bytes, dict[str, Any]]:
     """Return the better of the quantizers' models, and details that say why it was chosen.
 
-    Better is the one whose outputs on some of the calibration samples lie nearer to float32's. Raises ValueError if no
-    quantizer can do it.
+    TensorFlow's is tried where LiteRT Quantizer's is none, or takes other decisions on calibration samples that set
+    none of its ranges. Raises ValueError if no quantizer can do it.
     """
-    inputs = {name: values[:JUDGED] for name, values in calibration.items()}
-    reference = run(exact(source), inputs)
     models: dict[str, bytes] = {}
+    worths: dict[str, Worth] = {}
     verdicts: dict[str, Any] = {}
     stopped: set[str] = set()
-    for name, quantize in QUANTIZERS.items():
+    details: dict[str, Any] = {}
+    network = Litert(source, calibration, precision, task, lambda: source)
+    for name, quantize in {LITERT: by_litert, CONVERTER: by_converter}.items():
+        if any(worth.agrees for worth in worths.values()):
+            break
         try:
-            models[name] = quantize(source, calibration, precision)
-            check_scales(models[name])
-            verdicts[name] = self_check.rounded(self_check.least(outputs(models[name], inputs, source), reference))
-            if not math.isfinite(verdicts[name]):
+            model, worth, more = quantize(network)
+            if worth.typical_db == -np.inf:
                 raise ValueError("its outputs are NaN or infinite")
         except Exception as error:  # noqa: BLE001  # one is enough; why not the other is in the manifest
             raise_if_full(error)
             print(f"{name}: {type(error).__name__}: {error}")
-            models.pop(name, None)
             verdicts[name] = f"{type(error).__name__}: {error}".partition("\n")[0][:300].removesuffix(".")
             stopped.update(error.modules if isinstance(error, Stopped) else [])
-    measured = {name: verdicts[name] for name in models}
-    if not measured:
+            continue
+        models[name], worths[name], verdicts[name] = model, worth, self_check.rounded(worth.typical_db)
+        details[name] = more
+    if not models:
         remedy = f". In float32 it may do: --keep-float {','.join(sorted(stopped))}." if stopped else ""
         reasons = "; ".join(f"{name}: {why}" for name, why in verdicts.items())
         raise ValueError(f"no quantizer gives this model: {reasons}{remedy}")
-    chosen = max(measured, key=lambda name: float(measured[name]))
+    best_name = max(worths, key=lambda name: worths[name])
     memory.release()
-    return models[chosen], halves(source, calibration, QUANTIZERS[chosen], precision) | {
-        "quantizer": chosen,
-        "quantizer_reason": f"the higher SQNR against float32 on {JUDGED} calibration samples, in dB",
+    return models[best_name], details[best_name] | {
+        "quantizer": best_name,
+        "quantizer_reason": f"decisions and SQNR on twice {network.judged} calibration samples that set no range; dB "
+        "that nine of ten exceed",
         "quantizers_sqnr_db": verdicts,
     }
+
+
+def weights_only(source: Path) -> bytes:
+    """Return the model with weights of 8 bits for each output, which a runtime makes floats of before it computes."""
+    quantizing = quantizer.Quantizer(exact(source), recipe.weight_only_wi8_afp32())
+    return bytes(quantizing.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model)
 
 
 class Stopped(RuntimeError):
@@ -128,173 +141,192 @@ def outputs(model: bytes, arrays: Arrays, source: Path) -> Arrays:
         raise Stopped(f"{error} {stop.sentence}" if stop else str(error), stop.modules if stop else ()) from error
 
 
-def by_converter(source: Path, calibration: Arrays, precision: str) -> bytes:
-    """Return the model that TensorFlow's quantizer makes."""
-    kind = WHOLE_INTEGER[precision]
-    settings = OPTIMIZED | {
-        "target_spec": tf.lite.TargetSpec(supported_ops=[kind.operators]),
-        "inference_input_type": kind.inside,
-        "inference_output_type": kind.inside,
-    }
-    return from_saved_model(source, settings, calibration)
+class Litert(Quantizing[bytes]):
+    """A float32 TFLite model and its integers by LiteRT Quantizer."""
 
+    def __init__(self, source: Path, calibration: Arrays, precision: str, task: Task, exact_source: Callable[[], Path]):
+        """Read the float32 model of a SavedModel. calibration: (N, …) by input, as the file lays them out.
 
-def halves(
-    source: Path, calibration: Arrays, quantize: Callable[[Path, Arrays, str], bytes], precision: str
-) -> dict[str, Any]:
-    """Return the SQNR between the models of the calibration's two halves: a low one says that samples are too few."""
-    inputs = {name: values[:HALVES] for name, values in calibration.items()}
-    models = [quantize(source, half, precision) for half in keep_float.divided(calibration)]
-    ratio = self_check.least(*(outputs(model, inputs, source) for model in models))
-    return {"calibration_halves_sqnr_db": self_check.rounded(ratio)}
-
-
-def by_ai_edge(source: Path, calibration: Arrays, precision: str) -> bytes:
-    """Return the model that AI Edge Quantizer makes, with the least and greatest values of all samples as ranges."""
-    return Ranges(source, calibration, precision).quantize()
-
-
-class Ranges:
-    """The ranges of a model's tensors, measured once and used for every attempt to quantize it.
-
-    AI Edge Quantizer's own moving average of them saturates outputs: 9.5 instead of 29 dB (mobilenet_v3_small).
-    """
-
-    def __init__(self, source: Path, calibration: Arrays, precision: str, unseen: Arrays | None = None):
-        """Measure the ranges.
-
-        unseen: samples that attempts are measured on; those that set the ranges never overrun them.
+        exact_source: returns the SavedModel whose weights are not rounded, for layers that stay in float32.
         """
-        self.model, self.unseen = exact(source), unseen or calibration
-        self.recipe = WHOLE_INTEGER[precision].recipe()
-        self.ranges = self._measured(calibration)
-        self.source = source
+        self.kind = WHOLE_INTEGER[precision]
+        super().__init__(calibration, task, self.kind.methods, self.kind.judged)
+        self.source, self.model, self.exact_source = source, exact(source), exact_source
+        self.recipe = self.kind.recipe()
 
-    def _measured(self, calibration: Arrays) -> dict[str, Any]:
-        """Return tensor → least and greatest value, merged from the two halves, because each half is asked for, too.
+    @cached_property
+    def seen(self) -> dict[str, Seen]:
+        """Return what all samples gave in every tensor of the float32 model."""
+        return observe(inside(self.model, self.samples))
 
-        All precisions have the same ranges: they are measured on the float32 model.
-        """
-        if self._key(calibration) not in MEASURED and len(next(iter(calibration.values()))) > 1:
-            first, second = (self._calibrated(half) for half in keep_float.divided(calibration))
-            _remember(self._key(calibration), {name: min_max_update(first[name], second[name]) for name in first})
-        return self._calibrated(calibration)
-
-    def _calibrated(self, samples: Arrays) -> dict[str, Any]:
-        key = self._key(samples)
-        if key not in MEASURED:
-            quantizing = quantizer.Quantizer(self.model, self.recipe)
-            ranges = Calibrator(self.model, num_threads=1, qsv_update_func=min_max_update)
-            ranges.calibrate({SIGNATURE: list(rows(samples))}, quantizing._recipe_manager)  # it counts them first
-            _remember(key, ranges.get_model_qsvs())
-        return MEASURED[key]
-
-    def _key(self, samples: Arrays) -> Any:
-        return hash(self.model), *(fingerprints([values])[0] for values in samples.values())
+    @cached_property
+    def following(self) -> Following:
+        """Return what reads each tensor."""
+        operators = tflite_operators.read(self._content).main
+        return readers(
+            (one.kind, [tensor.name for tensor in one.inputs], [tensor.name for tensor in one.outputs])
+            for one in operators
+        )
 
     @cached_property
     def places(self) -> dict[str, str]:
         """Return operator, by the name of its output → the module it is part of."""
-        content, names = self._operators
-        (signature,), tensors = content.signatureDefs, content.subgraphs[0].tensors
+        (signature,), tensors = self._content.signatureDefs, self._content.subgraphs[0].tensors
         tensor_twins = layers.beside(self.source)
         tensor_twins |= {
             layers.canonical(tensors[output.tensorIndex].name.decode()): tensor_twins[output.name.decode()]
             for output in signature.outputs
             if output.name.decode() in tensor_twins
         }
-        return layers.spread(names, tensor_twins)
+        return layers.spread(self._names, tensor_twins)
 
     @cached_property
     def weights(self) -> dict[str, int]:
         """Return module → bytes of its constants."""
-        content, names = self._operators
-        graph, sizes = content.subgraphs[0], dict.fromkeys(self.places.values(), 0)
-        for operator, name in zip(graph.operators, names, strict=True):
+        content, sizes = self._content, dict.fromkeys(self.places.values(), 0)
+        graph = content.subgraphs[0]
+        for operator, name in zip(graph.operators, self._names, strict=True):
             buffers = [content.buffers[graph.tensors[index].buffer].data for index in operator.inputs if index >= 0]
             if name in self.places:
                 sizes[self.places[name]] += sum(len(data) for data in buffers if data is not None)
         return sizes
 
-    @property
-    def _operators(self) -> tuple[Any, list[str]]:
-        """Return the model as an object, and the names of its operators' outputs in order."""
-        content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
-        graph = content.subgraphs[0]
-        return content, [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
+    @cached_property
+    def _content(self) -> Any:
+        return flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
 
-    def quantize(self, float_layers: Collection[str] = (), only: str = "") -> bytes:
-        """Return the model with these modules in float32, or with only one module in integers."""
-        quantizing = quantizer.Quantizer(self.model, self.recipe)
+    @cached_property
+    def _names(self) -> list[str]:
+        """Return the names of the operators' outputs in order."""
+        graph = self._content.subgraphs[0]
+        return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
+
+    def quantize(self, tensor_ranges: Ranges, float_layers: Collection[str] = (), only: str = "") -> bytes:
+        """Return the model with these modules in float32, or with only one module in integers. Raises ValueError."""
         places = self.places if float_layers or only else {}
         float_operators = [
             name for name, module in places.items() if module in float_layers or (only and module != only)
         ]
+        quantizing = quantizer.Quantizer(self._unrounded(float_operators), self.recipe)
         for name in float_operators:
             quantizing.update_quantization_recipe(
                 f"^{re.escape(name)};?$", qtyping.TFLOperationName.ALL_SUPPORTED, None, AlgorithmName.NO_QUANTIZE
             )
-        model = quantizing.quantize(self.ranges, enable_progress_bar=False, enable_progress_report=False)
-        return bytes(model.quantized_model)
+        ends = {
+            name: {"min": np.array([least], np.float32), "max": np.array([greatest], np.float32)}
+            for name, (least, greatest) in tensor_ranges.items()
+        }
+        made = quantizing.quantize(ends, enable_progress_bar=False, enable_progress_report=False)
+        model = bytes(made.quantized_model)
+        check_scales(model)
+        return model
 
-    def some(self, count: int) -> Arrays:
-        """Return the first samples to measure on, by input name."""
-        return {name: values[:count] for name, values in self.unseen.items()}
+    def _unrounded(self, float_operators: Collection[str]) -> bytes:
+        """Return the float32 model in which these operators have weights that are not rounded."""
+        if not float_operators:
+            return self.model
+        content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
+        graph = content.subgraphs[0]
+        for operator, name in zip(graph.operators, self._names, strict=True):
+            for tensor in (graph.tensors[index] for index in operator.inputs if index >= 0):
+                if name in float_operators and tensor.name in self._exact_weights:
+                    content.buffers[tensor.buffer].data = self._exact_weights[tensor.name]
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
 
-    def alone(self, module: str) -> float:
-        """Return the SQNR in dB with only this module in integers."""
-        inputs = self.some(keep_float.RANKED)
-        actual = outputs(self.quantize(only=module), inputs, self.source)
-        return self_check.least(actual, run(self.model, inputs))
+    @cached_property
+    def _exact_weights(self) -> dict[bytes, Any]:
+        """Return the constants that rounding changed, by name, as they were."""
+        content = flatbuffer_utils.read_model_from_bytearray(bytearray(from_saved_model(self.exact_source(), {})))
+        before = {tensor.name: content.buffers[tensor.buffer].data for tensor in content.subgraphs[0].tensors}
+        rounded = {
+            tensor.name: self._content.buffers[tensor.buffer].data for tensor in self._content.subgraphs[0].tensors
+        }
+        return {
+            name: data
+            for name, data in before.items()
+            if data is not None and rounded.get(name) is not None and len(rounded[name]) == len(data)
+        }
 
-    def attempt(self, float_layers: Collection[str], task: Task) -> keep_float.Score:
-        """Return the score with these modules in float32."""
-        model, inputs = self.quantize(float_layers), self.some(keep_float.SAMPLES)
-        actual = outputs(model, inputs, self.source)
-        return keep_float.score(actual, run(self.model, inputs), task, len(model))
+    def run(self, model: bytes | None, inputs: Arrays) -> Arrays:
+        """Return the outputs of a file's content, or of float32's, by LiteRT's plain kernels. Raises Stopped."""
+        return run(self.model, inputs) if model is None else outputs(model, inputs, self.source)
+
+    def size(self, model: bytes) -> int:
+        """Return the bytes of a file's content."""
+        return len(model)
 
 
-def _remember(key: Any, ranges: dict[str, Any]) -> None:
-    while len(MEASURED) >= KEPT:
-        MEASURED.pop(next(iter(MEASURED)))
-    MEASURED[key] = ranges
+def by_litert(network: Litert) -> tuple[bytes, Worth, dict[str, Any]]:
+    """Return LiteRT Quantizer's model, what it is worth, and details."""
+    worth = network.choice.worths[network.choice.method]
+    return network.quantize(network.ranges()), worth, network.halves()
+
+
+def by_converter(network: Litert) -> tuple[bytes, Worth, dict[str, Any]]:
+    """Return the model of TensorFlow's quantizer, what it is worth, and details. Raises ValueError."""
+    kind = network.kind
+    settings = OPTIMIZED | {
+        "target_spec": tf.lite.TargetSpec(supported_ops=[kind.operators]),
+        "inference_input_type": kind.inside,
+        "inference_output_type": kind.inside,
+    }
+    samples = (*network.parts, network.samples)
+    *models, model = (from_saved_model(network.source, settings, part) for part in samples)
+    for one in (*models, model):
+        check_scales(one)
+    worth = min(network.worth(one, 1 - half) for half, one in enumerate(models))
+    return model, worth, network.apart(models)
+
+
+def inside(model: bytes, samples: Arrays) -> Iterator[tuple[int, dict[str, Array]]]:
+    """Yield what a float32 model computes in every tensor of float32, for one sample after the other."""
+    interpreter = Interpreter(
+        model_content=model,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    runner = interpreter.get_signature_runner(SIGNATURE)
+    read = tflite_operators.read(flatbuffer_utils.read_model_from_bytearray(bytearray(model)))
+    flows = {tensor.name for operator in read.main for tensor in operator.flows if tensor.dtype == "float32"}
+    places = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details() if detail["name"] in flows}
+    for row in rows(samples):
+        runner(**row)
+        yield 1, {name: interpreter.get_tensor(index) for name, index in places.items()}
 
 
 def partly(
-    source: Path, calibration: Arrays, precision: str, keep: Sequence[str], task: Task
+    source: Path,
+    calibration: Arrays,
+    precision: str,
+    keep: Sequence[str],
+    task: Task,
+    exact_source: Callable[[], Path],
 ) -> tuple[bytes, dict[str, Any], list[str]]:
     """Return the model in integers but for some layers, its details and its findings.
 
-    Only AI Edge Quantizer can do this.
+    Only LiteRT Quantizer can do this.
 
-    keep: the layers that stay in float32.
+    keep: the layers that stay in float32. exact_source: as `Litert` takes it.
     """
-    ranges = Ranges(source, calibration, precision)
+    network = Litert(source, calibration, precision, task, exact_source)
     repaired, findings = None, []
     if list(keep) == [keep_float.AUTO]:
-        first, second = keep_float.divided(calibration)
-        halved = Ranges(source, first, precision, unseen=second)
-        repaired = keep_float.repair(halved.weights, halved.alone, lambda modules: halved.attempt(modules, task))
+        repaired = keep_float.repair(network.weights, network.alone, network.attempt)
         float_layers, findings = list(repaired.kept), [repaired.sentence]
     else:
-        float_layers = layers.chosen(ranges.places.values(), keep)
-    model = ranges.quantize(float_layers)
-    check_scales(model)
-    details = {
-        "quantizer": "ai-edge-quantizer",
-        **halves(source, calibration, lambda *half: Ranges(*half).quantize(float_layers), precision),
-        **keep_float.details(float_layers, repaired),
-    }
+        float_layers = network.kept = layers.chosen(network.places.values(), keep)
+    model = network.quantize(network.ranges(), float_layers)
+    details = {"quantizer": LITERT, **network.halves(float_layers), **keep_float.details(float_layers, repaired)}
     return model, details, findings
 
 
-QUANTIZERS = {"TFLiteConverter": by_converter, "ai-edge-quantizer": by_ai_edge}
+LITERT, CONVERTER = "litert-quantizer", "TFLiteConverter"
 
 
 def check_scales(model: bytes) -> None:
     """Check every quantization step: at an infinite one LiteRT aborts the whole process. Raises ValueError."""
     for tensor in flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0].tensors:
         scales = tensor.quantization.scale if tensor.quantization is not None else None
-        if scales is not None and len(scales) and not np.max(scales) < SANE_SCALE:
+        if scales is not None and len(scales) and not np.max(scales) < SANE:
             name = tensor.name.decode().rpartition(";")[2]  # of fused operators, the last
             raise ValueError(f"a quantization step is {np.max(scales):.1e}: an infinite value in the range of {name}")

@@ -1,6 +1,7 @@
-"""TFLite, for Android, iOS and microcontrollers: one image at a time, NHWC, in five precisions.
+"""TFLite, for Android, iOS and microcontrollers: one image at a time, NHWC, in six precisions.
 
-Whole integers come from the quantizer that does this model the least harm: TensorFlow's converter or AI Edge Quantizer.
+Whole integers are made from ONNX, whose weights and channels are prepared for them, by LiteRT Quantizer in ranges of
+ours; TensorFlow's quantizer is tried where that takes other decisions.
 The int8 model takes and gives uint8; its input has scale 1/255, so an app passes camera bytes.
 """
 
@@ -25,7 +26,8 @@ from export.graphs.tflite_interface import (
 )
 from export.graphs.tflite_lint import lint, record
 from export.quantize.calibration import calibration, provenance, spanning
-from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly
+from export.quantize.prepared_saved_model import exact_weights, saved
+from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly, weights_only
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays, Tensor, tensors_to
@@ -35,8 +37,9 @@ SOURCES = {
     "float32": "saved_model/float32",
     "float16": "saved_model/float32",
     "int8_dynamic": "saved_model/float32",
-    "int8": "saved_model/float32",
-    "int8_int16": "saved_model/float32",
+    "int8_weights": "onnx/float32",
+    "int8": "onnx/float32",
+    "int8_int16": "onnx/float32",
 }
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """That of the target saved_model, whose worker it shares."""
@@ -54,12 +57,18 @@ PLAIN: dict[str, dict[str, Any]] = {
     "int8_dynamic": OPTIMIZED | {"_experimental_disable_per_channel_quantization_for_dense_layers": True},
 }
 """Precisions whose activations are floats → the converter's settings."""
+WEIGHTS_ONLY = "int8_weights"
+"""Weights of 8 bits that are made floats again before anything is computed: where `int8_dynamic`, which makes integers
+of every layer's input as it comes, loses too much."""
 
 
 def convert(
     source: Path, checkpoint: Path, precision: str, out: Path, keep_float: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Write saved_model/float32's folder as `model.tflite`, with labels and the pixels' scale as TFLite Metadata."""
+    """Write `model.tflite`, with labels and the pixels' scale as TFLite Metadata.
+
+    source: saved_model/float32's folder; of whole integers onnx/float32's file, which is prepared for them first.
+    """
     opened, source, place = Checkpoint.open(Path(checkpoint)), Path(source), Path(out) / ENTRY
     golden = opened.golden()
     inputs, outputs = (
@@ -68,19 +77,26 @@ def convert(
     )
     self_check.fits(opened, "TFLite's flatbuffer")
     details: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     findings = one_size(opened, inputs)
     if precision in PLAIN:
         content = from_saved_model(source, PLAIN[precision]) if PLAIN[precision] else exact(source)
     else:
         details = provenance(calibration(opened))
         samples = spanning(calibration(opened), inputs)
-        if keep_float:
-            content, chosen, kept = partly(source, samples, precision, keep_float, tasks.load(opened.task))
+        source, prepared = saved(source, Path(checkpoint))
+        task = tasks.load(opened.task)
+        if precision == WEIGHTS_ONLY:
+            content = weights_only(source)
+        elif keep_float:
+            content, chosen, kept = partly(
+                source, samples, precision, keep_float, task, lambda: exact_weights(source, Path(checkpoint))
+            )
             findings += kept
         else:
-            content, chosen = best(source, samples, precision)
-        details |= chosen
-    if precision == "int8_dynamic" or precision in WHOLE_INTEGER:
+            content, chosen = best(source, samples, precision, task)
+        details |= prepared | chosen
+    if precision in {"int8_dynamic", WEIGHTS_ONLY, *WHOLE_INTEGER}:
         details |= self_check.built(golden, lambda arrays: computed(content, arrays, (*inputs, *outputs)))
     model = named(content, inputs, outputs)
     details["min_runtime_version"] = min_runtime_version(model)

@@ -54,17 +54,21 @@ def test_what_has_no_integers_keeps_nothing(released: Path, command: Callable[..
     assert "nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16." in said.err
 
 
-def unbalanced(folder: Path) -> None:
-    """The same function with one channel two thousand times greater between the convolutions: one scale for all
+MUCH = 2.0**15
+"""Beyond what channels are equalised by."""
+
+
+def unbalanced(folder: Path, times: float = MUCH) -> None:
+    """Write the same function with one channel that many times greater between the convolutions: one scale for all
     channels leaves the others nothing."""
     opened = Checkpoint.open(folder)
     record = json.loads((folder / "checkpoint.json").read_text())
     arrays = {name: opened.arrays(name) for name in record["files"] if name.endswith(".safetensors")}
     model, golden = built(opened), arrays["golden.safetensors"]
     with torch.no_grad():
-        model.model.conv1.weight[0] *= 2048
-        model.model.conv1.bias[0] *= 2048
-        model.model.conv2.weight[:, 0] /= 2048
+        model.model.conv1.weight[0] *= times
+        model.model.conv1.bias[0] *= times
+        model.model.conv2.weight[:, 0] /= times
         image = torch.from_numpy(golden["input.image"])
         golden["output.logits"] = model(image).numpy()
         golden["oracle.logits"] = copy.deepcopy(model).double()(image.double()).numpy()
@@ -92,6 +96,21 @@ def test_two_commands_repair_a_bad_integer_model(workplace: Path, command: Calla
         assert before < 25 < after
     good = command(*proved)
     assert good.status == 0, good.out
+
+
+@pytest.mark.slow
+def test_channels_of_very_different_sizes_are_equalised_before_and_need_no_layer_in_float(
+    workplace: Path, command: Callable[..., Said]
+) -> None:
+    unbalanced(Path("runs/tiny/checkpoint"), times=2048)
+    assert command("export", "tiny", "--to", "onnx,tflite", "--precision", "int8").status == 0
+    for name in ("onnx/int8", "tflite/int8"):
+        assert details(name)["equalised_streams"] > 0
+        assert not details(name).get("keep_float")
+    said = command(
+        "validate", "tiny", "--calls", "3", "--only", "*/int8 in onnxruntime", "--only", "*/int8 in litert *"
+    )
+    assert said.status == 0, said.out
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ STORED: Mapping[str, tuple[str, ...]] = {
     "float16": ("float16",),
     "int8": ("int8", "uint8"),
     "int8_dynamic": ("int8",),
+    "int8_weights": ("int8",),
     "int8_int16": ("int8",),
     "uint8_weights": ("uint8",),
 }

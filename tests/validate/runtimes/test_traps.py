@@ -97,7 +97,7 @@ def test_an_operator_newer_than_the_runtime_is_a_refusal_that_can_be_accepted(re
 
 @pytest.mark.slow
 def test_garbage_without_an_error_fails_and_cannot_be_accepted(released: Path, tmp_path: Path) -> None:
-    """AI Edge Quantizer's dynamic range in tflite-runtime 2.14."""
+    """LiteRT Quantizer's dynamic range in tflite-runtime 2.14."""
     unmended(tmp_path, "ai_edge_dynamic", "saved_model/float32")
     put(tmp_path, "tflite/int8_dynamic")
     garbage = check(runners("tflite_in_tflite_runtime"), accept=("*",))["tflite/int8_dynamic in tflite_runtime"]
@@ -187,10 +187,13 @@ def test_constants_of_channels_stop_the_fast_way_and_the_check_chooses_another(a
 
 @pytest.mark.slow
 def test_padded_maxima_leave_an_infinite_step(awkward: Path, tmp_path: Path) -> None:
-    """Which LiteRT aborts at: the quantizer that does it is not chosen, and the manifest says why."""
-    details = unmended(tmp_path, "maxima_as_they_are", "onnx/float32")["details"]
-    assert details["quantizer"] == "ai-edge-quantizer"
-    assert "an infinite value in the range of" in details["quantizers_sqnr_db"]["TFLiteConverter"]
+    """Which LiteRT aborts at: in ranges of ours the padding sets none, and TensorFlow's quantizer is refused."""
+    details = unmended(tmp_path, "maxima_as_they_are", "onnx/float32", converter=False)["details"]
+    assert details["quantizer"] == "litert-quantizer"
+    assert list(details["quantizers_sqnr_db"]) == ["litert-quantizer"]
+    (tmp_path / "again").mkdir()
+    with pytest.raises(WorkerFailed, match="an infinite value in the range of"):
+        unmended(tmp_path / "again", "maxima_as_they_are", "onnx/float32", converter=True)
 
 
 def graph_of(path: Path, *nodes: onnx.NodeProto) -> Path:

@@ -3,14 +3,13 @@
 Each call has a process of its own, with the targets' ENVIRONMENT, so nothing is put back.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
-from ai_edge_quantizer import quantizer, recipe
+from litert_quantizer import quantizer, recipe
 
 from export.graphs import by_onnx2tf, saved_model_ways, tfjs_graph, tflite_converter
 from export.graphs.importer.node import Refused
@@ -34,7 +33,7 @@ def dense_layers_per_row(source: str, checkpoint: str, out: str) -> dict[str, An
 
 
 def ai_edge_dynamic(source: str, checkpoint: str, out: str) -> dict[str, Any]:
-    """AI Edge Quantizer's dynamic range."""
+    """LiteRT Quantizer's dynamic range."""
     made = quantizer.Quantizer(tflite_converter.exact(Path(source)), recipe.dynamic_wi8_afp32())
     content = bytes(made.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model)
     (Path(out) / "model.tflite").write_bytes(content)
@@ -82,13 +81,18 @@ def constants_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, A
     return saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
 
 
-def maxima_as_they_are(source: str, checkpoint: str, out: str) -> dict[str, Any]:
-    """Max pooling with onnx2tf's padding, in int8; `source` is the ONNX file."""
+def maxima_as_they_are(source: str, checkpoint: str, out: str, converter: bool) -> dict[str, Any]:
+    """Max pooling with onnx2tf's padding, in int8; `source` is the ONNX file. converter: by TensorFlow's quantizer."""
     without_importer()
     by_onnx2tf.padding_mode = lambda node, positive: ""
-    made = saved_model.convert(Path(source), Path(checkpoint), "float32", Path(out))
-    (Path(out) / "manifest.json").write_text(json.dumps(made))  # which says what belongs to which module
-    return tflite.convert(Path(out) / saved_model.VERSION, Path(checkpoint), "int8", Path(out))
+    if converter:
+        quantize.by_litert = refuse_all
+    return tflite.convert(Path(source), Path(checkpoint), "int8", Path(out))
+
+
+def refuse_all(network: Any) -> Any:
+    """Make TensorFlow's quantizer the only one."""
+    raise ValueError("not asked for")
 
 
 def prepare(files: dict[str, str]) -> None:
