@@ -21,7 +21,7 @@ LANES ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(LANES) --dist loadfile --no-loadscope-reorder
 NPM_LOCK := --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help setup train export validate quick test nightly mutants benchmark zoo kernels lint types format lock readme picture schema ci clean
+.PHONY: help setup train export validate quick test nightly mutants benchmark integers zoo kernels lint types format lock readme picture schema ci clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -53,6 +53,9 @@ mutants: $(READY) ## Examine the validator: artifacts broken on purpose, and goo
 
 benchmark: $(READY) ## Time and memory of export, beside the plain chain of converters
 	@$(BIN)/python -m benchmarks.export $(ARGS)
+
+integers: $(READY) ## int8 by every tool beside ours, of runs that are there: make integers ARGS="digits"
+	@$(BIN)/python -m benchmarks.integers $(ARGS)
 
 zoo: $(READY) ## Networks nobody tuned for, exported and validated: docs/zoo.md; takes hours, goes on where it stopped
 	@$(BIN)/python -m benchmarks.zoo $(ARGS)

@@ -60,6 +60,8 @@ class Target:
     """Switches of `convert` that a user can set."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables its worker is started with."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Precision → the one to try where that fails."""
 
     @property
     def workplace(self) -> Workplace:
@@ -160,6 +162,7 @@ def _read(file: Path) -> Target:
         tuple(values.get("KEEPS_FLOAT", [])),
         tuple(values.get("OPTIONS", [])),
         values.get("ENVIRONMENT", {}),
+        values.get("INSTEAD", {}),
     )
 
 

@@ -44,6 +44,7 @@ SOURCES = {
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """That of the target saved_model, whose worker it shares."""
 KEEPS_FLOAT = ["int8", "int8_int16"]
+INSTEAD = {"int8_dynamic": "int8_weights"}
 
 ENTRY = "model.tflite"
 BATCH = 1

@@ -77,7 +77,8 @@ def test_a_plan_has_sources_before_what_is_made_from_them() -> None:
 
 def test_a_source_is_added_to_what_was_asked_for() -> None:
     assert names(to=["onnx"], precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
-    assert names(precisions=["int8"]) == ["onnx/float32", "onnx/int8", "saved_model/float32", "tflite/int8"]
+    assert names(precisions=["int8"]) == ["onnx/float32", "onnx/int8", "tflite/int8"]
+    assert names(to=["tflite"], precisions=["float32"]) == ["onnx/float32", "saved_model/float32", "tflite/float32"]
     assert names(to=["torchscript", "onnx"], precisions=["int8"]) == ["onnx/float32", "onnx/int8"]
     assert names(to=["torchscript", "onnx"], precisions=["float32"]) == ["torchscript/float32", "onnx/float32"]
 

@@ -235,8 +235,13 @@ def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
     if localisation is None and result.target in readable():
         find = f"anywhere validate {report.run} --localise{_narrowed(report)}"
         keep = [("then", command) for command in _keeping(report, result, ["LAYER"])]
-        return (("Next", find), *keep, *(("or", command) for command in _repairing(report, result)))
-    mends = [*_keeping(report, result, _most_harmful(localisation)), *_repairing(report, result)]
+        others = [*_repairing(report, result), *_replacing(report, result)]
+        return (("Next", find), *keep, *(("or", command) for command in others))
+    mends = [
+        *_keeping(report, result, _most_harmful(localisation)),
+        *_repairing(report, result),
+        *_replacing(report, result),
+    ]
     return _in_turn(mends or _again(report, result))
 
 
@@ -266,6 +271,13 @@ def _repairing(report: Report, result: Result) -> list[str]:
     """Return the command that chooses the layers to keep in float32; none where that was done, or cannot be."""
     repaired = result.quantization is not None and result.quantization.size_without is not None
     return [f"anywhere export {report.run} --auto"] if artifact(result) in _keep_float() and not repaired else []
+
+
+def _replacing(report: Report, result: Result) -> list[str]:
+    """Return the command that makes the precision that does where this one does not; none where there is none."""
+    known = target.find().get(result.target)
+    other = known.instead.get(result.precision) if known else None
+    return [f"anywhere export {report.run} --to {result.target} --precision {other}"] if other else []
 
 
 def _again(report: Report, result: Result) -> list[str]:

@@ -13,6 +13,8 @@ SIZE = 8
 
 def network(nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Array], channels: int = 3) -> onnx.ModelProto:
     """Return a model of `image` (N, channels, 8, 8) to `out`, shapes inferred."""
+    for node in nodes:
+        node.name = node.output[0]
     graph = helper.make_graph(
         nodes,
         "network",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from export.quantize.ranges import (
+    CHANCE_DB,
     FUNCTIONS,
     METHODS,
     Ranges,
@@ -114,8 +115,27 @@ def test_the_method_is_the_one_whose_worse_half_is_best() -> None:
 
     choice = chosen(halves, {}, quantize, worth)
     assert choice.method in {"most", "squares of most"}
-    assert choice.worths["extremes"] < choice.worths["most"]
+    both = [
+        min(worth(ranges(half, {}, method), 1 - number) for number, half in enumerate(halves)) for method in METHODS
+    ]
+    assert not max(both).beyond_chance(choice.worths[choice.method])  # though not all were asked
+    assert max(both).beyond_chance(both[0])
     assert choice.models == tuple(ranges(half, {}, choice.method) for half in halves)
+
+
+def test_what_chance_may_decide_leaves_the_method_that_cuts_off_least() -> None:
+    for gain, method in ((CHANCE_DB - 0.1, "extremes"), (CHANCE_DB + 0.1, "most")):
+        worths = {"extremes": Worth(True, True, 30.0), "most": Worth(True, True, 30.0 + gain)}
+        order = {repr(METHODS[name](STRANGE, ())): name for name in worths}
+        choice = chosen(
+            ({"x": STRANGE}, {"x": STRANGE}),
+            {},
+            lambda ends: ends,
+            lambda ends, half, worths=worths, order=order: worths[order[repr(ends["x"])]],  # type: ignore[misc]
+            tuple(worths),
+        )
+        assert choice.method == method
+    assert Worth(True, True, 20.0).beyond_chance(Worth(True, False, 50.0))
 
 
 def outputs(noise: float, strange: float = 0.0) -> tuple[Arrays, Arrays]:

@@ -142,6 +142,18 @@ def made_with(report: Report, **settings: Any) -> Report:
     return dataclasses.replace(report, results=results, settings=report.settings | settings)
 
 
+def test_dynamic_integers_that_fail_have_a_precision_to_try_instead(made: Report) -> None:
+    report = failing(made, target="tflite", precision="int8_dynamic", runtime="litert", backend="xnnpack")
+    said = saying(report, "tflite/int8_dynamic in litert xnnpack")
+    assert said.endswith("--localise, or: anywhere export tiny --to tflite --precision int8_weights")
+    none = dataclasses.replace(
+        reports.localisation("tflite/int8_dynamic"), culprit=None, layers=[], problem="no tensor is known"
+    )
+    assert commands(dataclasses.replace(report, localisations=[none])) == [
+        "anywhere export tiny --to tflite --precision int8_weights"
+    ]
+
+
 def integers(keep_float: list[str], size_without: int | None = None) -> Quantization:
     return Quantization(32, 40.0, keep_float, size_without)
 
@@ -202,7 +214,7 @@ def test_layers_stay_in_float_beside_those_that_do(made: Report) -> None:
     assert commands(dataclasses.replace(repaired, localisations=located)) == [repaired.results[-1].command]
 
 
-@pytest.mark.parametrize(("target", "precision"), [("tflite", "int8_dynamic"), ("tfjs", "uint8_weights")])
+@pytest.mark.parametrize(("target", "precision"), [("tflite", "int8_weights"), ("tfjs", "uint8_weights")])
 def test_what_has_no_layers_to_keep_is_not_to_keep_them(made: Report, target: str, precision: str) -> None:
     report = failing(made, target=target, precision=precision, runtime="elsewhere", backend="")
     assert commands(report) == ["anywhere validate tiny --localise"]
