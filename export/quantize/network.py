@@ -21,7 +21,7 @@ from records.tensor import Array, Arrays
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 """Operators whose second input may be a weight."""
-BATCH = 8
+BATCH = 4
 """Samples that are computed at once, where a model takes several: every tensor inside is kept."""
 
 

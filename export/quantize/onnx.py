@@ -150,8 +150,8 @@ class OnnxRuntime(Quantizing[Path]):
         return {item.name: item for item in onnx.load(self.exact).graph.initializer}
 
     def run(self, model: Path | None, inputs: Arrays) -> Arrays:
-        """Return the outputs of a file, or of the float32 file, in ONNX Runtime."""
-        return run(model or self.prepared, inputs)
+        """Return the outputs of a file, or of the float32 file with weights that are not rounded, in ONNX Runtime."""
+        return run(model or self.exact, inputs)
 
     def size(self, model: Path) -> int:
         """Return the bytes of a file."""

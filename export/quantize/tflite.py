@@ -147,7 +147,8 @@ class Litert(Quantizing[bytes]):
     def __init__(self, source: Path, calibration: Arrays, precision: str, task: Task, exact_source: Callable[[], Path]):
         """Read the float32 model of a SavedModel. calibration: (N, …) by input, as the file lays them out.
 
-        exact_source: returns the SavedModel whose weights are not rounded, for layers that stay in float32.
+        exact_source: returns the SavedModel whose weights are not rounded: what layers in float32 take theirs from, and
+        models are measured against. Where no layer is to stay in float32 it may be the same, which saves a conversion.
         """
         self.kind = WHOLE_INTEGER[precision]
         super().__init__(calibration, task, self.kind.methods, self.kind.judged)
@@ -234,9 +235,15 @@ class Litert(Quantizing[bytes]):
         return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
 
     @cached_property
+    def _exact(self) -> bytes:
+        """Return the float32 model whose weights are not rounded."""
+        source = self.exact_source()
+        return self.model if source == self.source else from_saved_model(source, {})
+
+    @cached_property
     def _exact_weights(self) -> dict[bytes, Any]:
         """Return the constants that rounding changed, by name, as they were."""
-        content = flatbuffer_utils.read_model_from_bytearray(bytearray(from_saved_model(self.exact_source(), {})))
+        content = flatbuffer_utils.read_model_from_bytearray(bytearray(self._exact))
         before = {tensor.name: content.buffers[tensor.buffer].data for tensor in content.subgraphs[0].tensors}
         rounded = {
             tensor.name: self._content.buffers[tensor.buffer].data for tensor in self._content.subgraphs[0].tensors
@@ -249,7 +256,7 @@ class Litert(Quantizing[bytes]):
 
     def run(self, model: bytes | None, inputs: Arrays) -> Arrays:
         """Return the outputs of a file's content, or of float32's, by LiteRT's plain kernels. Raises Stopped."""
-        return run(self.model, inputs) if model is None else outputs(model, inputs, self.source)
+        return run(self._exact, inputs) if model is None else outputs(model, inputs, self.source)
 
     def size(self, model: bytes) -> int:
         """Return the bytes of a file's content."""
