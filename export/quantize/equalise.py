@@ -25,6 +25,11 @@ FARTHEST = 32.0
 """What a factor may be at most, and one over it at least: beyond, one outlier would set the weights' ranges."""
 
 
+UNEVEN = 16.0
+"""Times the median channel's reach that the greatest has, at least, where a stream is worth equalising: of a factor for
+each channel, tensors inside are no longer PyTorch's, by which a faulty layer is found."""
+
+
 @dataclass
 class Stream:
     """The tensors that have to have one factor for each channel, and the layers at their ends."""
@@ -38,7 +43,7 @@ class Stream:
 
 
 def equalise(network: Network, samples: Arrays) -> int:
-    """Equalise every stream of channels, in place; return how many there were. samples: of calibration, (N, …)."""
+    """Equalise every uneven stream of channels, in place; return how many. samples: of calibration, (N, …)."""
     names = [name for node in network.graph.node for name in node.output if name]
     shapes: dict[str, tuple[int, ...]] = {}
     for _, arrays in observed(network.model, names, {name: values[:1] for name, values in samples.items()}):
@@ -50,10 +55,13 @@ def equalise(network: Network, samples: Arrays) -> int:
         for name, axis in wanted.items():
             values = np.abs(np.moveaxis(arrays[name], axis, -1)).reshape(-1, shapes[name][axis]).max(axis=0)
             greatest[name] = np.maximum(greatest.get(name, 0), values)
+    count = 0
     for stream in found:
         reach = np.max([greatest[name] for name in stream.tensors], axis=0)  # (C,)
-        _apply(network, stream, factors(network, stream, reach))
-    return len(found)
+        if reach.max() > UNEVEN * np.median(reach):
+            _apply(network, stream, factors(network, stream, reach))
+            count += 1
+    return count
 
 
 def factors(network: Network, stream: Stream, reach: Array) -> Array:

@@ -88,7 +88,9 @@ def in_manifests() -> Iterable[Mutant]:
     for artifact in ("onnx/float32", "tflite/float32", "tfjs/float32"):
         yield of("a range of [-1, 1]", artifact, image(range=(-1.0, 1.0)), "has range [-1, 1]; the checkpoint [0, 1]")
         yield of("channels said to be BGR", artifact, image(channels="BGR"), "has channels BGR; the checkpoint RGB")
-    yield of("a source that it has not", "tflite/int8", manifest(source="onnx/float32"), "names source 'onnx/float32'")
+    yield of(
+        "a source that it has not", "tflite/int8", manifest(source="tflite/float32"), "names source 'tflite/float32'"
+    )
     yield of("a toolchain that is none", "onnx/int8", manifest(toolchain="mine"), "names toolchain 'mine'")
     yield of("a recipe that is none", "saved_model/float32", manifest(recipe="by hand"), "recipe is no sha256")
 
@@ -98,6 +100,7 @@ def of_another_precision() -> Iterable[Mutant]:
     none = "which int8 means"
     yield of("a float16 file", "onnx/int8", file_of("onnx/float16"), none)
     yield of("a float16 file", "tflite/int8_dynamic", file_of("tflite/float16"), "which int8_dynamic means")
+    yield of("a float16 file", "tflite/int8_weights", file_of("tflite/float16"), "which int8_weights means")
     yield of("a float16 file", "tfjs/uint8_weights", file_of("tfjs/float16"), "which uint8_weights means")
     yield of("a float16 file", "tflite/int8", as_the_file_of("tflite/float16"), none)
     yield of("weights in integers alone", "tflite/int8", as_the_file_of("tflite/int8_dynamic"), none)

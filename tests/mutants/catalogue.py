@@ -27,6 +27,7 @@ PLACES = {
     "tflite/float32": "litert xnnpack",
     "tflite/float16": "tflite_runtime",
     "tflite/int8_dynamic": "litert builtin",
+    "tflite/int8_weights": "litert xnnpack",
     "tflite/int8": "litert xnnpack",
     "tflite/int8_int16": "litert builtin",
     "tfjs/float32": "node wasm",
