@@ -229,8 +229,8 @@ def by_squares_of_most(seen: Seen, functions: Sequence[str]) -> tuple[float, flo
 
 
 METHODS: Mapping[str, Callable[[Seen, Sequence[str]], tuple[float, float]]] = {
-    "response": by_response,
     "extremes": by_extremes,
+    "response": by_response,
     "most": by_most,
     "squares": by_squares,
     "squares of most": by_squares_of_most,
