@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.export import Comparer, Step, alone
+from benchmarks.integers import __main__ as integers
 from export.run import Run
 
 
@@ -23,3 +24,14 @@ def test_a_step_whose_file_does_not_run_has_failed(released: Path, tmp_path: Pat
     step = Comparer(run, tmp_path).compared(Step("converter"), "tfjs", tmp_path / "model.json")
     assert step.failed.startswith("written, but it does not run")
     assert not step.right
+
+
+@pytest.mark.slow
+def test_int8_of_every_tool_is_measured_on_golden(released: Path) -> None:
+    tools = {**integers.onnx("tiny", 32), **integers.tflite("tiny", 32)}
+    assert set(tools) == {"TFLiteConverter", "LiteRT Quantizer", "ONNX Runtime", "anywhere"}
+    for tool, values in tools.items():
+        assert values["agreement"] > 0.8, (tool, values)
+        assert values["most_db"] > 10
+        assert integers.cells(values)[-1] == f"{values['size_bytes'] / 1e6:.2f}"
+    assert integers.cells({"reason": "it stops"})[0] == "it stops"

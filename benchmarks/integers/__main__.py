@@ -10,15 +10,20 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import onnxruntime
+import numpy as np
 import typer
+from safetensors.numpy import load_file
 
-from benchmarks.integers.figures import figures
 from benchmarks.zoo.measure import anywhere, failed
 from export.graphs.onnx_runtime import run as run_onnx
 from export.quantize.calibration import calibration
+from export.quantize.quantizing import count
 from export.run import Run
 from export.target import find
+from measures import tasks
+from measures.distance import agreement, sqnr_db, sqnr_of_most_db
+from pipeline.checkpoint import Checkpoint
+from records.tensor import Arrays
 from workers import registry
 
 JOB = Path(__file__).with_name("tflite_job.py")
@@ -65,10 +70,35 @@ def tflite(name: str, samples: int) -> dict[str, dict[str, Any]]:
     opened = exported(name, "tflite", "float32", "int8")
     target, log = find()["tflite"], opened.folder / "logs" / "integers.log"
     place = {"folder": str(opened.place("").absolute()), "checkpoint": str(opened.checkpoint.folder.absolute())}
-    with registry.find()[target.toolchain].start(log, [JOB], target.environment) as worker:
-        done = worker.call(JOB, "compare", {**place, "samples": samples}, log, LIMIT_S)
-    table: dict[str, dict[str, Any]] = done.value
+    with (
+        tempfile.TemporaryDirectory() as out,
+        registry.find()[target.toolchain].start(log, [JOB], target.environment) as worker,
+    ):
+        done = worker.call(JOB, "compare", {**place, "samples": samples, "out": out}, log, LIMIT_S)
+        table: dict[str, dict[str, Any]] = done.value
+        for tool, values in table.items():
+            if "reason" not in values:
+                table[tool] = figures(opened.checkpoint, load_file(Path(out) / f"{tool}.safetensors"), **values)
     return table
+
+
+def figures(opened: Checkpoint, actual: Arrays, size_bytes: int) -> dict[str, float]:
+    """Return SQNR of most samples and of single ones, agreement and fall of the metric, of outputs (n, …) on golden."""
+    golden, task = opened.golden(), tasks.load(opened.task)
+    number = count(actual)
+    reference = {name: golden.outputs[name][:number] for name in actual}
+    truth = {name: values[:number] for name, values in golden.truth.items()}
+    single = [
+        np.quantile([sqnr_db(actual[name][row], values[row]) for row in range(number)], 0.1)
+        for name, values in reference.items()
+    ]
+    return {
+        "most_db": min(sqnr_of_most_db(actual[name], values) for name, values in reference.items()),
+        "single_db": float(min(single)),
+        "agreement": agreement(task.decide(actual), task.decide(reference)),
+        "fall": task.score(reference, truth) - task.score(actual, truth) if truth else float("nan"),
+        "size_bytes": size_bytes,
+    }
 
 
 def onnx(name: str, samples: int) -> dict[str, dict[str, Any]]:
@@ -89,18 +119,18 @@ def by_onnx_runtime(opened: Run, path: Path) -> None:
     """Write what `quantize_static` makes without an option."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    rows = calibration(opened.checkpoint)
-    count = len(next(iter(rows.values())))
-    parts = iter([{name: values[row : row + 1] for name, values in rows.items()} for row in range(count)])
+    samples = calibration(opened.checkpoint)
+    rows = [{name: values[row : row + 1] for name, values in samples.items()} for row in range(count(samples))]
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # which has no types, and quantize_static asks for it
         """One sample after the other."""
+
+        left = iter(rows)
 
         def get_next(self) -> Any:
             """Return the next one; None after the last."""
-            return next(parts, None)
+            return next(self.left, None)
 
-    onnxruntime.set_default_logger_severity(3)
     quantize_static(str(opened.artifact("onnx/float32").path), str(path), Reader())
 
 

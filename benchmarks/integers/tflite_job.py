@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from litert_quantizer import quantizer, recipe
 from litert_quantizer.calibrator import Calibrator
+from safetensors.numpy import save_file
 
-from benchmarks.integers.figures import figures
 from export.graphs.tensorflow import fixed, narrow, nhwc
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
 from export.quantize.calibration import calibration, spanning
@@ -16,8 +17,11 @@ from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays
 
 
-def compare(folder: str, checkpoint: str, samples: int) -> dict[str, dict[str, Any]]:
-    """Return tool → figures of its file; `reason` where it makes none. folder: the run's artifacts."""
+def compare(folder: str, checkpoint: str, samples: int, out: str) -> dict[str, dict[str, Any]]:
+    """Write what each tool's file gives on golden to `out`; return tool → its `size_bytes`, or `reason`: it stops.
+
+    folder: the run's artifacts.
+    """
     opened, artifacts = Checkpoint.open(Path(checkpoint)), Path(folder)
     golden = opened.golden()
     inputs, outputs = (
@@ -35,8 +39,10 @@ def compare(folder: str, checkpoint: str, samples: int) -> dict[str, dict[str, A
     for tool, make in tools.items():
         try:
             model = make()
-            actual = {tensor.name: tensor.restored(run(model, given)[tensor.name]) for tensor in outputs}
-            table[tool] = figures(opened, actual, len(model))
+            results = run(model, given)
+            actual = {tensor.name: np.ascontiguousarray(tensor.restored(results[tensor.name])) for tensor in outputs}
+            save_file(actual, Path(out) / f"{tool}.safetensors")
+            table[tool] = {"size_bytes": len(model)}
         except Exception as error:  # noqa: BLE001  # a tool that stops is a cell of the table
             table[tool] = {"reason": f"{type(error).__name__}: {error}".partition("\n")[0][:120]}
     return table

@@ -21,8 +21,9 @@ from export.graphs.importer.node import Refused
 from export.graphs.operators import Inexpressible
 from export.graphs.saved_model_case import Case, measured
 from export.graphs.saved_model_file import save, specs
-from export.graphs.saved_model_layers import output_layers
-from export.graphs.tensorflow import freeze
+from export.graphs.saved_model_layers import find_layers, output_layers
+from export.graphs.tensorflow import fixed, freeze, nhwc
+from pipeline.checkpoint import Checkpoint
 from records.errors import raise_if_full
 from records.tensor import Tensor
 from workers import memory
@@ -75,6 +76,15 @@ def first(case: Case, place: Path) -> Choice:
 
 def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def told(case: Case, choice: Choice, place: Path, opened: Checkpoint) -> dict[str, Any]:
+    """Return what converters ask of the manifest beside a SavedModel: its layers, and golden's shapes of one sample."""
+    shapes = {name: values.shape for name, values in case.golden.items()}
+    return {
+        "layers": layers.record(choice.layers or find_layers(case, place, opened)),
+        "shapes": {tensor.name: list(nhwc(fixed(tensor, shapes[tensor.name])).shape[1:]) for tensor in opened.inputs},
+    }
 
 
 def by_importer(case: Case, place: Path) -> tuple[bool, dict[str, layers.Twin]]:

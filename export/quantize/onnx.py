@@ -19,12 +19,15 @@ from export.graphs.onnx_runtime import run
 from export.quantize import keep_float
 from export.quantize.calibration import calibration, provenance
 from export.quantize.network import Layer, Network, observed
-from export.quantize.prepared import prepare
+from export.quantize.prepared import eight_bits, prepare
 from export.quantize.quantizing import Quantizing
 from export.quantize.ranges import Following, Ranges, Seen, observe, readers
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays
+
+SEVEN_BITS = 64
+"""The greatest integer that ONNX Runtime's `reduce_range` leaves a weight."""
 
 
 def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
@@ -104,7 +107,7 @@ class OnnxRuntime(Quantizing[Path]):
         from onnxruntime.quantization import QuantType
 
         wide = {"quant_type": QuantType.QInt8, "axis": 0, "symmetric": True, "reduce_range": False}
-        return {layer.weight: [dict(wide)] for layer in Network(self.model).layers if greatest(layer) > 64}
+        return {layer.weight: [dict(wide)] for layer in Network(self.model).layers if greatest(layer) > SEVEN_BITS}
 
     def quantize(self, tensor_ranges: Ranges, float_layers: Collection[str] = (), only: str = "") -> Path:
         """Return a file with these modules in float32, or with only one module in integers."""
@@ -165,4 +168,4 @@ def greatest(layer: Layer) -> int:
     (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html): efficientnet_lite0 has 21 dB on a
     processor with VNNI and 7 on an emulated Haswell. uint8 weights are right on both, and as slow as float32.
     """
-    return 127 if layer.kernel and layer.depthwise else 64
+    return eight_bits(layer) if layer.kernel and layer.depthwise else SEVEN_BITS

@@ -12,12 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from export.graphs import layers
 from export.graphs.saved_model_case import Case
-from export.graphs.saved_model_layers import find_layers
-from export.graphs.saved_model_ways import first
-from export.graphs.tensorflow import fixed, nhwc
-from export.graphs.tflite_converter import SHAPES
+from export.graphs.saved_model_ways import first, told
 from export.quantize.calibration import calibration
 from export.quantize.prepared import eight_bits, prepare
 from pipeline.checkpoint import Checkpoint
@@ -50,12 +46,7 @@ def _saved(prepared: Path, checkpoint: Path) -> Path:
     opened, folder = Checkpoint.open(checkpoint), prepared.with_suffix("")
     place = folder / "1"
     case = Case.of(prepared, opened)
-    choice = first(case, place)
-    shapes = {name: values.shape for name, values in case.golden.items()}
-    manifest = {
-        "layers": layers.record(choice.layers or find_layers(case, place, opened)),
-        SHAPES: {tensor.name: list(nhwc(fixed(tensor, shapes[tensor.name])).shape[1:]) for tensor in opened.inputs},
-    }
+    manifest = told(case, first(case, place), place, opened)
     (folder / "manifest.json").write_text(json.dumps({"details": manifest}), encoding="utf-8")
     memory.release()
     return place

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from export import self_check
-from export.graphs import layers
 from export.graphs.by_onnx2tf import ONE_BY_ONE
 from export.graphs.saved_model_case import Case
 from export.graphs.saved_model_file import transposes
-from export.graphs.saved_model_layers import find_layers
-from export.graphs.saved_model_ways import IMPORTER, first, opinion
-from export.graphs.tensorflow import fixed, nhwc
+from export.graphs.saved_model_ways import IMPORTER, first, opinion, told
 from pipeline.checkpoint import Checkpoint
 from records.tensor import tensors_to
 
@@ -36,15 +33,14 @@ def convert(source: Path, checkpoint: Path, precision: str, out: Path, second_op
     opened = Checkpoint.open(Path(checkpoint))
     self_check.fits(opened, "a SavedModel with frozen weights")
     case, place = Case.of(Path(source), opened), Path(out) / VERSION
-    choice, shapes = first(case, place), {name: values.shape for name, values in case.golden.items()}
+    choice = first(case, place)
     details: dict[str, Any] = {
         "way": choice.way,
         "sqnr_db": {name: self_check.rounded(ratio) for name, ratio in choice.ratios.items()},
         "samples": self_check.SAMPLES,
         "modules": case.modules,
-        "layers": layers.record(choice.layers or find_layers(case, place, opened)),
+        **told(case, choice, place, opened),
         "transposes": transposes(place),
-        "shapes": {tensor.name: list(nhwc(fixed(tensor, shapes[tensor.name])).shape[1:]) for tensor in opened.inputs},
     }
     findings = [ONE_BY_ONE] if choice.single and opened.batch is None else []
     if choice.tried:

@@ -53,7 +53,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "float32": {},
     "float16": OPTIMIZED | {"target_spec": tf.lite.TargetSpec(supported_types=[tf.float16])},
     # One scale per dense layer, not per row: the latter is FULLY_CONNECTED version 12, which tflite-runtime 2.14
-    # refuses, and costs no accuracy (37.2 instead of 36.4 dB on efficientnet_b0, 44.9 of 44.8 on resnet18). AI Edge
+    # refuses, and costs no accuracy (37.2 instead of 36.4 dB on efficientnet_b0, 44.9 of 44.8 on resnet18). LiteRT
     # Quantizer's is no choice here: 2.14 loads it and returns garbage.
     "int8_dynamic": OPTIMIZED | {"_experimental_disable_per_channel_quantization_for_dense_layers": True},
 }
@@ -68,7 +68,7 @@ def convert(
 ) -> dict[str, Any]:
     """Write `model.tflite`, with labels and the pixels' scale as TFLite Metadata.
 
-    source: saved_model/float32's folder; of whole integers onnx/float32's file, which is prepared for them first.
+    source: saved_model/float32's folder, or onnx/float32's file, which is prepared first: see `SOURCES`.
     """
     opened, source, place = Checkpoint.open(Path(checkpoint)), Path(source), Path(out) / ENTRY
     golden = opened.golden()
