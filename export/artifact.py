@@ -39,16 +39,42 @@ class Integers:
     """SQNR between the models of two halves of the calibration; None: not known."""
     keep_float: tuple[str, ...]
     """Layers that stay in float32."""
-    size_without: int | None
-    """Bytes of the artifact with all layers in integers; None: not known."""
+    keep_16: tuple[str, ...]
+    """Layers whose activations have 16 bits."""
+    repair: "Repair | None"
+    """What `--auto` tried; None: it was not asked for."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One model that a repair tried, measured on calibration samples that set no range."""
+
+    ranges: str
+    """The method that set them."""
+    keep_16: int
+    """Layers whose activations have 16 bits."""
+    keep_float: int
+    """Layers in float32."""
+    sqnr_db: float | None
+    """None: it could not be had, or a value is no number."""
+    agreement: float
+    size_bytes: int
+    latency_ms: float | None
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What keeping layers in float32 cost."""
+    """What a repair tried, in order, and which of them ships."""
 
-    size_bytes: tuple[int, int]
-    """Without them, and with them."""
+    layers: int
+    """Of the model."""
+    samples: int
+    """That the last was measured on."""
+    ships: int
+    """Index in `curve`; 0: the model as it is."""
+    meets: bool
+    """Whether that meets the tolerance on these samples."""
+    curve: list[Attempt]
 
 
 @dataclass(frozen=True)
@@ -96,6 +122,7 @@ class Details:
     calibration_halves_sqnr_db: float | None = None
     built_sqnr_db: float | None = None
     keep_float: list[str] = field(default_factory=list)
+    keep_16: list[str] = field(default_factory=list)
     repair: Repair | None = None
     lint: Examined | None = None
     layers: Mapping[str, Layer] = field(default_factory=dict)
@@ -163,13 +190,14 @@ class Artifact:
         details = self.details
         if "calibration_samples" not in details:
             return None
-        size_without, _ = (details.get("repair") or {}).get("size_bytes", (None, None))
+        repair = details.get("repair")
         return Integers(
             details["calibration_samples"],
             details.get("calibration_sha256", {}),
             details.get("calibration_halves_sqnr_db"),
             tuple(details.get("keep_float", [])),
-            size_without,
+            tuple(details.get("keep_16", [])),
+            None if repair is None else Repair(**repair | {"curve": [Attempt(**step) for step in repair["curve"]]}),
         )
 
     @property

@@ -24,7 +24,13 @@ def export(
     keep_float: Annotated[
         str, typer.Option(help="Layers that stay in float32 in int8 and int8_int16, with commas; none: no longer.")
     ] = "",
-    auto: Annotated[bool, typer.Option("--auto", help="Keep as few layers in float32 as meet the tolerance.")] = False,
+    keep_16: Annotated[
+        str, typer.Option(help="Layers with activations of 16 bits in tflite int8, with commas; none: no longer.")
+    ] = "",
+    auto: Annotated[
+        bool,
+        typer.Option("--auto", help="Repair integers: other ranges, 16 bits, float32 for as few layers as will do."),
+    ] = False,
     second_opinion: Annotated[
         bool, typer.Option("--second-opinion", help="Also convert by onnx2tf, and say whether it agrees; takes long.")
     ] = False,
@@ -50,8 +56,9 @@ def export(
         f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True
     )
     with exclusive(opened.folder), console.status("converting …") as status:
-        if keep_float or auto:
-            keep(opened, conversions, ["auto"] if auto else _list(keep_float))
+        if keep_float or keep_16 or auto:
+            for line in keep(opened, conversions, _list(keep_float), _list(keep_16), auto):
+                console.print(line, highlight=False, soft_wrap=True)
 
         def report(outcome: "Outcome") -> None:
             if console.is_terminal:
@@ -62,6 +69,8 @@ def export(
     console.print(table(outcomes))
     for outcome in outcomes:
         tell(console, outcome)
+        if outcome.status == "built" and (curve := repaired(outcome)):
+            console.print(curve)
     if any(outcome.artifact is None for outcome in outcomes):
         raise typer.Exit(Exit.FAILED)
 
@@ -116,23 +125,59 @@ def check(
         raise typer.Exit(Exit.FAILED)
 
 
-def keep(run: "Run", conversions: "list[Conversion]", names: list[str]) -> None:
-    """Remember which layers are to stay in float32. Raises BadInput for a name that is no layer of this model."""
+def keep(
+    run: "Run", conversions: "list[Conversion]", floats: list[str], sixteens: list[str], auto: bool = False
+) -> list[str]:
+    """Remember which layers are to stay in float32 or to have 16 bits, or that a repair chooses them; return notes.
+
+    floats, sixteens: empty: as they are; `none`: no longer any. Raises BadInput for a name that is no layer of this
+    model, for one that is in both, and where nothing asked for can do it.
+    """
+    from export.run import KEEP_16, KEEP_FLOAT
+    from records.errors import BadInput
+
+    if auto and (floats or sixteens):
+        raise BadInput("--auto chooses the layers itself. Leave out --keep-float and --keep-16, or --auto.")
+    keepers = [item for item in conversions if item.precision in item.target.keeps_float]
+    narrow = [item for item in conversions if item.precision in item.target.keeps_16]
+    if not keepers:
+        raise BadInput("nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16.")
+    if sixteens and not narrow:
+        asked = ", ".join(item.name for item in keepers)
+        raise BadInput(
+            f"{asked}: has no activations of 16 bits for single layers. Ask for --to tflite --precision int8, or for "
+            "--keep-float."
+        )
+    wanted = {KEEP_FLOAT: (keepers, floats), KEEP_16: (narrow, sixteens)}
+    for how, (items, names) in wanted.items():
+        _known(run, items, [name for name in names if name != "none"], f"--{how.replace('_', '-')}")
+    for item in narrow:
+        both = set(floats or run.kept(item.name, KEEP_FLOAT)) & set(sixteens or run.kept(item.name, KEEP_16)) - {"none"}
+        if both:
+            raise BadInput(f"{item.name}: {', '.join(sorted(both))} cannot have 16 bits and stay in float32, too.")
+    for how, (items, names) in wanted.items():
+        if auto:
+            run.keep([item.name for item in items], ["auto"] if how == KEEP_FLOAT else [], how)
+        elif names:
+            run.keep([item.name for item in items], [] if names == ["none"] else names, how)
+        else:  # a repair is replaced by what is named
+            run.keep([item.name for item in items if run.kept(item.name, how) == ["auto"]], [], how)
+    left = [item.name for item in keepers if sixteens and item not in narrow]
+    return [f"{', '.join(left)}: has no activations of 16 bits for single layers; left as it is"] if left else []
+
+
+def _known(run: "Run", items: "list[Conversion]", names: list[str], option: str) -> None:
+    """Raise BadInput for a name that is no layer of what these are made from, as far as that is there."""
     from export.graphs.layers import chosen, modules
     from records.errors import BadInput
 
-    keepers = [item for item in conversions if item.precision in item.target.keeps_float]
-    if not keepers:
-        raise BadInput("nothing asked for can keep layers in float32. Ask for --precision int8 or int8_int16.")
-    sources = [run.artifact(item.source).details for item in keepers if run.holds(item.source)]
+    sources = [run.artifact(item.source).details for item in items if run.holds(item.source)]
     model_layers = set().union(*(modules(details) for details in sources))
-    layers = [] if names == ["none"] else names
-    if model_layers and layers != ["auto"]:
+    if model_layers:
         try:
-            chosen(sorted(model_layers), layers)
+            chosen(sorted(model_layers), names)
         except ValueError as error:
-            raise BadInput(f"--keep-float: {error}") from error
-    run.keep([item.name for item in keepers], layers)
+            raise BadInput(f"{option}: {error}") from error
 
 
 def _list(text: str) -> list[str]:
@@ -153,6 +198,31 @@ def table(outcomes: "list[Outcome]") -> "Table":
             f"{artifact.size_bytes / 1e6:.2f} MB" if artifact else "",
             f"{artifact.seconds:.1f} s" if artifact and outcome.status == "built" else "",
             f"artifacts/{artifact.name}/{artifact.entry}" if artifact else "",
+        )
+    return rows
+
+
+def repaired(outcome: "Outcome") -> "Table | None":
+    """Return what a repair tried, one attempt a row; None where there was none, or nothing to repair."""
+    from rich.table import Table
+
+    integers = outcome.artifact.integers if outcome.artifact else None
+    if integers is None or integers.repair is None or len(integers.repair.curve) < 2:
+        return None
+    rows = Table(
+        outcome.conversion.name, "16 bits", "float32", "SQNR", "agreement", "size", "latency", box=None, pad_edge=False
+    )
+    for number, step in enumerate(integers.repair.curve):
+        ships = number == integers.repair.ships
+        rows.add_row(
+            f"ranges by {step.ranges}",
+            f"{step.keep_16}",
+            f"{step.keep_float}",
+            "none" if step.sqnr_db is None else f"{step.sqnr_db:.1f} dB",
+            f"{step.agreement:.4f}",
+            f"{step.size_bytes / 1e6:.2f} MB",
+            "" if step.latency_ms is None else f"{step.latency_ms:.2f} ms",
+            style="bold" if ships else "dim",
         )
     return rows
 

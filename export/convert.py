@@ -19,7 +19,7 @@ from typing import Any
 
 from export.artifact import Artifact, recipe
 from export.converted import Converted
-from export.run import Run
+from export.run import KEEP_16, KEEP_FLOAT, Run
 from export.target import CHECKPOINT, Conversion, Workplace, code
 from records.errors import FULL, BadInput, room_for
 from records.folder import new_folder
@@ -159,7 +159,8 @@ def convert(
                         continue
                     source_artifact = source.artifact if source else None
                     switches = [option for option in options if option in conversion.target.options]
-                    requests = [*run.kept(conversion.name), *switches]
+                    sixteens = [f"16 bits: {layer}" for layer in run.kept(conversion.name, KEEP_16)]
+                    requests = [*run.kept(conversion.name), *sixteens, *switches]
                     key = recipe(code_files[conversion.target.file], keys[conversion.target.toolchain], requests)
                     if not force and (existing := unchanged(run, conversion, source_artifact, key)):
                         waiting.remove(conversion)
@@ -232,7 +233,7 @@ def _convert_one(
                         "checkpoint": str(run.checkpoint.folder),
                         "precision": conversion.precision,
                         "out": str(new),
-                        **({"keep_float": layers} if (layers := run.kept(conversion.name)) else {}),
+                        **{how: kept for how in (KEEP_FLOAT, KEEP_16) if (kept := run.kept(conversion.name, how))},
                         **dict.fromkeys(switches, True),
                     },
                     log,

@@ -19,8 +19,10 @@ from records.tensor import preparations
 
 EXPECTED = "expected.json"
 """File in `artifacts/`: every conversion that was ever asked for, so that a failed one is noticed as missing."""
-KEPT = "keep_float.json"
-"""File in `artifacts/`: the layers that are to stay in float32, by conversion."""
+KEEP_FLOAT, KEEP_16 = "keep_float", "keep_16"
+"""Files in `artifacts/`, with .json: the layers that are to stay in float32, or to have 16 bits, by conversion."""
+RECORDS = frozenset({EXPECTED, f"{KEEP_FLOAT}.json", f"{KEEP_16}.json"})
+"""All files in `artifacts/`; what else lies there is an artifact's."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,17 @@ class Run:
         """Remember that these conversions were asked for."""
         self._remember(EXPECTED, list(dict.fromkeys([*self.expected(), *names])))
 
-    def kept(self, conversion: str) -> list[str]:
-        """Return the layers of a conversion that are to stay in float32: paths of modules, or `auto`."""
-        return self._kept().get(conversion, [])
+    def kept(self, conversion: str, how: str = KEEP_FLOAT) -> list[str]:
+        """Return the layers of a conversion that stay in float32, or have 16 bits: paths of modules, or auto."""
+        return self._kept(how).get(conversion, [])
 
-    def keep(self, conversions: Iterable[str], modules: Iterable[str]) -> None:
-        """Remember that these modules are to stay in float32; none: that all are integers again."""
+    def keep(self, conversions: Iterable[str], modules: Iterable[str], how: str = KEEP_FLOAT) -> None:
+        """Remember that these modules are to stay in float32, or to have 16 bits; none: that none is any longer."""
         modules = list(modules)
-        self._remember(KEPT, {**self._kept(), **dict.fromkeys(conversions, modules)})
+        self._remember(f"{how}.json", {**self._kept(how), **dict.fromkeys(conversions, modules)})
 
-    def _kept(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = self._remembered(KEPT, dict[str, list[str]], {})
+    def _kept(self, how: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = self._remembered(f"{how}.json", dict[str, list[str]], {})
         return found
 
     def _remembered(self, name: str, kind: Any, empty: Any) -> Any:

@@ -56,6 +56,8 @@ class Target:
     """Seconds one conversion may take."""
     keeps_float: tuple[str, ...]
     """Precisions that can leave single layers in float32."""
+    keeps_16: tuple[str, ...] = ()
+    """Precisions that can give single layers activations of 16 bits."""
     options: tuple[str, ...] = ()
     """Switches of `convert` that a user can set."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -160,6 +162,7 @@ def _read(file: Path) -> Target:
         values["SOURCES"],
         float(values.get("LIMIT_S", 900)),
         tuple(values.get("KEEPS_FLOAT", [])),
+        tuple(values.get("KEEPS_16", [])),
         tuple(values.get("OPTIONS", [])),
         values.get("ENVIRONMENT", {}),
         values.get("INSTEAD", {}),

@@ -12,7 +12,7 @@ from typing import Any
 from export.artifact import Artifact
 from export.run import Run
 from records.errors import unknown
-from validate.report.records import Language, Outcome, Quantization, Result, Status
+from validate.report.records import Attempt, Language, Outcome, Quantization, Repair, Result, Status
 from validate.runtimes import programs
 from validate.runtimes.runner import Runner
 from validate.settings import ValidateConfig
@@ -127,8 +127,16 @@ def quantization(artifact: Artifact) -> Quantization | None:
     integers = artifact.integers
     if integers is None:
         return None
+    repair = None
+    if integers.repair is not None:
+        curve = [Attempt(**vars(step)) for step in integers.repair.curve]
+        repair = Repair(**vars(integers.repair) | {"curve": curve})
     return Quantization(
-        integers.calibration_samples, integers.halves_sqnr_db, list(integers.keep_float), integers.size_without
+        integers.calibration_samples,
+        integers.halves_sqnr_db,
+        list(integers.keep_float),
+        list(integers.keep_16),
+        repair,
     )
 
 

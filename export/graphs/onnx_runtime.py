@@ -18,13 +18,15 @@ def run(path: Path, inputs: Arrays) -> dict[str, Array]:
     return loaded(path)(inputs)
 
 
-def loaded(model: Path | bytes) -> Callable[[Arrays], dict[str, Array]]:
+def loaded(model: Path | bytes, threads: int = 0) -> Callable[[Arrays], dict[str, Array]]:
     """Return what computes the named outputs of an ONNX file, or of its bytes, for named inputs.
 
-    A model for one sample is given one after the other.
+    A model for one sample is given one after the other. threads: 0: as many as there are cores.
     """
     content = model if isinstance(model, bytes) else str(model)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     single = session.get_inputs()[0].shape[:1] == [1]
 

@@ -15,13 +15,14 @@ import onnx
 
 from export import self_check
 from export.graphs import layers
-from export.graphs.onnx_runtime import run
-from export.quantize import keep_float
+from export.graphs.onnx_runtime import loaded, run
+from export.quantize import repair
 from export.quantize.calibration import calibration, provenance
 from export.quantize.network import Layer, Network, observed
 from export.quantize.prepared import eight_bits, prepare
-from export.quantize.quantizing import Quantizing
+from export.quantize.quantizing import Quantizing, timed
 from export.quantize.ranges import Following, Ranges, Seen, observe, readers
+from export.quantize.repair import Kept
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays
@@ -41,17 +42,17 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
         prepared = Path(folder) / "float32.onnx"
         exact = Path(folder) / "exact.onnx"
         details = {**provenance(samples), **prepare(source, samples, prepared, greatest, exact)}
-        model, repaired = OnnxRuntime(prepared, samples, task, Path(folder), exact), None
-        if list(keep) == [keep_float.AUTO]:
-            repaired = keep_float.repair(model.weights, model.alone, model.attempt)
-            float_layers = list(repaired.kept)
-            findings = [repaired.sentence]
+        model = OnnxRuntime(prepared, samples, task, Path(folder), exact)
+        if list(keep) == [repair.AUTO]:
+            repaired = model.repaired(sixteen=False)
+            made, kept, method, findings = repaired.model, repaired.best.kept, repaired.best.method, [repaired.sentence]
         else:
-            float_layers = model.kept = layers.chosen(model.places.values(), keep)
-        shutil.copyfile(model.quantize(model.ranges(), float_layers), path)
-        details |= model.halves(float_layers)
+            kept = model.kept = Kept(float32=tuple(layers.chosen(model.places.values(), keep)))
+            repaired, made, method = None, model.quantize(model.ranges(), kept), ""
+        shutil.copyfile(made, path)
+        details |= model.halves(kept, method)
         details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs))
-    return details | keep_float.details(float_layers, repaired), findings
+    return details | repair.details(kept, repaired), findings
 
 
 class OnnxRuntime(Quantizing[Path]):
@@ -109,8 +110,11 @@ class OnnxRuntime(Quantizing[Path]):
         wide = {"quant_type": QuantType.QInt8, "axis": 0, "symmetric": True, "reduce_range": False}
         return {layer.weight: [dict(wide)] for layer in Network(self.model).layers if greatest(layer) > SEVEN_BITS}
 
-    def quantize(self, tensor_ranges: Ranges, float_layers: Collection[str] = (), only: str = "") -> Path:
-        """Return a file with these modules in float32, or with only one module in integers."""
+    def quantize(self, tensor_ranges: Ranges, kept: Kept | None = None, only: str = "") -> Path:
+        """Return a file with these modules in float32, or with only one module in integers.
+
+        ONNX Runtime has no integer kernels for 16 bits, so none are kept in them.
+        """
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
@@ -119,7 +123,9 @@ class OnnxRuntime(Quantizing[Path]):
         pairs = {name: tuple(np.array(end, np.float32) for end in pair) for name, pair in tensor_ranges.items()}
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, pairs), ends)
         float_nodes = [
-            name for name, module in self.places.items() if module in float_layers or (only and module != only)
+            name
+            for name, module in self.places.items()
+            if (kept and module in kept.float32) or (only and module != only)
         ]
         quantize_static(
             self._unrounded(float_nodes),
@@ -159,6 +165,11 @@ class OnnxRuntime(Quantizing[Path]):
     def size(self, model: Path) -> int:
         """Return the bytes of a file."""
         return model.stat().st_size
+
+    def latency_ms(self, model: Path) -> float:
+        """Return the median time of one sample in one thread."""
+        call, one = loaded(model, threads=1), self.some(1)
+        return timed(lambda: call(one))
 
 
 def greatest(layer: Layer) -> int:

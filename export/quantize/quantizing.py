@@ -6,16 +6,20 @@
 Runs inside toolchains: numpy only.
 """
 
+import math
+import statistics
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic
 
 import numpy as np
 
 from export import self_check
-from export.quantize import keep_float
+from export.quantize import repair
 from export.quantize.ranges import METHODS, Choice, Following, Model, Ranges, Seen, Worth, chosen, ranges
+from export.quantize.repair import Kept, Repaired, Score
 from measures.tasks import Task
 from records.tensor import Arrays
 
@@ -35,13 +39,14 @@ class Quantizing(ABC, Generic[Model]):
         most samples of a half that a method is judged on.
         """
         self.samples, self.task, self.methods = samples, task, methods
-        self.parts = keep_float.divided(samples)
+        self.parts = repair.divided(samples)
         """Two halves: each sets ranges of models that the other is to measure."""
-        values = sum(int(np.prod(array.shape[1:])) for array in samples.values())
-        self.judged = max(1, min(judged, JUDGED_VALUES // max(1, values), count(self.parts[0])))
+        self.values = max(1, sum(int(np.prod(array.shape[1:])) for array in samples.values()))
+        """Values of one sample."""
+        self.judged = max(1, min(judged, JUDGED_VALUES // self.values, count(self.parts[0])))
         """Samples of a half that models are measured on."""
-        self.kept: Collection[str] = ()
-        """Modules that stay in float32, whatever method sets the ranges of the others."""
+        self.kept = Kept()
+        """Modules that are not in 8 bits, whatever method sets the ranges."""
 
     @cached_property
     @abstractmethod
@@ -64,8 +69,8 @@ class Quantizing(ABC, Generic[Model]):
         """Return what reads each tensor."""
 
     @abstractmethod
-    def quantize(self, tensor_ranges: Ranges, float_layers: Collection[str] = (), only: str = "") -> Model:
-        """Return the model with these modules in float32, or with only one module in integers."""
+    def quantize(self, tensor_ranges: Ranges, kept: Kept | None = None, only: str = "") -> Model:
+        """Return the model with these modules not in 8 bits, or with only one module in integers."""
 
     @abstractmethod
     def run(self, model: Model | None, inputs: Arrays) -> Arrays:
@@ -74,6 +79,10 @@ class Quantizing(ABC, Generic[Model]):
     @abstractmethod
     def size(self, model: Model) -> int:
         """Return the bytes of a model."""
+
+    @abstractmethod
+    def latency_ms(self, model: Model) -> float:
+        """Return the median time of one sample in one thread, as an app runs the model."""
 
     @cached_property
     def halves_seen(self) -> tuple[dict[str, Seen], dict[str, Seen]]:
@@ -100,9 +109,9 @@ class Quantizing(ABC, Generic[Model]):
             self.methods,
         )
 
-    def ranges(self, seen: Mapping[str, Seen] | None = None) -> dict[str, tuple[float, float]]:
-        """Return ranges by that method. seen: what sets them; None: all samples."""
-        return ranges(self.seen if seen is None else seen, self.following, self.choice.method)
+    def ranges(self, seen: Mapping[str, Seen] | None = None, method: str = "") -> dict[str, tuple[float, float]]:
+        """Return ranges. seen: what sets them; None: all samples. method: empty: the chosen one."""
+        return ranges(self.seen if seen is None else seen, self.following, method or self.choice.method)
 
     def worth(self, model: Model, half: int) -> Worth:
         """Return what a model is worth on samples of a half, 0 or 1, that set none of its ranges."""
@@ -112,32 +121,73 @@ class Quantizing(ABC, Generic[Model]):
         """Return the first samples of a half, by input."""
         return {name: values[:most] for name, values in self.parts[half].items()}
 
+    def repaired(self, sixteen: bool) -> Repaired[Model]:
+        """Return the model that meets the tolerance at the least cost. sixteen: if layers may have 16 bits."""
+        first = self.choice.method
+        methods = [first, *(method for method in self.methods if method != first)]
+        distinct = {repr(sorted(self.ranges(self.halves_seen[0], method).items())): method for method in methods[::-1]}
+        return repair.repair(
+            self.weights,
+            self.alone,
+            self.attempt,
+            [method for method in methods if method in distinct.values()],
+            sixteen,
+        )
+
     def alone(self, module: str) -> float:
         """Return the SQNR in dB with only this module in integers, in ranges of the first half."""
-        inputs = self.some(keep_float.RANKED)
+        inputs = self.some(repair.RANKED)
         model = self.quantize(self.ranges(self.halves_seen[0]), only=module)
         return self_check.least(self.run(model, inputs), self.run(None, inputs))
 
-    def attempt(self, float_layers: Collection[str]) -> keep_float.Score:
-        """Return the score with these modules in float32, in ranges of the first half."""
-        model, inputs = self.quantize(self.ranges(self.halves_seen[0]), float_layers), self.some(keep_float.SAMPLES)
-        return keep_float.score(self.run(model, inputs), self.run(None, inputs), self.task, self.size(model))
+    def attempt(self, method: str, kept: Kept) -> tuple[Score, Model | None]:
+        """Return what the model with these modules not in 8 bits is worth, in ranges of the first half, and the model.
 
-    def halves(self, float_layers: Collection[str] = ()) -> dict[str, Any]:
+        None, and no number: it cannot be had, such as for an operator that no runtime has in 16 bits.
+        """
+        inputs = self.some(min(repair.SAMPLES, max(repair.RANKED, JUDGED_VALUES // self.values)))
+        try:
+            model = self.quantize(self.ranges(self.halves_seen[0], method), kept)
+            actual = self.run(model, inputs)
+        except (RuntimeError, ValueError) as error:
+            if not kept:
+                raise
+            print(f"{kept.words}: {type(error).__name__}: {error}")
+            return Score(math.nan, 0.0, count(inputs), 0), None
+        score = repair.score(actual, self.run(None, inputs), self.task, self.size(model), self.latency_ms(model))
+        return score, model
+
+    def halves(self, kept: Kept | None = None, method: str = "") -> dict[str, Any]:
         """Return how far the models of the two halves lie apart, and how ranges were set, for a manifest.
 
-        Far apart says that samples are too few.
+        Far apart says that samples are too few. method: of ranges; empty: the chosen one.
         """
+        kept, method = self.kept if kept is None else kept, method or self.choice.method
         models: Sequence[Model] = self.choice.models
-        if list(float_layers) != list(self.kept):
-            models = [self.quantize(self.ranges(half), float_layers) for half in self.halves_seen]
-        return self.apart(models) | {"calibration_method": self.choice.method}
+        if (kept, method) != (self.kept, self.choice.method):
+            models = [self.quantize(self.ranges(half, method), kept) for half in self.halves_seen]
+        return self.apart(models) | {"calibration_method": method}
 
     def apart(self, models: Sequence[Model]) -> dict[str, Any]:
         """Return the detail of a manifest that says how far two models lie apart."""
         inputs = {name: values[:HALVES] for name, values in self.samples.items()}
         ratio = self_check.least(*(self.run(model, inputs) for model in models))
         return {"calibration_halves_sqnr_db": self_check.rounded(ratio)}
+
+
+CALLS, WITHIN_S = 20, 1.0
+"""Calls of one sample whose median is its time, at most, and the seconds they may take."""
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Return the median time of a call in milliseconds, after one that does not count."""
+    call()
+    times: list[float] = []
+    while len(times) < CALLS and (not times or sum(times) < WITHIN_S):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
 
 
 def count(samples: Arrays) -> int:

@@ -25,9 +25,11 @@ from export import self_check
 from export.graphs import layers, tflite_operators
 from export.graphs.stopped import Operator, find_stop
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
-from export.quantize import keep_float
-from export.quantize.quantizing import JUDGED_VALUES, Quantizing
+from export.graphs.tflite_widened import widened
+from export.quantize import repair
+from export.quantize.quantizing import JUDGED_VALUES, Quantizing, timed
 from export.quantize.ranges import METHODS, SANE, Following, Ranges, Seen, Worth, observe, readers
+from export.quantize.repair import Kept
 from measures.tasks import Task
 from records.errors import raise_if_full
 from records.tensor import Array, Arrays
@@ -202,23 +204,28 @@ class Litert(Quantizing[bytes]):
         graph = self._content.subgraphs[0]
         return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
 
-    def quantize(self, tensor_ranges: Ranges, float_layers: Collection[str] = (), only: str = "") -> bytes:
-        """Return the model with these modules in float32, or with only one module in integers. Raises ValueError."""
-        places = self.places if float_layers or only else {}
+    def quantize(self, tensor_ranges: Ranges, kept: Kept | None = None, only: str = "") -> bytes:
+        """Return the model with these modules not in 8 bits, or with only one module in integers. Raises ValueError."""
+        kept = kept or Kept()
+        places = self.places if kept or only else {}
         float_operators = [
-            name for name, module in places.items() if module in float_layers or (only and module != only)
+            name for name, module in places.items() if module in kept.float32 or (only and module != only)
         ]
         quantizing = quantizer.Quantizer(self._unrounded(float_operators), self.recipe)
+        for name in (name for name, module in places.items() if module in kept.bits16):
+            quantizing.add_static_config(
+                _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, activation_num_bits=16, weight_num_bits=8
+            )
         for name in float_operators:
             quantizing.update_quantization_recipe(
-                f"^{re.escape(name)};?$", qtyping.TFLOperationName.ALL_SUPPORTED, None, AlgorithmName.NO_QUANTIZE
+                _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, None, AlgorithmName.NO_QUANTIZE
             )
         ends = {
             name: {"min": np.array([least], np.float32), "max": np.array([greatest], np.float32)}
             for name, (least, greatest) in tensor_ranges.items()
         }
         made = quantizing.quantize(ends, enable_progress_bar=False, enable_progress_report=False)
-        model = bytes(made.quantized_model)
+        model = widened(bytes(made.quantized_model)) if kept.bits16 else bytes(made.quantized_model)
         check_scales(model)
         return model
 
@@ -261,6 +268,17 @@ class Litert(Quantizing[bytes]):
     def size(self, model: bytes) -> int:
         """Return the bytes of a file's content."""
         return len(model)
+
+    def latency_ms(self, model: bytes) -> float:
+        """Return the median time of one sample in one thread, by the fast kernels where there are any."""
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+        return timed(interpreter.invoke)
+
+
+def _exactly(name: str) -> str:
+    """Return the expression that LiteRT Quantizer finds the operator with an output of this name by."""
+    return f"^{re.escape(name)};?$"
 
 
 def by_litert(network: Litert) -> tuple[bytes, Worth, dict[str, Any]]:
@@ -305,7 +323,7 @@ def partly(
     source: Path,
     calibration: Arrays,
     precision: str,
-    keep: Sequence[str],
+    keep: tuple[Sequence[str], Sequence[str]],
     task: Task,
     exact_source: Callable[[], Path],
 ) -> tuple[bytes, dict[str, Any], list[str]]:
@@ -313,18 +331,19 @@ def partly(
 
     Only LiteRT Quantizer can do this.
 
-    keep: the layers that stay in float32. exact_source: as `Litert` takes it.
+    keep: the layers that stay in float32, and those that have 16 bits. exact_source: as `Litert` takes it.
     """
     network = Litert(source, calibration, precision, task, exact_source)
-    repaired, findings = None, []
-    if list(keep) == [keep_float.AUTO]:
-        repaired = keep_float.repair(network.weights, network.alone, network.attempt)
-        float_layers, findings = list(repaired.kept), [repaired.sentence]
-    else:
-        float_layers = network.kept = layers.chosen(network.places.values(), keep)
-    model = network.quantize(network.ranges(), float_layers)
-    details = {"quantizer": LITERT, **network.halves(float_layers), **keep_float.details(float_layers, repaired)}
-    return model, details, findings
+    floats, sixteens = keep
+    if list(floats) == [repair.AUTO]:
+        repaired = network.repaired(sixteen=network.kind.inside == tf.int8)
+        best = repaired.best
+        details = {"quantizer": LITERT, **network.halves(best.kept, best.method), **repair.details(best.kept, repaired)}
+        return repaired.model, details, [repaired.sentence]
+    modules = network.places.values()
+    kept = network.kept = Kept(tuple(layers.chosen(modules, sixteens)), tuple(layers.chosen(modules, floats)))
+    model = network.quantize(network.ranges(), kept)
+    return model, {"quantizer": LITERT, **network.halves(), **repair.details(kept, None)}, []
 
 
 LITERT, CONVERTER = "litert-quantizer", "TFLiteConverter"

@@ -44,6 +44,7 @@ SOURCES = {
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """That of the target saved_model, whose worker it shares."""
 KEEPS_FLOAT = ["int8", "int8_int16"]
+KEEPS_16 = ["int8"]
 INSTEAD = {"int8_dynamic": "int8_weights"}
 
 ENTRY = "model.tflite"
@@ -64,7 +65,12 @@ of every layer's input as it comes, loses too much."""
 
 
 def convert(
-    source: Path, checkpoint: Path, precision: str, out: Path, keep_float: Sequence[str] = ()
+    source: Path,
+    checkpoint: Path,
+    precision: str,
+    out: Path,
+    keep_float: Sequence[str] = (),
+    keep_16: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write `model.tflite`, with labels and the pixels' scale as TFLite Metadata.
 
@@ -89,11 +95,11 @@ def convert(
         task = tasks.load(opened.task)
         if precision == WEIGHTS_ONLY:
             content = weights_only(source)
-        elif keep_float:
-            content, chosen, kept = partly(
-                source, samples, precision, keep_float, task, lambda: exact_weights(source, Path(checkpoint))
+        elif keep_float or keep_16:
+            content, chosen, repaired = partly(
+                source, samples, precision, (keep_float, keep_16), task, lambda: exact_weights(source, Path(checkpoint))
             )
-            findings += kept
+            findings += repaired
         else:
             content, chosen = best(source, samples, precision, task)
         details |= prepared | chosen

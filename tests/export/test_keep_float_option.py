@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from export.graphs.flatbuffer import number, root_of, tables
 from export.run import Run
 from pipeline import program
 from pipeline.checkpoint import PROGRAM, Checkpoint
@@ -86,14 +87,20 @@ def test_two_commands_repair_a_bad_integer_model(workplace: Path, command: Calla
     assert command(*asked).status == 0
     bad = command(*proved)
     assert bad.status == 1
-    assert "anywhere export tiny --auto" in " ".join(bad.out.split())
+    assert "anywhere export tiny --to tflite --precision int8 --auto" in " ".join(bad.out.split())
     repaired = command(*asked, "--auto")
     assert repaired.status == 0
-    assert "layers stay in float32: SQNR on calibration samples" in repaired.out
-    for name in ("onnx/int8", "tflite/int8"):
-        assert 0 < len(details(name)["keep_float"]) < details(name)["repair"]["layers"]
-        before, after = details(name)["repair"]["sqnr_db"]
-        assert before < 25 < after
+    kept = {name: Run.open("tiny").artifact(name).integers for name in ("onnx/int8", "tflite/int8")}
+    for name, found in kept.items():
+        assert found is not None
+        assert found.repair is not None
+        before, after = found.repair.curve[0], found.repair.curve[found.repair.ships]
+        assert before.sqnr_db < 25 < after.sqnr_db
+        assert (len(found.keep_16), len(found.keep_float)) == (after.keep_16, after.keep_float)
+        assert 0 < after.keep_16 + after.keep_float < found.repair.layers
+        assert f"{after.sqnr_db:.1f} dB" in repaired.out, name
+        assert all(step.latency_ms > 0 for step in found.repair.curve if step.sqnr_db is not None)
+    assert not kept["onnx/int8"].keep_16, "ONNX Runtime has no integer kernels of 16 bits"
     good = command(*proved)
     assert good.status == 0, good.out
 
@@ -124,3 +131,41 @@ def test_localising_names_the_layers_that_do_harm(workplace: Path, command: Call
     ]
     assert found.culprit
     assert np.all([one in {"conv1", "conv2"} for one in found.culprit.modules])
+
+
+def has_16_bits(path: Path) -> bool:
+    """True if a TFLite file has a tensor of int16."""
+    (graph, *_), int16 = tables(root_of(path.read_bytes()), 2), 7
+    return int16 in {number(tensor, 1, "<b") for tensor in tables(graph, 0)}
+
+
+@pytest.mark.slow
+def test_named_layers_have_16_bits_in_tflite(released: Path, command: Callable[..., Said]) -> None:
+    """Remembered until they no longer shall; a name that is none, a format without, and both at once are refused."""
+    place, asked = Path("runs/tiny/artifacts/tflite/int8/model.tflite"), ("export", "tiny", "--precision", "int8")
+    both = (*asked, "--to", "onnx,tflite")
+    unknown = command(*both, "--keep-16", "fc1,fc3")
+    assert (unknown.status, "--keep-16: unknown layer 'fc3'. Nearest: fc" in unknown.err) == (2, True)
+    without = command(*asked, "--to", "onnx", "--keep-16", "fc1")
+    assert without.status == 2
+    assert "onnx/int8: has no activations of 16 bits for single layers. Ask for --to tflite --precision" in without.err
+    assert not has_16_bits(place)
+    done = command(*both, "--keep-16", "conv2")
+    assert done.status == 0, done
+    assert "onnx/int8: has no activations of 16 bits for single layers; left as it is" in done.out
+    assert has_16_bits(place)
+    assert details("tflite/int8")["keep_16"] == ["conv2"]
+    twice = command(*both, "--keep-float", "conv2")
+    assert twice.status == 2
+    assert "tflite/int8: conv2 cannot have 16 bits and stay in float32, too." in twice.err
+    said = command("validate", "tiny", "--calls", "3", "--only", "tflite/int8 in *", "--leave-out", "* litert_arm64")
+    assert said.status == 0, said.out
+    assert "tflite/int8: 1 layers have 16 bits (conv2)." in " ".join(said.out.split())
+    assert command(*both, "--keep-16", "none").status == 0
+    assert not has_16_bits(place)
+
+
+def test_a_repair_chooses_for_itself(released: Path, command: Callable[..., Said]) -> None:
+    said = command("export", "tiny", "--to", "onnx", "--precision", "int8", "--auto", "--keep-float", "fc1")
+    assert said.status == 2
+    assert "--auto chooses the layers itself. Leave out --keep-float and --keep-16, or --auto." in said.err

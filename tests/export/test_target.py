@@ -60,7 +60,7 @@ def test_what_decides_an_artifact_is_all_that_its_target_imports_of_the_project(
     assert {
         "tflite.py",
         "tflite_converter.py",
-        "keep_float.py",
+        "repair.py",
         "checkpoint.py",
         "tensor.py",
         "tfjs_operators.txt",

@@ -19,7 +19,7 @@ import measures.tasks
 import pipeline.datasets
 import pipeline.tasks
 from export.artifact import Artifact
-from export.quantize import keep_float
+from export.quantize import repair
 from export.run import Run
 from export.targets import onnx as target
 from measures.signal import weakness
@@ -131,7 +131,7 @@ def test_a_class_that_is_never_decided_for_is_named(checkpoint: Checkpoint, gold
 def test_a_repair_counts_its_decisions(golden: Arrays) -> None:
     task = measures.tasks.load("masks")
     half = {"scores": np.concatenate([golden["scores"][:16], -golden["scores"][16:]])}
-    assert keep_float.score(half, golden, task, 1).agreement == pytest.approx(0.5, abs=1e-3)
+    assert repair.score(half, golden, task, 1).agreement == pytest.approx(0.5, abs=1e-3)
 
 
 def test_the_page_says_its_words_and_draws_its_decisions(checkpoint: Checkpoint, golden: Arrays) -> None:

@@ -145,7 +145,8 @@ DETAILS: dict[str, Any] = {
     "calibration_sha256": [1],
     "calibration_halves_sqnr_db": "45",
     "keep_float": "fc1",
-    "repair": {"size_bytes": [1]},
+    "keep_16": "fc1",
+    "repair": {"curve": [1]},
     "lint": [],
     "layers": {"logits": {"module": {}}},
     "unquantized": None,
@@ -223,12 +224,14 @@ def test_broken_arrays_are_one_sentence(at_home: Path, name: str) -> None:
         checkpoint.calibration() if name == "calibration" else checkpoint.probes()
 
 
-@pytest.mark.parametrize(("name", "content"), [("expected.json", '{"onnx": 1}'), ("keep_float.json", "[1]")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("expected.json", '{"onnx": 1}'), ("keep_float.json", "[1]"), ("keep_16.json", "[1]")]
+)
 def test_a_list_of_conversions_that_is_none_is_one_sentence(at_home: Path, name: str, content: str) -> None:
     (Path("runs/tiny/artifacts") / name).write_text(content)
     run = Run.open("tiny")
     with pytest.raises(BadInput, match=rf"{name} is malformed: .* Remove it and run: anywhere export tiny"):
-        run.expected() if name == "expected.json" else run.kept("onnx/float32")
+        run.expected() if name == "expected.json" else run.kept("onnx/float32", name.removesuffix(".json"))
 
 
 @pytest.mark.parametrize("file", [ONNX / "manifest.json", CHECKPOINT / "checkpoint.json"], ids=["manifest", "record"])

@@ -11,7 +11,7 @@ import numpy as np
 
 from export.artifact import Artifact
 from export.interfaces import Interface, foreign
-from export.run import EXPECTED, KEPT, Run
+from export.run import RECORDS, Run
 from measures import tasks
 from measures.signal import SAMPLES, weakness
 from records.errors import AGAIN, BadInput, shortened
@@ -48,7 +48,7 @@ def _check_folder(run: Run) -> None:
     """Check that every artifact was asked for, so that its origin is known. Raises BadInput."""
     folder, expected = run.folder / "artifacts", set(run.expected())
     for target in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if target.name in {EXPECTED, KEPT} or target.name.startswith("."):
+        if target.name in RECORDS or target.name.startswith("."):
             continue
         inside = sorted(target.iterdir()) if target.is_dir() else [target]  # empty, where the conversion failed
         for place in inside:

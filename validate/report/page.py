@@ -18,7 +18,7 @@ from validate.report import pictures, sentences
 from validate.report.html import Inside, facts, html, scrolling, table, tag, wide
 from validate.report.page_decisions import changes, samples
 from validate.report.page_row import MARKS, detail, kind, tolerance_id
-from validate.report.records import FromFile, Judgement, Localisation, Report, Result
+from validate.report.records import FromFile, Judgement, Localisation, Repair, Report, Result
 
 STYLE = Path(__file__).with_name("page.css")
 
@@ -310,26 +310,67 @@ def _probes(report: Report) -> list[Inside]:
 
 
 def _integers(report: Report) -> list[Inside]:
-    rows = [
-        (
-            name,
-            f"{integers.calibration_samples}",
-            "" if integers.halves_sqnr_db is None else f"{integers.halves_sqnr_db:.1f}",
-            f"{len(integers.keep_float)}",
-            "" if integers.size_without is None else f"{integers.size_without / 1e6:.2f} MB",
+    rows = []
+    for name, integers in sentences.quantized(report):
+        without = sentences.size_without(integers)
+        rows.append(
+            (
+                name,
+                f"{integers.calibration_samples}",
+                "" if integers.halves_sqnr_db is None else f"{integers.halves_sqnr_db:.1f}",
+                f"{len(integers.keep_16)}",
+                f"{len(integers.keep_float)}",
+                "" if without is None else f"{without / 1e6:.2f} MB",
+            )
         )
-        for name, integers in sentences.quantized(report)
-    ]
-    head = ("artifact", "calibration samples", "two halves, dB apart", "layers in float32", "size without")
+    head = (
+        "artifact",
+        "calibration samples",
+        "two halves, dB apart",
+        "layers of 16 bits",
+        "layers in float32",
+        "size without",
+    )
     note = (
         "Ranges were set by training images, none of which is golden. Models quantized with "
         "either half of them lie this far apart: little, if there are enough."
     )
-    float_layers = [
-        (name, ", ".join(integers.keep_float)) for name, integers in sentences.quantized(report) if integers.keep_float
+    kept = [
+        (name, what, ", ".join(layers))
+        for name, integers in sentences.quantized(report)
+        for what, layers in (("16 bits", integers.keep_16), ("float32", integers.keep_float))
+        if layers
     ]
-    floats = table("Layers in float32", ("artifact", "layers in float32"), float_layers) if float_layers else None
-    return [tag("p", note, class_="quiet"), table("Integers", head, rows), floats] if rows else []
+    listed = table("Layers kept", ("artifact", "kept in", "layers"), kept) if kept else None
+    repairs = [part for name, integers in sentences.quantized(report) for part in _repair(name, integers.repair)]
+    return [tag("p", note, class_="quiet"), table("Integers", head, rows), listed, *repairs] if rows else []
+
+
+def _repair(name: str, repair: Repair | None) -> list[Inside]:
+    """Return what a repair tried, as a picture and in figures; none where there was nothing to try."""
+    if repair is None or len(repair.curve) < 2:
+        return []
+    rows = [
+        (
+            f"{number}{', ships' if number == repair.ships else ''}",
+            step.ranges,
+            f"{step.keep_16}",
+            f"{step.keep_float}",
+            sentences.number(step.sqnr_db, ".1f"),
+            f"{step.agreement:.4f}",
+            f"{step.size_bytes / 1e6:.2f}",
+            sentences.number(step.latency_ms, ".2f"),
+        )
+        for number, step in enumerate(repair.curve)
+    ]
+    head = ("attempt", "ranges by", "16 bits", "float32", "SQNR, dB", "agreement", "size, MB", "latency, ms")
+    note = (
+        f"What --auto tried for {name}, of {repair.layers} layers, on {repair.samples} calibration samples that set no "
+        "range; one thread, where it was converted."
+        + ("" if repair.meets else " None of them meets the tolerance, so the artifact is the first.")
+    )
+    listed = tag("details", tag("summary", f"{len(rows)} attempts"), table(f"Repair of {name}", head, rows))
+    return [tag("p", note, class_="quiet"), scrolling(f"Repair of {name}", pictures.repair(name, repair)), listed]
 
 
 def _phones(report: Report) -> list[Inside]:

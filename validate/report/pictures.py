@@ -15,9 +15,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from PIL import Image
 
+from measures import tolerance
 from records.tensor import Array
 from validate.report.html import Inside, tag
-from validate.report.records import Histogram, Localisation, Output, Report, Result
+from validate.report.records import Histogram, Localisation, Output, Repair, Report, Result
 from validate.report.sentences import EQUAL_DB
 
 THUMBNAIL = 96
@@ -176,6 +177,35 @@ def depth(localisation: Localisation) -> Element | None:
         drawn.append(tag("circle", cx=round(a, 1), cy=round(b, 1), r=5.5, class_="culprit"))
         drawn.append(_label(a + away, max(b - 6, 32), culprit.module, side, "limit"))
     return _svg(720, 224, f"SQNR along the depth of {localisation.artifact}", *drawn, class_="wide chart")
+
+
+KINDS = ("8 bits, other ranges", "layers of 16 bits", "layers in float32")
+"""Attempts of a repair, each with a shape and a colour of its own."""
+
+
+def repair(name: str, tried: Repair) -> Element:
+    """Return SQNR over size of every model that a repair of an artifact tried, with the one that ships marked."""
+    steps = [(number, step) for number, step in enumerate(tried.curve) if step.size_bytes]
+    sizes = [step.size_bytes / 1e6 for _, step in steps]
+    values = [min(step.sqnr_db or 0.0, EQUAL_DB) for _, step in steps]
+    room, least = 0.1 * ((max(sizes) - min(sizes)) or min(sizes)), tolerance.INTEGER_DB
+    x = Scale(min(sizes) - room, max(sizes) + room, 34, 704)
+    y = Scale(min(0.0, *values), max(*values, 1.2 * least), 190, 34)
+    drawn: list[Inside] = [*_axes(x, y, "size, MB", "SQNR on calibration samples, dB")]
+    drawn.append(_line(x.start, y(least), x.end, y(least), "limit"))
+    drawn.append(_label(x.start + 2, y(least) - 4, "tolerance", "start", "limit"))
+    for (number, step), size, value in zip(steps, sizes, values, strict=True):
+        kind = 2 if step.keep_float else 1 if step.keep_16 else 0
+        words = f"{step.keep_16} layers of 16 bits, {step.keep_float} in float32, ranges by {step.ranges}"
+        time = "" if step.latency_ms is None else f", {step.latency_ms:.2f} ms"
+        ratio = "NaN" if step.sqnr_db is None else f"{step.sqnr_db:.1f} dB"
+        drawn.append(shape(kind, f"c{kind}", x(size), y(value), tag("title", f"{words}: {ratio}{time}")))
+        if number == tried.ships:
+            drawn.append(tag("circle", cx=round(x(size), 1), cy=round(y(value), 1), r=8, class_="ships"))
+    for kind, text in enumerate(KINDS):
+        place = 240 + 150 * kind
+        drawn += [shape(kind, f"c{kind}", place, 11), _label(place + 9, 14, text, "start")]
+    return _svg(720, 224, f"SQNR over size of what a repair of {name} tried", *drawn, class_="wide chart")
 
 
 def costs(report: Report) -> list[Element]:

@@ -20,7 +20,7 @@ from validate.runtimes.job import Latency
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null", allow_inf_nan=False)
 SCHEMA = Path(__file__).with_name("report.schema.json")
-SCHEMA_VERSION: Literal[7] = 7
+SCHEMA_VERSION: Literal[8] = 8
 
 Status = Literal["pass", "fail", "error", "refused", "not_run"]
 Outcome = Literal["pass", "tight", "blocking", "excused"]
@@ -185,6 +185,43 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One model in integers that a repair tried, measured on calibration samples that set none of its ranges."""
+
+    __pydantic_config__ = _STRICT
+
+    ranges: str
+    """The method that set them."""
+    keep_16: int
+    """Layers whose activations had 16 bits."""
+    keep_float: int
+    """Layers in float32."""
+    sqnr_db: Number
+    """Of all samples but the hundredth farthest off; None: it could not be had, or a value was no number."""
+    agreement: float
+    size_bytes: int
+    latency_ms: Number
+    """Median of one sample in one thread, where it was converted."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What `anywhere export --auto` tried, in order."""
+
+    __pydantic_config__ = _STRICT
+
+    layers: int
+    """Of the model."""
+    samples: int
+    """That the last attempt was measured on."""
+    ships: int
+    """Index in `curve` of the model that the artifact is; 0: the one without a repair."""
+    meets: bool
+    """Whether that met the tolerance."""
+    curve: list[Attempt]
+
+
+@dataclass(frozen=True)
 class Quantization:
     """How the integers of an artifact came about, as its manifest says."""
 
@@ -196,8 +233,10 @@ class Quantization:
     """SQNR between the models of two halves of the calibration: whether its samples are enough."""
     keep_float: list[str]
     """Layers that stay in float32."""
-    size_without: int | None
-    """Bytes of the artifact if none did; None: not known."""
+    keep_16: list[str]
+    """Layers whose activations have 16 bits."""
+    repair: Repair | None
+    """None: none was asked for."""
 
 
 @dataclass(frozen=True)
@@ -389,7 +428,7 @@ class Report:
 
     __pydantic_config__ = _STRICT
 
-    schema_version: Literal[7]
+    schema_version: Literal[8]
     run: str
     verdict: Literal["pass", "fail"]
     checkpoint_sha256: str

@@ -264,13 +264,20 @@ def _keeping(report: Report, result: Result, modules: Sequence[str]) -> list[str
     layers = result.quantization.keep_float if result.quantization else []
     if artifact(result) not in _keep_float() or len(modules) != 1 or modules[0] in layers:
         return []
-    return [f"anywhere export {report.run} --keep-float {shlex.quote(','.join([*layers, *modules]))}"]
+    kept = shlex.quote(",".join([*layers, *modules]))
+    return [f"anywhere export {report.run} {_alone(result)} --keep-float {kept}"]
 
 
 def _repairing(report: Report, result: Result) -> list[str]:
-    """Return the command that chooses the layers to keep in float32; none where that was done, or cannot be."""
-    repaired = result.quantization is not None and result.quantization.size_without is not None
-    return [f"anywhere export {report.run} --auto"] if artifact(result) in _keep_float() and not repaired else []
+    """Return the command that repairs integers; none where that was done, or cannot be."""
+    repaired = result.quantization is not None and result.quantization.repair is not None
+    able = artifact(result) in _keep_float() and not repaired
+    return [f"anywhere export {report.run} {_alone(result)} --auto"] if able else []
+
+
+def _alone(result: Result) -> str:
+    """Return the options that name a result's artifact to `anywhere export`."""
+    return f"--to {result.target} --precision {result.precision}"
 
 
 def _replacing(report: Report, result: Result) -> list[str]:
@@ -479,19 +486,26 @@ def quantized(report: Report) -> list[tuple[str, Quantization]]:
 
 
 def kept(report: Report) -> list[Sentence]:
-    """Return the layers that stay in float32, and what they cost in size."""
+    """Return the layers that have more than 8 bits, and what a repair cost in size."""
     notes = []
     sizes = {artifact(result): result.size_bytes for result in report.results}
     for name, integers in quantized(report):
-        size, count = sizes[name], len(integers.keep_float)
-        cost = (
-            f", size {integers.size_without / 1e6:.2f} → {size / 1e6:.2f} MB" if integers.size_without and size else ""
-        )
-        if count:
-            more = f" and {count - HARMFUL} more" if count > HARMFUL else ""
-            layers = ", ".join(integers.keep_float[:HARMFUL])
-            notes.append(Sentence(name, f"{count} layers stay in float32 ({layers}{more}){cost}."))
+        size, without = sizes[name], size_without(integers)
+        cost = f", size {without / 1e6:.2f} → {size / 1e6:.2f} MB" if without and size else ""
+        for layers, verb in ((integers.keep_16, "have 16 bits"), (integers.keep_float, "stay in float32")):
+            if layers:
+                more = f" and {len(layers) - HARMFUL} more" if len(layers) > HARMFUL else ""
+                few = ", ".join(layers[:HARMFUL])
+                notes.append(Sentence(name, f"{len(layers)} layers {verb} ({few}{more}){cost}."))
+        if integers.repair and not integers.repair.meets:
+            notes.append(Sentence(name, "No repair reaches the tolerance on calibration samples, so none is made."))
     return notes
+
+
+def size_without(integers: Quantization) -> int | None:
+    """Return the bytes of the artifact without its repair; None: it has none."""
+    repair = integers.repair
+    return repair.curve[0].size_bytes if repair and repair.ships and repair.curve else None
 
 
 def delegated(report: Report) -> list[Sentence]:

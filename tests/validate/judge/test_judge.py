@@ -55,11 +55,16 @@ def golden() -> Golden:
 
 
 def judged(
-    golden: Golden, actual: np.ndarray[Any, Any], precision: str = "float32", **beside: np.ndarray[Any, Any]
+    golden: Golden,
+    actual: np.ndarray[Any, Any],
+    precision: str = "float32",
+    details: dict[str, Any] | None = None,
+    **beside: np.ndarray[Any, Any],
 ) -> Result:
     few = {"together": actual[:2], "again": actual[:2], "alone": actual[:2], "last": actual[:1]} | beside
     arrays = Actual({"logits": actual}, **{way: {"logits": value} for way, value in few.items()})
-    row = Row(artifact(precision), "onnx", precision, "test", "", "anywhere validate")
+    made = dataclasses.replace(artifact(precision), details=details or {})
+    row = Row(made, "onnx", precision, "test", "", "anywhere validate")
     return result_of(row, measured(len(actual)), arrays, Proof(golden))
 
 
@@ -73,6 +78,21 @@ def noisy(scores: np.ndarray[Any, Any], ratio_db: float) -> np.ndarray[Any, Any]
     noise = np.random.default_rng(1).normal(size=scores.shape)
     noise *= np.sqrt(np.square(scores).sum() / np.square(noise).sum()) * 10 ** (-ratio_db / 20)
     return (scores + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize(("halves_db", "enough"), [(25.0, None), (22.0, 256), (19.0, 512), (24.0, 162)])
+def test_two_halves_of_the_calibration_far_apart_say_how_many_samples_would_do(
+    golden: Golden, halves_db: float, enough: int | None
+) -> None:
+    details = {"calibration_samples": 128, "calibration_halves_sqnr_db": halves_db}
+    result = judged(golden, golden.outputs["logits"].copy(), "int8", details)
+    said = [warning for warning in result.warnings if warning.startswith("little calibration: ")]
+    assert len(said) == (enough is not None)
+    if enough:
+        assert f"two halves of its 128 samples give models {halves_db:.1f} dB apart (25 needed)" in said[0]
+        assert said[0].endswith(
+            f"about {enough} samples would; train with data.calibration = {enough}, or adopt with more samples"
+        )
 
 
 def test_equal_outputs_pass(golden: Golden) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.validate.report import reports
 from validate.report import page, page_decisions, page_row, pictures, sentences
-from validate.report.records import Decided, Report
+from validate.report.records import Decided, Quantization, Report
 from validate.runtimes import programs
 from workers import registry
 
@@ -195,3 +195,22 @@ def test_what_delegates_take_of_a_file_is_in_figures_and_in_words(made: Report) 
         assert all(sentence in Read(section).text.replace("\ufffd", "\x1b") for sentence in lint.sentences)
     assert "was asked in LiteRT 2.3.0" in section
     assert 'id="phones"' not in page.render(made, {})
+
+
+def test_a_repair_is_a_picture_and_a_table_of_every_attempt(made: Report) -> None:
+    integers = Quantization(32, 40.0, ["a", "b", "c", "d", "e"], [], reports.repair())
+    row = dataclasses.replace(made.results[0], target="tflite", precision="int8", quantization=integers)
+    found = read(dataclasses.replace(made, results=[row]))
+    assert sum(one.get("class") == "ships" for one in found.all("circle")) == 1
+    labels = [one.get("aria-label") or "" for one in found.all("svg")]
+    assert "SQNR over size of what a repair of tflite/int8 tried" in labels
+    assert "4, shipssquares0527.00.98002.151.25" in found.text
+    assert "What --auto tried for tflite/int8, of 9 layers, on 64 calibration samples that set no range" in found.text
+    assert "0 layers of 16 bits, 5 in float32, ranges by squares: 27.0 dB, 1.25 ms" in found.text
+    none = dataclasses.replace(integers, keep_float=[], repair=reports.repair(ships=0))
+    text = read(dataclasses.replace(made, results=[dataclasses.replace(row, quantization=none)])).text
+    assert "None of them meets the tolerance, so the artifact is the first." in text
+    assert "None of them" not in found.text
+    needless = dataclasses.replace(none, repair=dataclasses.replace(none.repair, curve=none.repair.curve[:1]))
+    text = read(dataclasses.replace(made, results=[dataclasses.replace(row, quantization=needless)])).text
+    assert "What --auto tried" not in text

@@ -41,7 +41,7 @@ def test_a_failure_is_folded_with_what_to_type(made: Report) -> None:
     text = summary.markdown(reports.everything(made))
     block = text.split("<summary>tflite/int8 in litert xnnpack</summary>")[1].split("</details>")[0]
     assert "sqnr\\_db 12.5 (at least 25 allowed)." in block
-    assert "```sh\nanywhere export tiny --keep-float features.120\n" in block
+    assert "```sh\nanywhere export tiny --to tflite --precision int8 --keep-float features.120\n" in block
     assert "\npython runs/tiny/report/reproduce/tflite-int8-litert-xnnpack.py" in block
 
 
@@ -91,7 +91,7 @@ def test_junit_says_why_and_what_to_type(made: Report) -> None:
     root = ElementTree.fromstring(summary.junit(reports.everything(made)))
     (failure,) = root.iter("failure")
     assert failure.attrib["message"].startswith("logits: sqnr_db 12.5")
-    assert "anywhere export tiny --keep-float" in (failure.text or "")
+    assert "anywhere export tiny --to tflite --precision int8 --keep-float" in (failure.text or "")
     error = next(one for one in root.iter("error") if one.attrib["type"] == "error")
     assert "<script>alert(1)</script>" in error.attrib["message"]
     assert "\ufffd[31m" in error.attrib["message"]  # XML has no character for ESC

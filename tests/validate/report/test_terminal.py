@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -100,11 +101,12 @@ def test_a_failed_integer_row_is_to_be_localised_then_kept_in_float(made: Report
     report = failing(made, target="tflite", precision="int8", runtime="litert", backend="xnnpack")
     said = saying(report, "tflite/int8 in litert xnnpack")
     assert said.endswith(
-        "Next: anywhere validate tiny --localise, then: anywhere export tiny --keep-float LAYER, "
-        "or: anywhere export tiny --auto"
+        "Next: anywhere validate tiny --localise, then: anywhere export tiny --to tflite --precision int8 --keep-float "
+        "LAYER, or: anywhere export tiny --to tflite --precision int8 --auto"
     )
     localised = dataclasses.replace(report, localisations=[reports.localisation("tflite/int8")])
-    assert "Next: anywhere export tiny --keep-float features.120" in saying(localised, "tflite/int8 in litert xnnpack")
+    kept = "Next: anywhere export tiny --to tflite --precision int8 --keep-float features.120"
+    assert kept in saying(localised, "tflite/int8 in litert xnnpack")
     other = dataclasses.replace(report, localisations=[reports.localisation("onnx/int8")])
     assert "--localise" in saying(other, "tflite/int8 in litert xnnpack")
 
@@ -154,8 +156,8 @@ def test_dynamic_integers_that_fail_have_a_precision_to_try_instead(made: Report
     ]
 
 
-def integers(keep_float: list[str], size_without: int | None = None) -> Quantization:
-    return Quantization(32, 40.0, keep_float, size_without)
+def integers(keep_float: list[str], keep_16: Sequence[str] = (), repaired: bool = False) -> Quantization:
+    return Quantization(32, 40.0, keep_float, list(keep_16), reports.repair() if repaired else None)
 
 
 def test_what_was_localised_is_not_to_be_localised_again(made: Report) -> None:
@@ -164,10 +166,12 @@ def test_what_was_localised_is_not_to_be_localised_again(made: Report) -> None:
     none = dataclasses.replace(located, culprit=None, layers=[], problem="none of its tensors is a known module's")
     report = failing(made, target="tflite", precision="int8", runtime="litert", backend="xnnpack")
     assert commands(dataclasses.replace(report, localisations=[even])) == [
-        "anywhere export tiny --keep-float features.0",
-        "anywhere export tiny --auto",
+        "anywhere export tiny --to tflite --precision int8 --keep-float features.0",
+        "anywhere export tiny --to tflite --precision int8 --auto",
     ]
-    assert commands(dataclasses.replace(report, localisations=[none])) == ["anywhere export tiny --auto"]
+    assert commands(dataclasses.replace(report, localisations=[none])) == [
+        "anywhere export tiny --to tflite --precision int8 --auto"
+    ]
     floats = failing(made, runtime="elsewhere", backend="")
     for one in (even, none):
         said = dataclasses.replace(floats, localisations=[dataclasses.replace(one, artifact="onnx/float32")])
@@ -205,12 +209,14 @@ def test_layers_stay_in_float_beside_those_that_do(made: Report) -> None:
     located = [reports.localisation("tflite/int8")]
     some = failing(made, **row, quantization=integers(["features.3", "the model"]))
     assert commands(dataclasses.replace(some, localisations=located)) == [
-        "anywhere export tiny --keep-float 'features.3,the model,features.120'",
-        "anywhere export tiny --auto",
+        "anywhere export tiny --to tflite --precision int8 --keep-float 'features.3,the model,features.120'",
+        "anywhere export tiny --to tflite --precision int8 --auto",
     ]
     same = failing(made, **row, quantization=integers(["features.120"]))
-    assert commands(dataclasses.replace(same, localisations=located)) == ["anywhere export tiny --auto"]
-    repaired = failing(made, **row, quantization=integers(["features.120"], 10**6))
+    assert commands(dataclasses.replace(same, localisations=located)) == [
+        "anywhere export tiny --to tflite --precision int8 --auto"
+    ]
+    repaired = failing(made, **row, quantization=integers(["features.120"], repaired=True))
     assert commands(dataclasses.replace(repaired, localisations=located)) == [repaired.results[-1].command]
 
 
@@ -228,7 +234,7 @@ def test_a_refusal_is_accepted_beside_those_that_are(made: Report) -> None:
     report = dataclasses.replace(made, verdict="fail", results=[*made.results, row])
     assert commands(made_with(report, accept=["* in nowhere"])) == [
         'anywhere validate tiny --accept "* in nowhere" --accept "tflite/int8 in tflite_runtime"',
-        "anywhere export tiny --keep-float head.norm",
+        "anywhere export tiny --to tflite --precision int8 --keep-float head.norm",
     ]
 
 
@@ -240,7 +246,7 @@ def test_an_operator_of_integers_that_stops_is_to_be_kept_in_float(made: Report)
         return commands(dataclasses.replace(made, verdict="fail", results=[*made.results, one]))
 
     alone = [reports.row(made).command]
-    assert stopped("int8", "head.norm") == ["anywhere export tiny --keep-float head.norm"]
+    assert stopped("int8", "head.norm") == ["anywhere export tiny --to tflite --precision int8 --keep-float head.norm"]
     assert stopped("int8", "head.norm", quantization=integers(["head.norm"])) == alone
     assert stopped("int8", "head.norm", "head.fc") == alone
     assert stopped("float32", "head.norm") == alone
@@ -308,3 +314,17 @@ def test_what_xnnpack_takes_is_said_once_for_files_that_are_alike(made: Report) 
     )
     assert report.verdict == dataclasses.replace(report, lints=[]).verdict
     assert not any("XNNPACK" in line for line in lines(made))
+
+
+def test_layers_of_16_bits_and_a_repair_that_is_none_are_told(made: Report) -> None:
+    def told(quantization: Quantization) -> list[str]:
+        row = reports.row(made, target="tflite", precision="int8", quantization=quantization, size_bytes=2_150_000)
+        return [one.text for one in sentences.kept(dataclasses.replace(made, results=[row]))]
+
+    assert told(integers(["a", "b", "c", "d"], ["e"])) == [
+        "1 layers have 16 bits (e).",
+        "4 layers stay in float32 (a, b, c and 1 more).",
+    ]
+    assert told(integers(["a"], repaired=True)) == ["1 layers stay in float32 (a), size 1.90 → 2.15 MB."]
+    none = dataclasses.replace(integers([]), repair=reports.repair(ships=0))
+    assert told(none) == ["No repair reaches the tolerance on calibration samples, so none is made."]

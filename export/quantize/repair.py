@@ -1,0 +1,232 @@
+"""Repairs a bad integer model by what costs least: other ranges, 16 bits for the worst layers, float32 for the worst.
+
+    repaired = repair(weights, alone, attempt, methods, sixteen=True)
+    repaired.best.kept.float32                 # ("features.8.2", …), the most harmful a byte first
+    repaired.model                             # the very model that was measured
+
+One half of the calibration samples sets the ranges, the other measures, because samples that set a range never overrun
+it; what is measured is what ships. Golden has no part in it: `anywhere validate` then proves the result on images that
+nothing was chosen by. Pure: the caller passes the functions that quantize and measure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from measures.distance import agreement, sqnr_of_most_db
+from measures.tasks import Task
+from measures.tolerance import AGREEMENT, INTEGER_DB
+from records.tensor import Arrays
+
+MARGIN_DB = 1.0
+"""dB beyond what the tolerance asks for, because golden samples differ from those of calibration."""
+SAMPLES = 64
+"""Calibration samples an attempt is measured on, at most …"""
+RANKED = 8
+"""… and a single layer: its noise is a mean over all values."""
+LAYER_BYTES = 1024
+"""Bytes a layer in float32 is taken to cost beside its weights, for conversions at its edges, so that none is free."""
+AUTO = "auto"
+"""Word that asks for a repair, in place of the names of layers."""
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The modules that are not computed in 8 bits."""
+
+    bits16: tuple[str, ...] = ()
+    """Those whose activations have 16 bits; their weights have 8."""
+    float32: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return True if any module is kept."""
+        return bool(self.bits16 or self.float32)
+
+    @property
+    def words(self) -> str:
+        """Return how many layers have what, in words."""
+        parts = [f"{len(self.bits16)} in 16 bits"] if self.bits16 else []
+        parts += [f"{len(self.float32)} in float32"] if self.float32 else []
+        return ", ".join(parts) or "none"
+
+
+@dataclass(frozen=True)
+class Score:
+    """The measurement of one attempt against the float32 model."""
+
+    sqnr_db: float
+    """Of all samples but the hundredth farthest off."""
+    agreement: float
+    """Share of decisions that are the same."""
+    samples: int
+    size_bytes: int
+    latency_ms: float | None = None
+    """Median of one sample in the format's own runtime, in one thread; None: not measured."""
+
+    @property
+    def meets(self) -> bool:
+        """True if it may be released, as far as calibration samples tell."""
+        enough = min(AGREEMENT, 1 - 1 / self.samples)
+        return self.sqnr_db >= INTEGER_DB + MARGIN_DB and self.agreement >= enough
+
+
+@dataclass(frozen=True)
+class Step:
+    """One attempt: how ranges were set, what was kept, and what that is worth."""
+
+    method: str
+    kept: Kept
+    score: Score
+
+
+@dataclass(frozen=True)
+class Repaired(Generic[Model]):
+    """Everything that was tried, in order, and what came of it."""
+
+    steps: tuple[Step, ...]
+    """The first is the model as it is without a repair."""
+    best: Step
+    """What ships: the first step, where nothing helps."""
+    model: Model
+    layers: int
+
+    @property
+    def sentence(self) -> str:
+        """Return what the repair cost and gained, or that it is none, as a sentence."""
+        before, after = self.steps[0].score, self.best.score
+        if not after.meets:
+            closest = max(self.steps, key=lambda step: (not np.isnan(step.score.sqnr_db), step.score.sqnr_db))
+            return (
+                f"no repair reaches {INTEGER_DB + MARGIN_DB:.0f} dB with {AGREEMENT:.0%} of the decisions, so none is "
+                f"made: the nearest, {closest.kept.words} of {self.layers} layers, has {closest.score.sqnr_db:.1f} dB "
+                f"and {closest.score.agreement:.4f}"
+            )
+        if self.best == self.steps[0]:
+            return (
+                f"needs no repair: SQNR on {after.samples} calibration samples that set no range {after.sqnr_db:.1f} "
+                f"dB, agreement {after.agreement:.4f}"
+            )
+        what = f"{self.best.kept.words} of {self.layers} layers" if self.best.kept else f"ranges by {self.best.method}"
+        return (
+            f"{what}: SQNR on {after.samples} calibration samples that set no range {before.sqnr_db:.1f} → "
+            f"{after.sqnr_db:.1f} dB, agreement {before.agreement:.4f} → {after.agreement:.4f}, size "
+            f"{before.size_bytes / 1e6:.2f} → {after.size_bytes / 1e6:.2f} MB{_times(before, after)}"
+        )
+
+
+def _times(before: Score, after: Score) -> str:
+    if before.latency_ms is None or after.latency_ms is None:
+        return ""
+    return f", one sample {before.latency_ms:.2f} → {after.latency_ms:.2f} ms"
+
+
+def repair(
+    weights: Mapping[str, int],
+    alone: Callable[[str], float],
+    attempt: Callable[[str, Kept], tuple[Score, Model | None]],
+    methods: Sequence[str],
+    sixteen: bool,
+) -> Repaired[Model]:
+    """Return the first model that meets the tolerance, of those that cost more and more.
+
+    First the other methods of ranges; then, in the ranges that did best, as few layers as will do with activations of
+    16 bits, where the format has them (`sixteen`); then as few as will do in float32.
+
+    weights: layer → bytes of its constants. alone: returns the SQNR in dB with only this layer in integers. attempt:
+    returns what the model with ranges by a method and some layers kept is worth, and the model, if there is one.
+    methods: of ranges, the one of the model as it is first. Layers that do most harm are kept first; in float32, most
+    harm for their size: ranking by harm alone would keep the largest, and efficientnet_b0 then needs 15 of 16 MB for 28
+    dB, 8 MB by harm a byte.
+    """
+    steps: list[Step] = []
+    models: dict[Step, Model] = {}
+
+    def tried(method: str, kept: Kept) -> Step:
+        done = next((step for step in steps if (step.method, step.kept) == (method, kept)), None)
+        if done is not None:
+            return done
+        score, model = attempt(method, kept)
+        steps.append(Step(method, kept, score))
+        print(f"repair: ranges by {method}, layers kept: {kept.words}: {score}")
+        if model is not None and (score.meets or len(steps) == 1):
+            models[steps[-1]] = model
+        return steps[-1]
+
+    def ships(step: Step) -> Repaired[Model]:
+        return Repaired(tuple(steps), step, models[step], len(weights))
+
+    for method in methods:
+        if (step := tried(method, Kept())).score.meets:
+            return ships(step)
+    method = max(steps, key=lambda step: step.score.sqnr_db if np.isfinite(step.score.sqnr_db) else -np.inf).method
+    harm = {layer: 10 ** (-alone(layer) / 10) for layer in weights}
+    if sixteen:
+        ranking = sorted(weights, key=lambda layer: -harm[layer])
+        if tried(method, Kept(bits16=tuple(ranking))).score.meets:  # else fewer would not, either
+            return ships(_fewest(len(ranking), lambda count: tried(method, Kept(bits16=tuple(ranking[:count])))))
+    ranking = sorted(weights, key=lambda layer: -harm[layer] / (weights[layer] + LAYER_BYTES))
+    step = _fewest(len(ranking), lambda count: tried(method, Kept(float32=tuple(ranking[:count]))))
+    return ships(step if step.score.meets else steps[0])
+
+
+def _fewest(layers: int, tried: Callable[[int], Step]) -> Step:
+    """Return the step with the fewest layers that meets the tolerance, or with all of them, where none does."""
+    low, high = 0, 1
+    while not (best := tried(min(high, layers))).score.meets:
+        if high >= layers:
+            return best
+        low, high = high, high * 2
+    high = min(high, layers)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (step := tried(middle)).score.meets:
+            high, best = middle, step
+        else:
+            low = middle
+    return best
+
+
+def divided(calibration: Arrays) -> tuple[Arrays, Arrays]:
+    """Return the two halves of named arrays (N, …): one to set ranges, one that no range has seen."""
+    count = len(next(iter(calibration.values()))) // 2
+    return (
+        {name: values[:count] for name, values in calibration.items()},
+        {name: values[count:] for name, values in calibration.items()},
+    )
+
+
+def score(actual: Arrays, reference: Arrays, task: Task, size_bytes: int, latency_ms: float | None = None) -> Score:
+    """Return what outputs (N, …) by name are worth against the float32 model's; size_bytes: of the model."""
+    decided = task.decide(reference)
+    floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
+    ratio = float(np.min([sqnr_of_most_db(actual[name], reference[name]) for name in floats or reference]))
+    return Score(ratio, agreement(task.decide(actual), decided), len(decided), size_bytes, latency_ms)
+
+
+def details(kept: Kept, repaired: Repaired[Any] | None) -> dict[str, Any]:
+    """Return what a manifest keeps of layers that are not in 8 bits, and of a repair."""
+    facts: dict[str, Any] = {"keep_float": list(kept.float32), "keep_16": list(kept.bits16)}
+    if repaired:
+        curve = [
+            {
+                "ranges": step.method,
+                "keep_16": len(step.kept.bits16),
+                "keep_float": len(step.kept.float32),
+                "sqnr_db": round(step.score.sqnr_db, 1) if np.isfinite(step.score.sqnr_db) else None,
+                "agreement": step.score.agreement,
+                "size_bytes": step.score.size_bytes,
+                "latency_ms": None if step.score.latency_ms is None else round(step.score.latency_ms, 3),
+            }
+            for step in repaired.steps
+        ]
+        facts["repair"] = {
+            "layers": repaired.layers,
+            "samples": repaired.best.score.samples,
+            "ships": repaired.steps.index(repaired.best),
+            "meets": bool(repaired.best.score.meets),
+            "curve": curve,
+        }
+    return facts
