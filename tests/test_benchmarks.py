@@ -35,3 +35,10 @@ def test_int8_of_every_tool_is_measured_on_golden(released: Path) -> None:
         assert values["most_db"] > 10
         assert integers.cells(values)[-1] == f"{values['size_bytes'] / 1e6:.2f}"
     assert integers.cells({"reason": "it stops"})[0] == "it stops"
+
+
+@pytest.mark.nightly
+def test_int8_by_a_tool_with_an_environment_of_its_own(released: Path) -> None:
+    tools = integers.onnx("tiny", 32, ["nncf"])
+    assert list(tools) == ["ONNX Runtime", "nncf", "anywhere"]
+    assert tools["nncf"]["most_db"] > 10

@@ -1,18 +1,20 @@
 """Compare int8 by every tool on runs that are there, and print a table.
 
-python -m benchmarks.integers digits mine [--samples 1000]
+python -m benchmarks.integers digits mine [--samples 1000] [--also nncf,aimet]
 
 SQNR in dB of all golden samples but the hundredth farthest off, and what nine of ten single ones exceed; agreement of
 decisions with PyTorch's; what the metric falls by.
 """
 
 import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from benchmarks.zoo.measure import anywhere, failed
 from export.graphs.onnx_runtime import run as run_onnx
@@ -25,8 +27,10 @@ from measures.distance import agreement, sqnr_db, sqnr_of_most_db
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays
 from workers import registry
+from workers.worker import WorkerFailed
 
 JOB = Path(__file__).with_name("tflite_job.py")
+TOOLCHAINS = Path(__file__).parents[1] / "toolchains"
 LIMIT_S = 3600.0
 HEAD = """\
 | network | tool | runtime | dB | single dB | agreement | points lost | MB |
@@ -36,11 +40,13 @@ HEAD = """\
 def main(
     runs: Annotated[list[str], typer.Argument(help="Names of runs.")],
     samples: Annotated[int, typer.Option(help="Golden samples, at most.")] = 1000,
+    also: Annotated[str, typer.Option(help="nncf, aimet: built on first use; aimet takes 6 GB.")] = "",
 ) -> None:
     """Export each run to int8, make int8 of it by the other tools, and print their figures."""
     print(HEAD)
+    foreign = [name for name in also.split(",") if name]
     for name in runs:
-        for runtime, tools in (("LiteRT", tflite(name, samples)), ("ONNX Runtime", onnx(name, samples))):
+        for runtime, tools in (("LiteRT", tflite(name, samples)), ("ONNX Runtime", onnx(name, samples, foreign))):
             for tool, values in tools.items():
                 print(f"| {' | '.join([name, tool, runtime, *cells(values)])} |", flush=True)
 
@@ -101,22 +107,40 @@ def figures(opened: Checkpoint, actual: Arrays, size_bytes: int) -> dict[str, fl
     }
 
 
-def onnx(name: str, samples: int) -> dict[str, dict[str, Any]]:
-    """Return the figures of the tools for ONNX Runtime: its own quantizer as it comes, and the target's."""
+def onnx(name: str, samples: int, also: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return the figures of the tools for ONNX Runtime: its own quantizer as it comes, others, and the target's."""
     opened = exported(name, "onnx", "float32", "int8")
     golden = opened.checkpoint.golden()
     given = {tensor: values[:samples] for tensor, values in golden.inputs.items()}
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
-        by_onnx_runtime(opened, plain)
-        for tool, path in {"ONNX Runtime": plain, "anywhere": opened.artifact("onnx/int8").path}.items():
-            table[tool] = figures(opened.checkpoint, run_onnx(path, given), path.stat().st_size)
+        tools: dict[str, Callable[[], Path]] = {"ONNX Runtime": lambda: by_onnx_runtime(opened, plain)}
+        tools |= {tool: partial(by_other, tool, opened, Path(folder)) for tool in also}
+        tools["anywhere"] = lambda: opened.artifact("onnx/int8").path
+        for tool, make in tools.items():
+            try:
+                path = make()
+                table[tool] = figures(opened.checkpoint, run_onnx(path, given), path.stat().st_size)
+            except (WorkerFailed, RuntimeError) as error:
+                table[tool] = {"reason": f"{type(error).__name__}: {error}".partition("\n")[0][:120]}
     return table
 
 
-def by_onnx_runtime(opened: Run, path: Path) -> None:
-    """Write what `quantize_static` makes without an option."""
+def by_other(tool: str, opened: Run, folder: Path) -> Path:
+    """Return what a tool with an environment of its own makes. Raises WorkerFailed."""
+    chain, job = registry.find(TOOLCHAINS)[tool], Path(__file__).with_name(f"{tool}_job.py")
+    given, made, log = folder / "calibration.safetensors", folder / f"{tool}.onnx", opened.folder / f"logs/{tool}.log"
+    save_file({name: np.ascontiguousarray(values) for name, values in calibration(opened.checkpoint).items()}, given)
+    chain.build()
+    source = str(opened.artifact("onnx/float32").path.absolute())
+    with chain.start(log, [job], {}) as worker:
+        worker.call(job, "quantize", {"source": source, "calibration": str(given), "out": str(made)}, log, LIMIT_S)
+    return made
+
+
+def by_onnx_runtime(opened: Run, path: Path) -> Path:
+    """Write what `quantize_static` makes without an option, and return its file."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     samples = calibration(opened.checkpoint)
@@ -132,6 +156,7 @@ def by_onnx_runtime(opened: Run, path: Path) -> None:
             return next(self.left, None)
 
     quantize_static(str(opened.artifact("onnx/float32").path), str(path), Reader())
+    return path
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def _little_calibration(artifact: Artifact) -> list[str]:
     enough = math.ceil(integers.calibration_samples * 2**doublings)
     return [
         f"little calibration: two halves of its {integers.calibration_samples} samples give models "
-        f"{integers.halves_sqnr_db:.1f} dB apart ({INTEGER_DB:g} needed), which about {enough} samples would; train with "
+        f"{integers.halves_sqnr_db:.1f} dB apart ({INTEGER_DB:g} needed); about {enough} samples would do: train with "
         f"data.calibration = {enough}, or adopt with more samples"
     ]
 

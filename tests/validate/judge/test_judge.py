@@ -91,7 +91,7 @@ def test_two_halves_of_the_calibration_far_apart_say_how_many_samples_would_do(
     if enough:
         assert f"two halves of its 128 samples give models {halves_db:.1f} dB apart (25 needed)" in said[0]
         assert said[0].endswith(
-            f"about {enough} samples would; train with data.calibration = {enough}, or adopt with more samples"
+            f"about {enough} samples would do: train with data.calibration = {enough}, or adopt with more samples"
         )
 
 
