@@ -81,8 +81,8 @@ class Quantizing(ABC, Generic[Model]):
         """Return the bytes of a model."""
 
     @abstractmethod
-    def latency_ms(self, model: Model) -> float:
-        """Return the median time of one sample in one thread, as an app runs the model."""
+    def latency_ms(self, model: Model | None) -> float:
+        """Return the median time of one sample in one thread, as an app runs a model, or the float32 model (None)."""
 
     @cached_property
     def halves_seen(self) -> tuple[dict[str, Seen], dict[str, Seen]]:
@@ -131,7 +131,7 @@ class Quantizing(ABC, Generic[Model]):
             self.alone,
             self.attempt,
             [method for method in methods if method in distinct.values()],
-            sixteen,
+            self.latency_ms(None) if sixteen else None,
         )
 
     def alone(self, module: str) -> float:

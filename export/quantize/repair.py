@@ -1,6 +1,6 @@
 """Repairs a bad integer model by what costs least: other ranges, 16 bits for the worst layers, float32 for the worst.
 
-    repaired = repair(weights, alone, attempt, methods, sixteen=True)
+    repaired = repair(weights, alone, attempt, methods, float_ms=20.0)
     repaired.best.kept.float32                 # ("features.8.2", …), the most harmful a byte first
     repaired.model                             # the very model that was measured
 
@@ -9,6 +9,7 @@ it; what is measured is what ships. Golden has no part in it: `anywhere validate
 nothing was chosen by. Pure: the caller passes the functions that quantize and measure.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -28,6 +29,9 @@ RANKED = 8
 """… and a single layer: its noise is a mean over all values."""
 LAYER_BYTES = 1024
 """Bytes a layer in float32 is taken to cost beside its weights, for conversions at its edges, so that none is free."""
+SLOWER = 2.0
+"""Times as long as the float32 model that one with layers of 16 bits may take: TFLite's kernels of 16 bits are plain
+loops. mobilenet_v2 takes 12 ms in int8, 49 with one layer of 16 bits, 210 with eight, 1,300 with all 65."""
 AUTO = "auto"
 """Word that asks for a repair, in place of the names of layers."""
 Model = TypeVar("Model")
@@ -81,6 +85,10 @@ class Step:
     kept: Kept
     score: Score
 
+    def slower_than(self, limit_ms: float) -> bool:
+        """Return True if one sample takes longer, as far as that was measured."""
+        return self.score.latency_ms is not None and self.score.latency_ms > limit_ms
+
 
 @dataclass(frozen=True)
 class Repaired(Generic[Model]):
@@ -128,12 +136,13 @@ def repair(
     alone: Callable[[str], float],
     attempt: Callable[[str, Kept], tuple[Score, Model | None]],
     methods: Sequence[str],
-    sixteen: bool,
+    float_ms: float | None = None,
 ) -> Repaired[Model]:
     """Return the first model that meets the tolerance, of those that cost more and more.
 
     First the other methods of ranges; then, in the ranges that did best, as few layers as will do with activations of
-    16 bits, where the format has them (`sixteen`); then as few as will do in float32.
+    16 bits, where the format has them and that is not `SLOWER` than float32; then as few as will do in float32.
+    float_ms: median time of the float32 model; None: the format has no layers of 16 bits.
 
     weights: layer → bytes of its constants. alone: returns the SQNR in dB with only this layer in integers. attempt:
     returns what the model with ranges by a method and some layers kept is worth, and the model, if there is one.
@@ -163,20 +172,22 @@ def repair(
             return ships(step)
     method = max(steps, key=lambda step: step.score.sqnr_db if np.isfinite(step.score.sqnr_db) else -np.inf).method
     harm = {layer: 10 ** (-alone(layer) / 10) for layer in weights}
-    if sixteen:
+    if float_ms is not None:
+        slowest_ms = SLOWER * float_ms
         ranking = sorted(weights, key=lambda layer: -harm[layer])
-        if tried(method, Kept(bits16=tuple(ranking))).score.meets:  # else fewer would not, either
-            return ships(_fewest(len(ranking), lambda count: tried(method, Kept(bits16=tuple(ranking[:count])))))
+        step = _fewest(len(ranking), lambda count: tried(method, Kept(bits16=tuple(ranking[:count]))), slowest_ms)
+        if step.score.meets and not step.slower_than(slowest_ms):
+            return ships(step)
     ranking = sorted(weights, key=lambda layer: -harm[layer] / (weights[layer] + LAYER_BYTES))
     step = _fewest(len(ranking), lambda count: tried(method, Kept(float32=tuple(ranking[:count]))))
     return ships(step if step.score.meets else steps[0])
 
 
-def _fewest(layers: int, tried: Callable[[int], Step]) -> Step:
-    """Return the step with the fewest layers that meets the tolerance, or with all of them, where none does."""
+def _fewest(layers: int, tried: Callable[[int], Step], slowest_ms: float = math.inf) -> Step:
+    """Return the step with the fewest layers that meets the tolerance, or one that cannot, for more would be slower."""
     low, high = 0, 1
     while not (best := tried(min(high, layers))).score.meets:
-        if high >= layers:
+        if high >= layers or best.slower_than(slowest_ms):
             return best
         low, high = high, high * 2
     high = min(high, layers)

@@ -269,9 +269,12 @@ class Litert(Quantizing[bytes]):
         """Return the bytes of a file's content."""
         return len(model)
 
-    def latency_ms(self, model: bytes) -> float:
-        """Return the median time of one sample in one thread, by the fast kernels where there are any."""
-        interpreter = Interpreter(model_content=model, num_threads=1)
+    def latency_ms(self, model: bytes | None) -> float:
+        """Return the median time of one sample in one thread, by the fast kernels where there are any.
+
+        None: of the float32 model.
+        """
+        interpreter = Interpreter(model_content=self._exact if model is None else model, num_threads=1)
         interpreter.allocate_tensors()
         return timed(interpreter.invoke)
 
