@@ -96,6 +96,7 @@ class Details:
     calibration_halves_sqnr_db: float | None = None
     built_sqnr_db: float | None = None
     keep_float: list[str] = field(default_factory=list)
+    float_operators: Mapping[str, int] = field(default_factory=dict)
     repair: Repair | None = None
     lint: Examined | None = None
     layers: Mapping[str, Layer] = field(default_factory=dict)
@@ -171,6 +172,12 @@ class Artifact:
             tuple(details.get("keep_float", [])),
             size_without,
         )
+
+    @property
+    def float_operators(self) -> Mapping[str, int] | None:
+        """Return how many operators with weights were asked to stay in float32, by kind; None: nobody counted."""
+        operators: Mapping[str, int] | None = self.details.get("float_operators")
+        return operators if operators is not None or self.details.get("keep_float") else {}
 
     @property
     def built_sqnr_db(self) -> float | None:

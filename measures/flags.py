@@ -36,8 +36,8 @@ UNRELATED = 0.05
 LOOKED_AT = 2**22
 """Values of an output that spread and correlation are of, at most: more would tell nothing else, and take seconds."""
 CORRELATED = 8
-"""Values that a sample needs for a correlation: of eight random ones it is below `RELATED` in 97 % of cases, of three in
-75 %."""
+"""Values that a sample needs for a correlation: of eight random ones it is below `RELATED` in 97 % of cases, of three
+in 75 %."""
 EXACT_DB = 100.0
 """SQNR that only float32 reaches: float16 leaves 84 dB at most on thirteen networks, eight bits 51."""
 
@@ -45,7 +45,7 @@ EXACT_DB = 100.0
 def values(name: str, actual: Array, golden: Array) -> list[str]:
     """Return the flags of one output (N, …), all finite, of golden's shape.
 
-    Of constant or saturated values, of few levels, of samples that hardly differ or have little in common with golden's.
+    Of values that are constant, saturated or few, and of samples that hardly differ or have little of golden's.
     """
     if _constant(actual) and not _constant(golden):
         return [f"{name} is the same for all {len(actual)} inputs, whatever they are"]

@@ -8,6 +8,7 @@ samples that set a range never overrun it. `anywhere validate` then proves the r
 Pure: the caller passes the functions that quantize and measure.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,9 +119,9 @@ def score(actual: Arrays, reference: Arrays, task: Task, size_bytes: int) -> Sco
     return Score(least(actual, reference), agreement(task.decide(actual), decided), len(decided), size_bytes)
 
 
-def details(layers: Iterable[str], repaired: Repaired | None) -> dict[str, Any]:
-    """Return what a manifest keeps of layers in float32."""
-    facts: dict[str, Any] = {"keep_float": list(layers)}
+def details(layers: Iterable[str], operators: Iterable[str], repaired: Repaired | None) -> dict[str, Any]:
+    """Return what a manifest keeps of layers in float32. operators: the kinds of those in them that have weights."""
+    facts: dict[str, Any] = {"keep_float": list(layers), "float_operators": dict(Counter(operators))}
     if repaired:
         facts |= {
             "repair": {

@@ -16,6 +16,7 @@ import onnx
 from export import self_check
 from export.graphs import layers
 from export.graphs.onnx_runtime import run
+from export.graphs.onnx_weights import weighted
 from export.quantize import keep_float
 from export.quantize.calibration import calibration, provenance
 from export.quantize.network import Layer, Network, observed
@@ -51,7 +52,10 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
         shutil.copyfile(model.quantize(model.ranges(), float_layers), path)
         details |= model.halves(float_layers)
         details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs))
-    return details | keep_float.details(float_layers, repaired), findings
+        operators = [
+            node.op_type for node, _ in weighted(model.model.graph) if model.places.get(node.name) in float_layers
+        ]
+    return details | keep_float.details(float_layers, operators, repaired), findings
 
 
 class OnnxRuntime(Quantizing[Path]):

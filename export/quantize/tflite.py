@@ -25,6 +25,7 @@ from export import self_check
 from export.graphs import layers, tflite_operators
 from export.graphs.stopped import Operator, find_stop
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
+from export.graphs.tflite_weights import weighted
 from export.quantize import keep_float
 from export.quantize.quantizing import JUDGED_VALUES, Quantizing
 from export.quantize.ranges import METHODS, SANE, Following, Ranges, Seen, Worth, observe, readers
@@ -323,7 +324,9 @@ def partly(
     else:
         float_layers = network.kept = layers.chosen(network.places.values(), keep)
     model = network.quantize(network.ranges(), float_layers)
-    details = {"quantizer": LITERT, **network.halves(float_layers), **keep_float.details(float_layers, repaired)}
+    operators = [one.kind for one in weighted(network.model) if network.places.get(one.result) in float_layers]
+    facts = keep_float.details(float_layers, operators, repaired)
+    details = {"quantizer": LITERT, **network.halves(float_layers), **facts}
     return model, details, findings
 
 

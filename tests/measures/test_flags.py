@@ -113,7 +113,8 @@ def test_a_class_that_golden_is_sure_of_twice_may_be_missed() -> None:
 
 def test_many_classes_that_are_never_decided_for_are_one_sentence() -> None:
     assert flags.decisions(np.zeros_like(DECIDED), DECIDED, NONE_TIED, LABELS) == [
-        "9 of 10 classes that golden decides for are never decided for: 1 (7 times), 2 (7 times), 3 (7 times) and 6 more"
+        "9 of 10 classes that golden decides for are never decided for: 1 (7 times), 2 (7 times), 3 (7 times) and 6 "
+        "more"
     ]
     assert flags.decisions(np.where(DECIDED > 7, 0, DECIDED), DECIDED, NONE_TIED, LABELS) == [
         "2 of 10 classes that golden decides for are never decided for: 8 (6 times), 9 (6 times)"
