@@ -26,13 +26,15 @@ that agreement leaves to an artifact."""
 NAMED = 3
 """Classes that a sentence names."""
 STILL = 0.1
-"""Share of golden's spread over the inputs below which outputs hardly change. Good artifacts have 0.9 to 1.1 of it, and
-what loses nine tenths of a spread that is not `COARSE` leaves 21 dB at most."""
+"""Share of golden's spread over the inputs below which outputs hardly change. Good artifacts have 0.99 to 1.01 of it
+(int8 of four networks), and what loses nine tenths of a spread that is not `COARSE` leaves 21 dB at most."""
 RELATED = 0.7
 """Correlation of a sample's outputs with golden's below which they have less than half in common (0.7² of the
-variance). What is allowed to integers (25 dB) leaves 0.87 where a sample has as little of its own as `COARSE`."""
+variance). What is allowed to integers (25 dB) leaves 0.87 where a sample has as little of its own as `COARSE`; int8 of
+mobilenet_v3_small 0.978 and more on each of 1,500 samples, with 0.5 % of the decisions changed."""
 UNRELATED = 0.05
-"""Share of the samples, at most, that may be so: twenty-five of five hundred."""
+"""Share of the samples, at most, that may be so: mnasnet1_0, whose int8 cuts off the hundredth of the samples whose
+logits are a hundred times as great, has 0.9 %, and 0.2 % of the decisions changed."""
 LOOKED_AT = 2**22
 """Values of an output that spread and correlation are of, at most: more would tell nothing else, and take seconds."""
 CORRELATED = 8
