@@ -123,6 +123,7 @@ class Details:
     built_sqnr_db: float | None = None
     keep_float: list[str] = field(default_factory=list)
     keep_16: list[str] = field(default_factory=list)
+    float_operators: Mapping[str, int] = field(default_factory=dict)
     repair: Repair | None = None
     lint: Examined | None = None
     layers: Mapping[str, Layer] = field(default_factory=dict)
@@ -199,6 +200,12 @@ class Artifact:
             tuple(details.get("keep_16", [])),
             None if repair is None else Repair(**repair | {"curve": [Attempt(**step) for step in repair["curve"]]}),
         )
+
+    @property
+    def float_operators(self) -> Mapping[str, int] | None:
+        """Return how many operators with weights were asked to stay in float32, by kind; None: nobody counted."""
+        operators: Mapping[str, int] | None = self.details.get("float_operators")
+        return operators if operators is not None or self.details.get("keep_float") else {}
 
     @property
     def built_sqnr_db(self) -> float | None:

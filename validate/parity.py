@@ -20,7 +20,7 @@ from records.golden import PATTERNS, Proof
 from records.tensor import Tensor, preparations
 from validate import fresh
 from validate.judge import admission, baseline
-from validate.judge.interface import misfits as find_misfits
+from validate.judge import interface as told
 from validate.judge.judge import judge
 from validate.judge.lint import lints
 from validate.localise import failed, localise
@@ -82,15 +82,17 @@ def check(
     conversions = asked(expected, runners, toolchains, settings)
     artifacts = {name: run.artifact(name) if run.holds(name) else None for name in conversions}
     misfits: dict[str, list[str]] = {}
+    remarks: dict[str, list[str]] = {}
     for name, artifact in artifacts.items():
         if artifact:
             interface = interfaces.read(artifact)
             admission.check_provenance(run, artifact, interface)
-            misfits[name] = find_misfits(artifact, run.checkpoint, interface)
+            misfits[name] = told.misfits(artifact, run.checkpoint, interface)
+            remarks[name] = told.remarks(artifact, interface)
     settings = dataclasses.replace(settings, seed=fresh.seed_of(settings.seed))
     inputs, silent = fresh.answered(run, proof.golden, settings.seed, toolchains, options.threads)
     proof, warnings = dataclasses.replace(proof, fresh=inputs), warnings + silent
-    rows = plan(run, artifacts, runners, toolchains, settings, misfits)
+    rows = plan(run, artifacts, runners, toolchains, settings, misfits, remarks)
     model = _model(run)
     baseline_report = baseline.read(earlier, model) if earlier else None
     if baseline_report:

@@ -81,6 +81,8 @@ class Row:
     """True if it need not have a result: it is absent and may be, or its refusal is accepted."""
     misfits: tuple[str, ...] = ()
     """Sentences of what the artifact's file says of itself, and its manifest or the checkpoint otherwise."""
+    remarks: tuple[str, ...] = ()
+    """Sentences of what is as it should be in the artifact's file, and yet worth a warning."""
 
     @property
     def name(self) -> str:
@@ -170,10 +172,12 @@ def plan(
     toolchains: Mapping[str, Toolchain],
     settings: ValidateConfig,
     misfits: Mapping[str, Sequence[str]] | None = None,
+    remarks: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
     """Return the rows: each conversion that was asked for, in each runtime of its target.
 
-    artifacts: by conversion; None: it left no artifact. misfits: by conversion, what its file says of itself wrongly.
+    artifacts: by conversion; None: it left no artifact. misfits: by conversion, what its file says of itself wrongly;
+    remarks: what in it is worth a warning.
     """
     rows = [
         _row(run, name, artifact, place, settings)
@@ -181,7 +185,11 @@ def plan(
         for place in _places(name.partition("/")[0], runners, toolchains)
         if settings.chooses(_name(name, place))
     ]
-    return [replace(row, misfits=tuple((misfits or {}).get(f"{row.target}/{row.precision}", ()))) for row in rows]
+    wrong, told = ({name: tuple(sentences) for name, sentences in (each or {}).items()} for each in (misfits, remarks))
+    return [
+        replace(row, misfits=wrong.get(name, ()), remarks=told.get(name, ()))
+        for row, name in ((row, f"{row.target}/{row.precision}") for row in rows)
+    ]
 
 
 def _places(target: str, runners: Sequence[Runner], toolchains: Mapping[str, Toolchain]) -> Sequence[Runtime | None]:

@@ -70,6 +70,10 @@ class Interface:
     """Type → number of values of weights that are stored in it."""
     computed: Mapping[str, int] | None = None
     """Type → number of operators whose result has it; None: not counted."""
+    weighted: Mapping[str, int] = field(default_factory=dict)
+    """Kind of operator → number of those with weights, as the format calls it: `CONV_2D`, `Conv`."""
+    in_float: Mapping[str, int] = field(default_factory=dict)
+    """Kind of operator → number of those with weights that compute in float32."""
     references: tuple[str, ...] = ()
     """Files that are named as if they lay beside it, such as weights."""
     problem: str = ""

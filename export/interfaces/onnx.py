@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from export.graphs.onnx_weights import weighted
 from export.interfaces import WEIGHT, Interface, Slot
 
 IN_JSON = {"labels", "normalisation", "preparation"}
@@ -31,6 +32,7 @@ def read(path: Path) -> Interface:
         if math.prod(tensor.dims) >= WEIGHT:
             weights[_type(tensor.data_type)] += math.prod(tensor.dims)
     quantizers = sum(node.op_type == "QuantizeLinear" for node in nodes)
+    multiplying = list(weighted(graph))
     properties = {item.key: item.value for item in model.metadata_props}
     return Interface(
         inputs={value.name: _slot(value) for value in graph.input if value.name not in constants},
@@ -38,6 +40,8 @@ def read(path: Path) -> Interface:
         facts={key: json.loads(value) if key in IN_JSON else value for key, value in properties.items()},
         weights=weights,
         computed={"int8": quantizers, "uint8": quantizers},
+        weighted=Counter(node.op_type for node, _ in multiplying),
+        in_float=Counter(node.op_type for node, in_float in multiplying if in_float),
         references=tuple(entry.value for tensor in stored for entry in tensor.external_data if entry.key == "location"),
     )
 

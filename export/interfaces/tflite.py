@@ -15,20 +15,10 @@ from typing import Any
 from flatbuffers.table import Table
 
 from export.graphs.flatbuffer import floats, inner, length, number, numbers, root_of, tables, text
+from export.graphs.tflite_weights import type_of, weighted
 from export.interfaces import WEIGHT, Interface, Slot
 
 MODEL_IDENTIFIER, METADATA_NAME = b"TFL3", "TFLITE_METADATA"
-TYPES = {
-    0: "float32",
-    1: "float16",
-    2: "int32",
-    3: "uint8",
-    4: "int64",
-    6: "bool",
-    7: "int16",
-    9: "int8",
-    10: "float64",
-}
 NORMALIZATION = 1
 """The kind of a process unit that says mean and deviation."""
 AXES = 16
@@ -57,13 +47,18 @@ def read(path: Path) -> Interface:
     graph = _Graph(tables(subgraph, 0), numbers(subgraph, 1), numbers(subgraph, 2), tables(subgraph, 3))
     signature = next(iter(tables(root, 7)), None)
     metadata = _metadata(root, buffers)
+    operators = list(weighted(content))
     return Interface(
         inputs=_side(graph.tensors, graph.inputs, signature, 0),
         outputs=_side(graph.tensors, graph.outputs, signature, 1),
         facts={"labels": _labels(content, metadata)} if metadata else {},
         pixels=_pixels(metadata, graph) if metadata else None,
         weights=_weights(graph.tensors, buffers),
-        computed=Counter(_type(graph.tensors[place]) for operator in graph.operators for place in numbers(operator, 2)),
+        computed=Counter(
+            type_of(graph.tensors[place]) for operator in graph.operators for place in numbers(operator, 2)
+        ),
+        weighted=Counter(operator.kind for operator in operators),
+        in_float=Counter(operator.kind for operator in operators if operator.dtype == "float32"),
     )
 
 
@@ -82,12 +77,7 @@ def _slot(tensor: Table) -> Slot:
     zeros = numbers(quantization, 3, "<q")[:1] if quantization else []
     signature = numbers(tensor, 7)[:AXES] or numbers(tensor, 0)[:AXES]
     shape = tuple(None if size < 0 else size for size in signature)
-    return Slot(_type(tensor), shape, scales[0] if scales else None, int(zeros[0]) if zeros else 0)
-
-
-def _type(tensor: Table) -> str:
-    code = number(tensor, 1, "<b")
-    return TYPES.get(code, f"type {code}")
+    return Slot(type_of(tensor), shape, scales[0] if scales else None, int(zeros[0]) if zeros else 0)
 
 
 def _weights(tensors: Sequence[Table], buffers: Sequence[Table]) -> dict[str, int]:
@@ -95,7 +85,7 @@ def _weights(tensors: Sequence[Table], buffers: Sequence[Table]) -> dict[str, in
     for tensor in tensors:
         count = math.prod(numbers(tensor, 0)[:AXES])
         if count >= WEIGHT and length(buffers[number(tensor, 2)], 0):
-            weights[_type(tensor)] += count
+            weights[type_of(tensor)] += count
     return weights
 
 

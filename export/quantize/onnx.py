@@ -16,6 +16,7 @@ import onnx
 from export import self_check
 from export.graphs import layers
 from export.graphs.onnx_runtime import loaded, run
+from export.graphs.onnx_weights import weighted
 from export.quantize import repair
 from export.quantize.calibration import calibration, provenance
 from export.quantize.network import Layer, Network, observed
@@ -52,7 +53,10 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
         shutil.copyfile(made, path)
         details |= model.halves(kept, method)
         details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs))
-    return details | repair.details(kept, repaired), findings
+        operators = [
+            node.op_type for node, _ in weighted(model.model.graph) if model.places.get(node.name) in kept.float32
+        ]
+    return details | repair.details(kept, operators, repaired), findings
 
 
 class OnnxRuntime(Quantizing[Path]):

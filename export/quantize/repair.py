@@ -10,7 +10,8 @@ nothing was chosen by. Pure: the caller passes the functions that quantize and m
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -217,9 +218,16 @@ def score(actual: Arrays, reference: Arrays, task: Task, size_bytes: int, latenc
     return Score(ratio, agreement(task.decide(actual), decided), len(decided), size_bytes, latency_ms)
 
 
-def details(kept: Kept, repaired: Repaired[Any] | None) -> dict[str, Any]:
-    """Return what a manifest keeps of layers that are not in 8 bits, and of a repair."""
-    facts: dict[str, Any] = {"keep_float": list(kept.float32), "keep_16": list(kept.bits16)}
+def details(kept: Kept, operators: Iterable[str], repaired: Repaired[Any] | None) -> dict[str, Any]:
+    """Return what a manifest keeps of layers that are not in 8 bits, and of a repair.
+
+    operators: the kinds of those in float32 that have weights.
+    """
+    facts: dict[str, Any] = {
+        "keep_float": list(kept.float32),
+        "keep_16": list(kept.bits16),
+        "float_operators": dict(Counter(operators)),
+    }
     if repaired:
         curve = [
             {

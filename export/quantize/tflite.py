@@ -25,6 +25,7 @@ from export import self_check
 from export.graphs import layers, tflite_operators
 from export.graphs.stopped import Operator, find_stop
 from export.graphs.tflite_converter import SIGNATURE, exact, from_saved_model, rows, run
+from export.graphs.tflite_weights import weighted
 from export.graphs.tflite_widened import widened
 from export.quantize import repair
 from export.quantize.quantizing import JUDGED_VALUES, Quantizing, timed
@@ -338,15 +339,18 @@ def partly(
     """
     network = Litert(source, calibration, precision, task, exact_source)
     floats, sixteens = keep
+    repaired, method, findings = None, "", list[str]()
     if list(floats) == [repair.AUTO]:
         repaired = network.repaired(sixteen=network.kind.inside == tf.int8)
-        best = repaired.best
-        details = {"quantizer": LITERT, **network.halves(best.kept, best.method), **repair.details(best.kept, repaired)}
-        return repaired.model, details, [repaired.sentence]
-    modules = network.places.values()
-    kept = network.kept = Kept(tuple(layers.chosen(modules, sixteens)), tuple(layers.chosen(modules, floats)))
-    model = network.quantize(network.ranges(), kept)
-    return model, {"quantizer": LITERT, **network.halves(), **repair.details(kept, None)}, []
+        model, kept, method = repaired.model, repaired.best.kept, repaired.best.method
+        findings = [repaired.sentence]
+    else:
+        modules = list(network.places.values())
+        kept = network.kept = Kept(tuple(layers.chosen(modules, sixteens)), tuple(layers.chosen(modules, floats)))
+        model = network.quantize(network.ranges(), kept)
+    operators = [one.kind for one in weighted(network.model) if network.places.get(one.result) in kept.float32]
+    facts = network.halves(kept, method) | repair.details(kept, operators, repaired)
+    return model, {"quantizer": LITERT, **facts}, findings
 
 
 LITERT, CONVERTER = "litert-quantizer", "TFLiteConverter"

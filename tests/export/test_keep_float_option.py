@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from export import interfaces
 from export.graphs.flatbuffer import number, root_of, tables
 from export.run import Run
 from pipeline import program
@@ -41,8 +42,10 @@ def test_named_layers_stay_in_float_until_they_no_longer_shall(released: Path, c
     done = command(*asked, "--keep-float", "fc1")
     assert done.status == 0, done
     assert not any("fc1" in name for name in integers(place / "onnx/int8/model.onnx"))
-    for name, size in sizes.items():
+    for (name, size), kind in zip(sizes.items(), ("Gemm", "FULLY_CONNECTED"), strict=True):
         assert details(name)["keep_float"] == ["fc1"]
+        in_float = interfaces.read(Run.open("tiny").artifact(name)).in_float
+        assert details(name)["float_operators"] == in_float == {kind: 1}
         assert Run.open("tiny").artifact(name).size_bytes > 2 * size  # most weights are fc1's
     assert "tflite int8 unchanged" in " ".join(command(*asked).out.split())
     assert command(*asked, "--keep-float", "none").status == 0

@@ -107,6 +107,7 @@ def of_another_precision() -> Iterable[Mutant]:
     yield of(
         "weights in integers alone", "tflite/int8_int16", as_the_file_of("tflite/int8_dynamic"), "int8_int16 means"
     )
+    yield of("one convolution that stayed float", "onnx/int8", edit("in_float", kind="Conv"), "stayed float in int8")
     for artifact in ("onnx/int8", "tflite/int8", "tflite/int8_dynamic", "tflite/int8_int16"):
         yield of("scales of a layer's channels rotated", artifact, faults.rotated("narrow"), "sqnr_db", "narrow")
 

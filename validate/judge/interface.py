@@ -27,6 +27,12 @@ STORED: Mapping[str, tuple[str, ...]] = {
 """Precision → the types of which its weights have one."""
 COMPUTED: Mapping[str, tuple[str, ...]] = {"int8": ("int8", "uint8"), "int8_int16": ("int16",)}
 """Precision → the types of which results of operators have one."""
+QUANTIZED = {
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"),
+    *("Conv", "ConvTranspose", "Gemm", "MatMul"),
+}
+"""Operators with weights that the formats' quantizers take, in int8 and in int8_int16: of those, none stays in float32
+unless it is asked to. Others (CONV_3D) have no integers anywhere, and are warned of."""
 LABELLED = {"exported_program", "onnx", "tfjs", "tflite", "torchscript"}
 """Targets whose files have a place for labels."""
 OF_A_BYTE = ((0.0,), (255.0,))
@@ -49,6 +55,29 @@ def misfits(artifact: Artifact, checkpoint: Checkpoint, interface: Interface) ->
     if artifact.target in LABELLED and checkpoint.labels and "labels" not in interface.facts:
         sentences.append(f"the file has no labels; the checkpoint {len(checkpoint.labels)}")
     return [*sentences, *_facts(checkpoint, interface), *_types(artifact, interface)]
+
+
+def remarks(artifact: Artifact, interface: Interface) -> list[str]:
+    """Return a sentence for operators that no quantizer makes integers of; none: there are none."""
+    left = {kind: count for kind, count in _unasked(artifact, interface).items() if kind not in QUANTIZED}
+    return [f"no quantizer makes integers of {_counted(left, interface)}: in float32"] if left else []
+
+
+def _unasked(artifact: Artifact, interface: Interface) -> dict[str, int]:
+    """Return how many operators with weights compute in float32 though the precision is of integers, by kind.
+
+    Those that were asked to (`--keep-float`) are none of them.
+    """
+    asked = artifact.float_operators
+    if artifact.precision not in COMPUTED or asked is None:
+        return {}
+    more = {kind: count - asked.get(kind, 0) for kind, count in interface.in_float.items()}
+    return {kind: count for kind, count in more.items() if count > 0}
+
+
+def _counted(left: Mapping[str, int], interface: Interface) -> str:
+    """Return operators in words: `7 of 53 CONV_2D, 1 of 1 FULLY_CONNECTED`."""
+    return ", ".join(f"{count} of {interface.weighted[kind]} {kind}" for kind, count in sorted(left.items()))
 
 
 def _known(artifact: Artifact) -> Iterator[str]:
@@ -182,6 +211,10 @@ def _types(artifact: Artifact, interface: Interface) -> Iterator[str]:
     wanted = COMPUTED.get(precision)
     if wanted and interface.computed is not None and not any(interface.computed.get(name) for name in wanted):
         yield f"no operator computes {' or '.join(wanted)}, which {precision} means"
+    left = {kind: count for kind, count in _unasked(artifact, interface).items() if kind in QUANTIZED}
+    if left:
+        beyond = " beside what --keep-float asked for" if artifact.float_operators else ""
+        yield f"stayed float in {precision}{beyond}: {_counted(left, interface)} compute in float32"
 
 
 def _names(tensors: Sequence[Tensor]) -> str:

@@ -144,13 +144,14 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would (data.golden)"
         )
     unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
+    integers = [*row.remarks, *([artifact.unquantized] if artifact.unquantized else [])]
     return row.result(
         runtime_version=measured.runtime_version,
         status="fail" if problems or not whole else "pass",
-        outcome="blocking" if problems or not whole else "tight" if close or unlike or artifact.unquantized else "pass",
+        outcome="blocking" if problems or not whole else "tight" if close or unlike or integers else "pass",
         reason="; ".join(problems),
         flags=[*red, *row.misfits],
-        warnings=close + _little_calibration(artifact) + unlike + [artifact.unquantized] * bool(artifact.unquantized),
+        warnings=close + _little_calibration(artifact) + unlike + integers,
         outputs=outputs,
         from_file=from_file,
         probes=probed,

@@ -81,7 +81,7 @@ def test_what_ships_is_the_model_that_was_measured() -> None:
     found = repair.repair(WEIGHTS, alone, attempt, METHODS, float_ms=3.0)
     number = asked.index((found.best.method, found.best.kept))
     assert found.model == f"{found.best.method} {found.best.kept.words} {number}"
-    facts = repair.details(found.best.kept, found)
+    facts = repair.details(found.best.kept, [], found)
     assert facts["keep_16"] == list(found.best.kept.bits16)
     assert facts["repair"]["curve"][facts["repair"]["ships"]]["sqnr_db"] == round(found.best.score.sqnr_db, 1)
     assert len(facts["repair"]["curve"]) == len(found.steps)
@@ -103,8 +103,8 @@ def test_a_repair_that_does_not_help_is_not_made() -> None:
         "no repair reaches 26 dB with 99% of the decisions, so none is made: the nearest, 4 in float32 of 4 layers, "
         "has 20.4 dB and 1.0000"
     )
-    assert repair.details(found.best.kept, found)["keep_float"] == []
-    assert repair.details(found.best.kept, found)["repair"]["meets"] is False
+    assert repair.details(found.best.kept, [], found)["keep_float"] == []
+    assert repair.details(found.best.kept, [], found)["repair"]["meets"] is False
 
 
 def test_a_model_that_cannot_be_had_in_16_bits_is_worth_nothing() -> None:
@@ -115,7 +115,7 @@ def test_a_model_that_cannot_be_had_in_16_bits_is_worth_nothing() -> None:
 
     found = repair.repair(WEIGHTS, alone, refused, METHODS, float_ms=3.0)
     assert found.best.kept.float32
-    assert [step["sqnr_db"] for step in repair.details(found.best.kept, found)["repair"]["curve"]].count(None) == 3
+    assert [step["sqnr_db"] for step in repair.details(found.best.kept, [], found)["repair"]["curve"]].count(None) == 3
 
 
 def test_decisions_count_as_much_as_noise() -> None:

@@ -128,6 +128,19 @@ def range_of(path: str, tensor: str, factor: float) -> None:
         step.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(step) * factor).astype(np.float32), step.name))
 
 
+def in_float(path: str, kind: str) -> None:
+    """The first operator of a kind takes the floats that were quantized for it, and its weights as floats."""
+    with edited(path) as model:
+        node, items = _node(model, kind), {one.name: one for one in model.graph.initializer}
+        quantizers = {one.output[0]: one for one in model.graph.node if one.op_type == "QuantizeLinear"}
+        dequantizers = {one.output[0]: one for one in model.graph.node if one.op_type == "DequantizeLinear"}
+        values, steps = (numpy_helper.to_array(items[name]) for name in dequantizers[node.input[1]].input[:2])
+        weights = values * steps.reshape([-1, *[1] * (values.ndim - 1)])
+        model.graph.initializer.append(numpy_helper.from_array(weights, f"{node.name}/weights"))
+        node.input[0] = quantizers[dequantizers[node.input[0]].input[0]].input[0]
+        node.input[1] = f"{node.name}/weights"
+
+
 def rename_output(path: str, to: str) -> None:
     """Under another name."""
     with edited(path) as model:

@@ -13,11 +13,12 @@ import onnx
 import pytest
 
 from export.artifact import Artifact
-from export.interfaces import READERS, read
+from export.interfaces import READERS, Interface, read
 from export.run import Run
 from export.target import find
 from records.tensor import Tensor
-from validate.judge.interface import misfits
+from tests.mutants.formats.onnx import in_float
+from validate.judge.interface import misfits, remarks
 
 REVERSED = "labels in the file are others than the checkpoint's: 0 is 9, in the checkpoint 0; 1 is 8"
 
@@ -217,4 +218,82 @@ def test_an_output_is_described_as_the_checkpoint_has_it(at_home: Path) -> None:
     logits = Tensor("logits", "float32", ("batch", 9), "NK")
     assert "its manifest's logits has shape (any, 9); the checkpoint (any, 10)" in said(
         "onnx/float32", outputs=(logits,)
+    )
+
+
+def unasked(interface: Interface, precision: str = "int8", **details: Any) -> tuple[str, list[str]]:
+    """What is said of a file of a precision whose operators are counted so."""
+    run, artifact = opened("onnx/int8")
+    artifact = dataclasses.replace(artifact, precision=precision, details={**artifact.details, **details})
+    sentences = [one for one in misfits(artifact, run.checkpoint, interface) if "stayed float" in one]
+    return "; ".join(sentences), remarks(artifact, interface)
+
+
+def counted(**in_float: int) -> Interface:
+    return Interface(
+        weights={"int8": 1000, "float32": 500},
+        computed={"int8": 50},
+        weighted={"CONV_2D": 53, "FULLY_CONNECTED": 1, "CONV_3D": 2},
+        in_float=in_float,
+    )
+
+
+def test_operators_that_stayed_float_are_counted_by_kind(at_home: Path) -> None:
+    assert unasked(counted()) == ("", [])
+    assert unasked(counted(CONV_2D=7, FULLY_CONNECTED=1)) == (
+        "stayed float in int8: 7 of 53 CONV_2D, 1 of 1 FULLY_CONNECTED compute in float32",
+        [],
+    )
+    for other in ("float32", "int8_dynamic", "int8_weights", "uint8_weights"):
+        assert unasked(counted(CONV_2D=7), other) == ("", [])
+
+
+def test_operators_that_no_quantizer_takes_are_a_warning(at_home: Path) -> None:
+    assert unasked(counted(CONV_3D=2)) == ("", ["no quantizer makes integers of 2 of 2 CONV_3D: in float32"])
+
+
+def test_operators_that_were_asked_to_stay_float_are_right(at_home: Path) -> None:
+    asked = {"keep_float": ["features.0"], "float_operators": {"CONV_2D": 7}}
+    assert unasked(counted(CONV_2D=7), **asked) == ("", [])
+    assert unasked(counted(CONV_2D=9), **asked)[0] == (
+        "stayed float in int8 beside what --keep-float asked for: 2 of 53 CONV_2D compute in float32"
+    )
+    (older := dict(asked)).pop("float_operators")
+    run, artifact = opened("onnx/int8")
+    older = {key: value for key, value in artifact.details.items() if key != "float_operators"} | older
+    artifact = dataclasses.replace(artifact, details=older)
+    assert remarks(artifact, counted(CONV_2D=7, CONV_3D=1)) == []
+    assert not any("stayed float" in one for one in misfits(artifact, run.checkpoint, counted(CONV_2D=7)))
+
+
+def test_an_onnx_file_of_which_a_part_stayed_float_is_told_by_operator(at_home: Path) -> None:
+    """Its numbers are better than they need be, so nothing else tells."""
+    assert said("onnx/int8") == ""
+    _, artifact = opened("onnx/int8")
+    interface = read(artifact)
+    assert dict(interface.weighted) == {"Conv": 2, "Gemm": 2}
+    assert dict(interface.in_float) == {}
+    in_float(str(artifact.path), "Conv")
+    assert said("onnx/int8") == "stayed float in int8: 1 of 2 Conv compute in float32"
+
+
+@pytest.mark.slow
+def test_the_operators_of_a_tflite_file_are_counted(released: Path) -> None:
+    """As an app's runtime has them: whole integers in the precisions that say so, floats in the others."""
+    weighted = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 2}
+    for precision, floats in {
+        "float32": weighted,
+        "float16": weighted,
+        "int8_dynamic": weighted,
+        "int8_weights": weighted,
+        "int8": {},
+        "int8_int16": {},
+    }.items():
+        interface = read(opened(f"tflite/{precision}")[1])
+        assert (dict(interface.weighted), dict(interface.in_float)) == (weighted, floats), precision
+    run, artifact = opened("tflite/int8")
+    other = read(opened("tflite/int8_weights")[1])
+    assert (
+        "stayed float in int8: 2 of 2 CONV_2D, 1 of 1 DEPTHWISE_CONV_2D, 2 of 2 FULLY_CONNECTED compute in float32"
+        in "; ".join(misfits(artifact, run.checkpoint, other))
     )
