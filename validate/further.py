@@ -7,6 +7,7 @@ In a process of its own, which proves that none of them is golden, calibration o
 inputs lie in files for as long as rows are measured.
 """
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file
 
 from export.run import Run
 from measures.tolerance import INTEGERS
-from records.errors import BadInput, room_for
+from records.errors import BadInput, room_for, shortened
 from records.folder import Scratch
 from records.golden import Further, Golden
 from validate.plan import Row
@@ -42,7 +43,9 @@ def answered(
     if not count or not integers:
         yield None, [NO_INTEGERS] * bool(count)
         return
-    with room_for(Path("further samples")), Scratch() as folder:
+    with room_for(Path(tempfile.gettempdir())):
+        scratch = Scratch()
+    with scratch as folder:
         WATCHDOG.keep(str(folder))
         try:
             yield _asked(run, count, folder, toolchains["torch"], threads)
@@ -60,14 +63,14 @@ def _asked(run: Run, count: int, folder: Path, chain: Toolchain, threads: int) -
     try:
         with chain.start(log, [HARNESS], {"OMP_NUM_THREADS": str(threads)}) as worker:
             done = worker.call(HARNESS, "further", arguments, log, LIMIT_S)
-    except WorkerFailed as error:
-        reason = str(error)
-        if error.kind != BadInput.__name__:
-            raise BadInput(
-                f"--decisions: further samples could not be read ({reason}). See {log}, give fewer, or leave "
-                "--decisions out."
-            ) from error
-        raise BadInput(reason.removeprefix(f"{error.kind}: ")) from error
+    except (WorkerFailed, OSError) as error:
+        reason, own = str(error), f"{BadInput.__name__}: "
+        if reason.startswith(own):
+            raise BadInput(reason.removeprefix(own)) from error
+        raise BadInput(
+            f"--decisions: further samples could not be read ({shortened(reason)}). See {log}, give fewer, or leave "
+            "--decisions out."
+        ) from error
     answers = Golden.of(load_file(folder / ANSWERS))
     files = tuple(folder / f"{number}.safetensors" for number in range(done.value["files"]))
     return Further(files, answers.outputs, answers.truth), list(done.value["findings"])

@@ -1,6 +1,7 @@
 """Decisions on further held-out samples: whose they are, what they turn over, and who takes none."""
 
 import dataclasses
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -31,13 +32,16 @@ from records.tensor import Array, Tensor
 from tests.conftest import TINY, Said, scans
 from tests.kept import bring
 from tests.validate.judge.test_judge import CLASSES, artifact, measured, noisy
+from tests.validate.report import reports
 from validate.further import NO_INTEGERS, answered
 from validate.judge import fast
 from validate.judge.judge import result_of
 from validate.measure import Measurement
 from validate.plan import Row
-from validate.report import sentences
-from validate.report.records import Result
+from validate.report import reproduce, sentences
+from validate.report.records import Further as RecordedFurther
+from validate.report.records import Report, Result
+from validate.report.terminal import render
 from validate.runtimes.job import Budget, Job, Taken
 from validate.runtimes.runner import Session
 from workers import registry
@@ -109,6 +113,12 @@ def test_a_tight_row_says_how_many_further_samples_would_tell() -> None:
     assert metric
     assert metric.needed
     assert f"{metric.needed} would (--decisions {metric.needed - 128}, or data.golden)" in warning
+
+
+def test_a_row_that_was_offered_them_and_took_none_is_not_told_to_ask_for_them() -> None:
+    result = row_of(samples(128, 2, "int8", 0), samples(400, 0, "int8", 1), taken=Taken(0, 95.0))
+    assert result.metric
+    assert result.warnings[-1].endswith(f"{result.metric.needed} would (data.golden)")
 
 
 def test_agreement_is_of_all_samples_and_sqnr_is_goldens() -> None:
@@ -503,6 +513,7 @@ def test_every_row_of_integers_is_judged_on_them(
     assert "of golden and 100 further samples" in page
 
 
+@pytest.mark.slow
 def test_a_row_that_would_take_too_long_is_judged_on_golden_and_says_so(
     at_home: Path, command: Callable[..., Said]
 ) -> None:
@@ -513,6 +524,29 @@ def test_a_row_that_would_take_too_long_is_judged_on_golden_and_says_so(
     assert "held-out ones" not in said.out
 
 
+def test_what_is_to_be_typed_next_asks_for_them_again(shown: Run, made: Report) -> None:
+    (row,) = [one for one in reports.passed(made) if one.precision == "int8"]
+    told = RecordedFurther(50, 50, 1.0)
+    lost = dataclasses.replace(reports.beyond(row), further=told, command=f"{row.command} --decisions 50")
+    report = dataclasses.replace(
+        made, verdict="fail", results=[lost], settings={**made.settings, "only": [row.name], "decisions": 50}
+    )
+    commands = [step for _, step in sentences.steps(report, lost)]
+    assert commands[0] == f'anywhere validate tiny --localise --only "{row.name}" --decisions 50'
+    (script,) = reproduce.scripts(report, shown).values()
+    assert "Here golden alone is run; with the 50 further samples:" in " ".join(script.split())
+    line = next(line for line in shown_by(report).splitlines() if line.startswith("onnx/int8 "))
+    assert f" {row.samples + 50} " in line
+
+
+def shown_by(report: Report) -> str:
+    """What the terminal shows."""
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(report), soft_wrap=True)
+    return console.export_text()
+
+
+@pytest.mark.slow
 def test_a_refusal_is_one_sentence(mine: Checkpoint, command: Callable[..., Said]) -> None:
     assert command("export", "mine", "--to", "onnx", "--precision", "int8").status == 0
     shutil.rmtree("images")

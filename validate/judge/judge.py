@@ -140,7 +140,8 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     metric = decision_fields.get("metric")
     if metric and metric.needed:
         first = len(next(iter(golden.outputs.values())))
-        more_by = f"--decisions {metric.needed - first}, or " if artifact.precision in INTEGERS else ""
+        offered = artifact.precision in INTEGERS and metric.needed > first and (more is not None or not proof.further)
+        more_by = f"--decisions {metric.needed - first}, or " if offered else ""
         close.append(
             f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {decisions} samples are too few to tell whether "
             f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would ({more_by}data.golden)"
