@@ -226,6 +226,9 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {  # of outputs, by precision
     ),
 }
 
+INTEGERS = frozenset(TABLE) - {"float32", "float16"}
+"""Precisions whose noise may turn a decision over."""
+
 
 def allowed(
     precision: str, decisions: Sequence[Tolerance], overrides: Mapping[str, Mapping[str, float]]

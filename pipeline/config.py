@@ -43,6 +43,8 @@ class DataConfig:
     a CSV of paths, classes and perhaps a column `split`. For "coco": a JSON of COCO's with one category per image."""
     cache: str = "data"
     """Where torchvision's datasets are downloaded to."""
+    download: bool = True
+    """Download one of torchvision's datasets that is not there. Otherwise it is refused."""
     image_size: Annotated[int, Field(ge=0, le=2**31 - 1)] | tuple[Count, Count] = 0
     """Height and width of the model's input in pixels: 64, or [96, 64]. 0: what the model or else the dataset is used
     with."""

@@ -16,22 +16,24 @@ def downloaded(config: DataConfig, name: str, train: dict[str, Any], test: dict[
     kind = getattr(torchvision.datasets, name)
     root = Path(config.cache)
     try:
-        sets = [_present_or_download(kind, root, options) for options in (train, test)]
+        sets = [_present_or_download(kind, root, options, config.download) for options in (train, test)]
     except (URLError, OSError, RuntimeError) as error:
         reason = str(getattr(error, "reason", None) or error).splitlines()[0]
         raise BadInput(
-            f"dataset {config.dataset}: could not be downloaded to {root}/ ({reason}). Connect to a network and "
-            "try again, "
+            f"dataset {config.dataset}: could not be {'downloaded to' if config.download else 'read from'} {root}/ "
+            f"({reason}). Connect to a network and try again, "
             f"or put torchvision's {name} files there."
         ) from error
     labels = [label[0] if isinstance(label, tuple) else str(label) for label in sets[0].classes]
     return Pictures(sets[0], sets[1], tuple(labels))
 
 
-def _present_or_download(kind: Any, root: Path, options: dict[str, Any]) -> Any:
+def _present_or_download(kind: Any, root: Path, options: dict[str, Any], download: bool) -> Any:
     # Imagenette raises when asked to download what is there, the others do not: look first.
     try:
         return kind(root, **options)
     except RuntimeError:
+        if not download:
+            raise
         root.mkdir(parents=True, exist_ok=True)
         return kind(root, download=True, **options)

@@ -9,6 +9,7 @@ On disk an array has one flat name, `output.logits`; this file alone knows how i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from records.tensor import Array, Arrays
 
@@ -160,6 +161,23 @@ class Fresh:
 
 
 @dataclass(frozen=True)
+class Further:
+    """Held-out samples beyond golden, which decisions of integers are judged on, too."""
+
+    files: tuple[Path, ...]
+    """Files with the inputs, (n, …) each, in order."""
+    outputs: Arrays
+    """(N, …) float32: what the checkpoint's program gives for them in PyTorch."""
+    truth: Arrays
+    """As golden has it."""
+
+    @property
+    def count(self) -> int:
+        """Return how many samples there are."""
+        return len(next(iter(self.outputs.values())))
+
+
+@dataclass(frozen=True)
 class Proof:
     """All the arrays that an artifact is judged by."""
 
@@ -172,6 +190,8 @@ class Proof:
     """Empty: the model takes one height and width, or has none."""
     fresh: Fresh | None = None
     """None: PyTorch gave no outputs for them, which the report says."""
+    further: Further | None = None
+    """None: nobody asked for them."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +218,8 @@ class Actual:
     """Outputs of the first B golden inputs in one call, by B and name: `33.logits`; those that time allowed."""
     fresh: Arrays = field(default_factory=dict)
     """Outputs for the first inputs that were made anew."""
+    further: Arrays = field(default_factory=dict)
+    """Outputs for all further samples; empty: there are none, or they would have taken too long."""
     last: Arrays = field(default_factory=dict)
     """Outputs for the first golden input of the last call that was timed: (1, …)."""
 

@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[1]
 GROUND = {"records": set[str](), "workers": {"records"}, "measures": {"records"}}
 """Rooms that know no format and no stage → the ground rooms they may import."""
 DOORS = {
-    "pipeline": {"pipeline.adopt", "pipeline.checkpoint", "pipeline.oracle", "pipeline.program"},
+    "pipeline": {
+        "pipeline.adopt",
+        "pipeline.checkpoint",
+        "pipeline.further",
+        "pipeline.oracle",
+        "pipeline.program",
+    },
     "export": {
         "export.artifact",
         "export.convert",
@@ -144,6 +150,7 @@ def test_what_runs_in_a_toolchain_imports_what_its_lock_lists(file: Path) -> Non
         name = next(m[1] for m in re.finditer(r'^TOOLCHAIN = "(\w+)"', file.read_text(), re.M))
     locked = {line.partition("==")[0].replace("-", "_") for line in registry.find()[name].lock.read_text().splitlines()}
     locked |= {"google"} if "protobuf" in locked else set()  # a distribution may have another name than its module
+    locked |= {"pil"} if "pillow" in locked else set()
     allowed = locked | set(sys.stdlib_module_names)
     seen: set[Path] = set()
 

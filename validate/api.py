@@ -69,8 +69,11 @@ class Run:
             tell(sentence)
         return outcomes
 
-    def validate(self, localise: bool = False, jobs: int = 1) -> "ShownReport":
-        """Run every artifact in every runtime, write the report, and return it. Raises BadInput."""
+    def validate(self, localise: bool = False, jobs: int = 1, decisions: int = 0) -> "ShownReport":
+        """Run every artifact in every runtime, write the report, and return it. Raises BadInput.
+
+        decisions: held-out samples beyond golden to judge decisions of integers on, too.
+        """
         from export.run import Run as Opened
         from records.folder import exclusive
         from validate import parity
@@ -78,6 +81,7 @@ class Run:
         from validate.report import publish
         from validate.report.shown import ShownReport
         from validate.runtimes import runner
+        from validate.settings import ValidateConfig
         from workers.executor import Local
 
         opened = Opened.open(self.name)
@@ -86,6 +90,7 @@ class Run:
                 opened,
                 runner.find(),
                 Options(threads=os.cpu_count() or 1, timed=50, progress=lambda _: None),
+                settings=ValidateConfig(decisions=decisions),
                 layers=localise,
                 executor=Local(jobs),
             )

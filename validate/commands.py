@@ -34,6 +34,9 @@ def validate(
     only: Annotated[list[str] | None, typer.Option(help="Rows to run, and no others.")] = None,
     calls: Annotated[int, typer.Option(min=0, help="Calls whose latency is taken. Default: 50.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the inputs made anew. Default: another one each time.")] = 0,
+    decisions: Annotated[
+        int, typer.Option(min=0, help="Held-out samples beyond golden to judge decisions of integers on, too.")
+    ] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Rows at a time; latency is taken afterwards, alone.")] = 1,
     localise: Annotated[bool, typer.Option("--localise", help="Find the layer at fault in every artifact.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report.json: what got worse is said.")] = None,
@@ -62,6 +65,7 @@ def validate(
         baseline_fails=baseline_fails,
         calls=calls,
         seed=seed,
+        decisions=decisions,
     )
     opened = Run.open(run)
     with exclusive(opened.folder):

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from export.artifact import Artifact
 from export.run import Run
+from measures.tolerance import INTEGERS
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput
 from records.golden import PREPARED, Actual, Proof, Sized, flat
@@ -77,6 +78,8 @@ class Options:
     progress: Callable[[str], None] = lambda _: None
     """Called with the name of each row before it is run."""
     start: Start = in_its_own_process
+    further_s: float = Budget.further_s
+    """Seconds that further samples may take in one row."""
 
 
 def measure_all(run: Run, rows: Sequence[Row], proof: Proof, options: Options, executor: Executor) -> list[Measurement]:
@@ -104,6 +107,9 @@ def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
     try:
         row_job = job(run, row.artifact, row.place, out, options)
         row_job = dataclasses.replace(row_job, probes=_write_probes(proof, row.artifact, probes))
+        if proof.further and row.precision in INTEGERS:
+            further = proof.further
+            row_job = dataclasses.replace(row_job, further=further.files, further_samples=further.count)
         return Measurement(_call(row.place, row_job, log, options), out)
     except (WorkerFailed, BadInput, OSError) as error:
         return _failed(error)
@@ -138,7 +144,8 @@ def _take_last(timed: Path, numbers: Measurement) -> None:
 def _call(place: Runtime, row_job: Job, log: Path, options: Options) -> Measured:
     """Return what a harness measured. Raises WorkerFailed, or BadInput for a malformed answer."""
     with options.start(place, log, options.threads) as worker:
-        done = worker.call(place.runner.harness, "measure", row_job.record(), log, place.runner.limit_s)
+        limit_s = place.runner.limit_s + (row_job.budget.further_s if row_job.further else 0)
+        done = worker.call(place.runner.harness, "measure", row_job.record(), log, limit_s)
     try:
         return Measured.read(done.value)
     except ValueError as error:
@@ -198,5 +205,5 @@ def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Option
         batches=batches(run.checkpoint, artifact, place),
         threads=options.threads,
         backend=place.backend,
-        budget=dataclasses.replace(place.runner.budget, timed=options.timed),
+        budget=dataclasses.replace(place.runner.budget, timed=options.timed, further_s=options.further_s),
     )

@@ -18,9 +18,10 @@ from pipeline.checkpoint import Checkpoint
 from records.errors import AGAIN, BadInput
 from records.golden import PATTERNS, Proof
 from records.tensor import Tensor, preparations
-from validate import fresh
-from validate.judge import admission, baseline
-from validate.judge import interface as told
+from validate import fresh, further
+from validate.judge import admission, baseline, fast
+from validate.judge.interface import misfits as find_misfits
+from validate.judge.interface import remarks as find_remarks
 from validate.judge.judge import judge
 from validate.judge.lint import lints
 from validate.localise import failed, localise
@@ -73,6 +74,7 @@ def check(
     Raises BadInput for artifacts that cannot be trusted, and where nothing could be judged.
     """
     settings = settings or ValidateConfig()
+    options = dataclasses.replace(options, further_s=settings.decisions_s)
     toolchains = registry.find() if toolchains is None else toolchains
     expected = run.expected()
     if not expected:
@@ -87,8 +89,8 @@ def check(
         if artifact:
             interface = interfaces.read(artifact)
             admission.check_provenance(run, artifact, interface)
-            misfits[name] = told.misfits(artifact, run.checkpoint, interface)
-            remarks[name] = told.remarks(artifact, interface)
+            misfits[name] = find_misfits(artifact, run.checkpoint, interface)
+            remarks[name] = find_remarks(artifact, interface)
     settings = dataclasses.replace(settings, seed=fresh.seed_of(settings.seed))
     inputs, silent = fresh.answered(run, proof.golden, settings.seed, toolchains, options.threads)
     proof, warnings = dataclasses.replace(proof, fresh=inputs), warnings + silent
@@ -98,8 +100,11 @@ def check(
     if baseline_report:
         names = [row.name for row in rows if row.place and not settings.leaves_out(row.name)]
         baseline.check_rows(baseline_report, str(earlier), names)
-    measurements = measure_all(run, rows, proof, options, executor or Local())
+    with further.answered(run, rows, settings.decisions, toolchains, options.threads) as (more, told):
+        proof, warnings = dataclasses.replace(proof, further=more), warnings + told
+        measurements = measure_all(run, rows, proof, options, executor or Local())
     results = [judge(row, measurement, proof) for row, measurement in zip(rows, measurements, strict=True)]
+    results = fast.compared(run.checkpoint.task, results, measurements, proof)
     if baseline_report:
         results = [baseline.compare(result, baseline_report, settings) for result in results]
     results = failed.explained(run, results, toolchains)

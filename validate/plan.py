@@ -11,6 +11,7 @@ from typing import Any
 
 from export.artifact import Artifact
 from export.run import Run
+from measures.tolerance import INTEGERS
 from records.errors import unknown
 from validate.report.records import Attempt, Language, Outcome, Quantization, Repair, Result, Status
 from validate.runtimes import programs
@@ -216,7 +217,7 @@ def _row(run: Run, name: str, artifact: Artifact | None, place: Runtime | None, 
         precision,
         place.runner.runtime,
         place.backend,
-        f'anywhere validate {run.name} --only "{row_name}"',
+        f'anywhere validate {run.name} --only "{row_name}"{_decided(precision, settings)}',
         run.log("validate", row_name.replace(" in ", "-").replace(" ", "-")).relative_to(run.folder),
         settings.tolerance,
         place.runner.language,
@@ -224,6 +225,11 @@ def _row(run: Run, name: str, artifact: Artifact | None, place: Runtime | None, 
         absent,
         excused or settings.accepts(row_name),
     )
+
+
+def _decided(precision: str, settings: ValidateConfig) -> str:
+    """Return the option of a row's command for further samples; empty: it takes none."""
+    return f" --decisions {settings.decisions}" if settings.decisions and precision in INTEGERS else ""
 
 
 def _absent(

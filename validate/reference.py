@@ -1,6 +1,8 @@
-"""Computes in PyTorch what the checkpoint's own program gives for inputs in a file, and the oracle of them.
+"""Computes in PyTorch what the checkpoint's own program gives: for inputs in a file, with the oracle, and for further
+held-out samples, which it reads.
 
     worker.call(Path("validate/reference.py"), "outputs", {"checkpoint": …, "inputs": …, "out": …}, log, limit_s)
+    worker.call(Path("validate/reference.py"), "further", {"checkpoint": …, "count": …, "folder": …}, log, limit_s)
 
 No code of the user's is run: the program lies in the checkpoint, and was examined before PyTorch reads it.
 """
@@ -10,11 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
 from pipeline.checkpoint import TORCHSCRIPT, Checkpoint
 from pipeline.oracle import in_double
+from records.errors import BadInput
 from records.golden import INPUT, ORACLE, OUTPUT, flat, part
 from records.tensor import Array, Arrays
 
@@ -47,6 +51,32 @@ def outputs(checkpoint: str, inputs: str, out: str, threads: int) -> dict[str, A
         return {"problem": f"it cannot be computed in double precision ({str(error).partition(chr(10))[0][:200]})"}
     save_file(flat({OUTPUT: plain, ORACLE: oracle}), out)
     return {"problem": ""}
+
+
+def further(checkpoint: str, count: int, folder: str, out: str, threads: int) -> dict[str, Any]:
+    """Write `count` further held-out samples at most into a folder, some hundreds in a file, `0.safetensors` and so on.
+
+    out: the file that the outputs (N, …) of all are written to, and what is right for them. Returns the number of
+    files, and sentences. Raises BadInput where nothing proves that the samples are held out, or there is no program.
+    """
+    from pipeline import further as held_out  # which reads pictures, and takes a second to import
+
+    torch.set_num_threads(threads)
+    opened = Checkpoint.open(Path(checkpoint))
+    without = opened.refused("program")
+    if without and TORCHSCRIPT not in opened.files:
+        raise BadInput("--decisions: the checkpoint has no program to answer for further samples. Leave it out.")
+    model, names, batch = _model(opened, bool(without)), [tensor.name for tensor in opened.outputs], opened.batch
+    reader, answers = held_out.of(opened, count), list[Arrays]()
+    for number, samples in enumerate(reader.batches()):
+        inputs = [samples.inputs[tensor.name] for tensor in opened.inputs]
+        arrays = {name: values.numpy() for name, values in samples.inputs.items()}
+        save_file(flat({INPUT: arrays}), Path(folder) / f"{number}.safetensors")
+        outputs = _run(model, inputs, names, batch or BATCH)
+        truth = {name: values.numpy() for name, values in samples.truth.items()}
+        answers.append({**flat({OUTPUT: outputs}), **truth})
+    save_file({name: np.concatenate([each[name] for each in answers]) for name in answers[0]}, Path(out))
+    return {"files": len(answers), "findings": reader.findings()}
 
 
 def _model(opened: Checkpoint, scripted: bool) -> Any:

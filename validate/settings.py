@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from measures import tasks
 from measures.tolerance import TABLE
@@ -42,6 +42,11 @@ class ValidateConfig:
     """Calls with one sample whose latency is taken; of a slow runtime fewer."""
     seed: int = 0
     """Seed of the inputs that are made anew for a validation. 0: another one each time, which the report states."""
+    decisions: Annotated[int, Field(ge=0)] = 0
+    """Held-out samples beyond golden that decisions of integers are judged on, too, at most all that there are."""
+    decisions_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Seconds that those may take in one row. Where they would take more, by the time that golden took, it is judged
+    on golden alone."""
     tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What is allowed instead of the table's number: `{ int8 = { sqnr_db = 20 } }`. Every report says so."""
     baseline_latency: float = 1.5

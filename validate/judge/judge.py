@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from measures.tolerance import (
     BUILT_SAMPLES,
     EXACT,
     INTEGER_DB,
+    INTEGERS,
     LITTLE_HEADROOM,
     OF_MOST_SAMPLES,
     ORACLE_DB,
@@ -33,7 +35,7 @@ from measures.tolerance import (
     anew,
     fair_margin,
 )
-from records.golden import PATTERNS, Actual, Fresh, Golden, Patterns, Probes, Proof, Sized
+from records.golden import PATTERNS, Actual, Fresh, Further, Golden, Patterns, Probes, Proof, Sized
 from records.tensor import Array, Arrays, preparations
 from validate.measure import Measurement
 from validate.plan import Row, quantization
@@ -49,6 +51,7 @@ from validate.report.records import (
     Result,
     Sample,
 )
+from validate.report.records import Further as Told
 from validate.runtimes.job import Measured
 from validate.runtimes.runner import LEAST, LEAST_FRESH, LEAST_PATTERNS
 
@@ -107,9 +110,10 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     whole = len(outputs) == len(expected) and count > 0
     decision_fields: dict[str, Any] = {}
     red: list[str] = []
+    more, unfit = _of_further(task, artifact, actual, measured, proof.further)
     if whole:
         truth = {name: values[:count] for name, values in golden.truth.items()}
-        decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table)
+        decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table, more)
         decision_fields = {
             "agreement": decided.agreed(table),
             "metric": decided.scored(table),
@@ -126,9 +130,9 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     if proof.fresh:
         mixed, wrong = _of_fresh(outputs, actual, proof.fresh, golden, table)
         probed, strange = probed + mixed, strange + wrong
-    problems += (
-        _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), count) + red + strange + unfed
-    )
+    decisions = count + (more.count if more else 0)
+    problems += _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), decisions)
+    problems += red + strange + unfed + unfit
     problems += row.misfits
     close = _close(
         [
@@ -139,9 +143,12 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     )
     metric = decision_fields.get("metric")
     if metric and metric.needed:
+        first = len(next(iter(golden.outputs.values())))
+        offered = artifact.precision in INTEGERS and metric.needed > first and (more is not None or not proof.further)
+        more_by = f"--decisions {metric.needed - first}, or " if offered else ""
         close.append(
-            f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {count} samples are too few to tell whether "
-            f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would (data.golden)"
+            f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {decisions} samples are too few to tell whether "
+            f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would ({more_by}data.golden)"
         )
     unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
     integers = [*row.remarks, *([artifact.unquantized] if artifact.unquantized else [])]
@@ -157,6 +164,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         probes=probed,
         latency_ms=measured.latency_ms,
         samples=count,
+        further=_told_further(measured, proof.further, more),
         **decision_fields,
     )
 
@@ -175,11 +183,12 @@ def _flags(
     signs = [
         flag
         for output in finite
-        for flag in flags.values(output.name, actual.golden[output.name], golden.outputs[output.name][: decided.count])
+        for flag in flags.values(output.name, actual.golden[output.name], golden.outputs[output.name][: decided.first])
     ]
     if not artifact.unquantized:
         signs += flags.precision(artifact.precision, {output.name: output.sqnr_db or 0 for output in finite})
-    signs += flags.decisions(decided.actual, decided.golden, decided.tied, decided.names)
+    # On golden first: that a decision which is missing there is found among many further samples does not excuse it.
+    signs += decided.flags(decided.first) or decided.flags(len(decided.golden))
     return signs + _steady(outputs, actual, golden, table)
 
 
@@ -259,6 +268,60 @@ def _of_floats(values: Array) -> bool:
     return bool(np.issubdtype(values.dtype, np.floating))
 
 
+@dataclass(frozen=True)
+class _More:
+    """An artifact's outputs for further samples, PyTorch's, and what is right, each (N, …) by name."""
+
+    actual: Arrays
+    golden: Arrays
+    truth: Arrays
+
+    @property
+    def count(self) -> int:
+        """Return how many samples there are."""
+        return len(next(iter(self.golden.values())))
+
+
+def _of_further(
+    task: tasks.Task, artifact: Artifact, actual: Actual, measured: Measured, further: Further | None
+) -> tuple[_More | None, list[str]]:
+    """Return the further samples of a row of integers, and a sentence for each output that cannot be right.
+
+    None: there are none, all would have taken too long, or they cannot be compared.
+    """
+    if further is None or artifact.precision not in INTEGERS or (measured.further and not measured.further.samples):
+        return None, []
+    names = [tensor.name for tensor in artifact.outputs]
+    golden = {name: further.outputs[name] for name in names}
+    unfit = [
+        f"further samples: {name}: none was run, or another shape was given"
+        for name in names
+        if name not in actual.further or actual.further[name].shape != golden[name].shape
+    ]
+    if unfit:
+        return None, unfit
+    paired, alone = task.pair(actual.further, golden)
+    if alone.any():
+        unfit.append(f"further samples: parts of {int((alone > 0).sum())} have no partner in PyTorch's")
+    for name in names:
+        count = int((~np.isfinite(paired[name]) & np.isfinite(golden[name])).sum())
+        if count:
+            unfit.append(f"further samples: {name}: {count} values are NaN or infinite")
+    return _More({name: paired[name] for name in names}, golden, further.truth), unfit
+
+
+def _told_further(measured: Measured, further: Further | None, more: _More | None) -> Told | None:
+    """Return what a result says of further samples; None: there were none for its row."""
+    if further is None or measured.further is None:
+        return None
+    return Told(more.count if more else 0, further.count, measured.further.seconds)
+
+
+def _joined(first: Arrays, second: Arrays) -> dict[str, Array]:
+    """Return the samples of both, one after the other, of each array that the first has."""
+    return {name: np.concatenate([values, second[name]]) for name, values in first.items()}
+
+
 class _Decisions:
     """What golden and the artifact decide, sample by sample."""
 
@@ -271,20 +334,29 @@ class _Decisions:
         oracle: Arrays,
         truth: Arrays,
         table: Sequence[Tolerance],
+        more: "_More | None" = None,
     ):
+        """Take golden's outputs and truth first; the margin that is fair is golden's alone."""
+        fair = max(fair_margin(table, golden[name], floor_of(golden[name], oracle[name])) for name in golden)
+        self.first = len(next(iter(golden.values())))
+        """Number of golden samples, which come first."""
+        if more:
+            actual, golden, truth = (
+                _joined(actual, more.actual),
+                _joined(golden, more.golden),
+                _joined(truth, more.truth),
+            )
         self._task, self._truth = task, truth
         self._actual_outputs, self._golden_outputs = actual, golden
         self.actual, self.golden = task.decide(actual), task.decide(golden)
         """(N, …) integers."""
-        fair = max(fair_margin(table, golden[name], floor_of(golden[name], oracle[name])) for name in golden)
         self.tied = task.margin(golden) < fair
         """(N, …) bool: decided by golden by less than what is allowed may turn over."""
         self.names = task.names(labels)
 
-    @property
-    def count(self) -> int:
-        """Return how many samples there are."""
-        return len(self.golden)
+    def flags(self, count: int) -> list[str]:
+        """Return a flag for each decision that golden takes on the first `count` samples and the artifact never."""
+        return flags.decisions(self.actual[:count], self.golden[:count], self.tied[:count], self.names)
 
     def agreed(self, table: Sequence[Tolerance]) -> Agreement | None:
         """Judge the share of decisions that are golden's, or might have been; None: the task decides nothing."""
@@ -323,14 +395,15 @@ class _Decisions:
         ]
 
     def worst(self) -> list[Sample]:
-        """Return the samples decided otherwise, then those whose outputs lie farthest apart."""
+        """Return the golden samples decided otherwise, then those whose outputs lie farthest apart."""
+        first = self.first
         gaps = [
-            np.abs(self._actual_outputs[name].astype(np.float64) - values).reshape(self.count, -1)
+            np.abs(self._actual_outputs[name][:first].astype(np.float64) - values[:first]).reshape(first, -1)
             for name, values in self._golden_outputs.items()
         ]
         distance = np.max([np.where(np.isnan(gap), np.inf, gap).max(axis=1) for gap in gaps], axis=0)
-        equal_parts = (self.actual == self.golden).reshape(self.count, -1)
-        same = equal_parts.mean(axis=1) if self.golden.size else np.ones(self.count)
+        equal_parts = (self.actual == self.golden)[:first].reshape(first, -1)
+        same = equal_parts.mean(axis=1) if self.golden.size else np.ones(first)
         labelled = self._task.labelled(self._truth) if self._truth else None
         return [
             Sample(

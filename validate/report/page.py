@@ -135,6 +135,7 @@ def _notes(report: Report) -> list[Inside]:
     tie = sentences.ties(report)
     notes = [
         *sentences.warnings(report),
+        *sentences.slow(report),
         *sentences.overrides(report),
         *([tie] if tie else []),
         *sentences.unproved(report),
@@ -244,8 +245,7 @@ def _rows(report: Report) -> list[Inside]:
     """Return the table of the terminal and, for each row, how its differences are spread, on one axis for all."""
     ends = pictures.span(report.results)
     spread = f"differences, {ends[0]:.0e} to {ends[1]:.0e}" if ends else "differences"
-    names = ["artifact", "runtime", "status", "SQNR, dB", "max |d|", "agree", sentences.metric_name(report)]
-    head = [*names, "ms", "MB", "room", spread]
+    head = ["artifact", "runtime", "status", *sentences.heads(report, "SQNR, dB"), spread]
     body = []
     for result in sentences.ordered(report.results):
         figures = sentences.figures(result)
@@ -256,13 +256,13 @@ def _rows(report: Report) -> list[Inside]:
                 tag("th", tag("a", figures.artifact, href=f"#{sentences.slug(result)}"), scope="row"),
                 tag("td", figures.where),
                 tag("td", f"{MARKS[kind(result)]} {figures.status}", class_=kind(result)),
-                *(tag("td", text, class_="number") for text in _numbers(figures)),
+                *(tag("td", text, class_="number") for text in sentences.numbers(report, figures)),
                 tag("td", picture),
             )
         )
     for prepared in sentences.prepared(report):
         figures, name = prepared.figures, "pass" if prepared.within else "fail"
-        cells = [tag("td", text, class_="number") for text in _numbers(figures)]
+        cells = [tag("td", text, class_="number") for text in sentences.numbers(report, figures)]
         status = tag("td", f"{MARKS[name]} {figures.status}", class_=name)
         body.append(
             tag(
@@ -275,18 +275,6 @@ def _rows(report: Report) -> list[Inside]:
             )
         )
     return [wide("All rows", [tag("th", name, scope="col") for name in head], body, "rows")]
-
-
-def _numbers(figures: sentences.Figures) -> list[str]:
-    return [
-        figures.sqnr,
-        figures.difference,
-        figures.agreement,
-        figures.metric,
-        figures.latency,
-        figures.size,
-        figures.headroom,
-    ]
 
 
 def _prepared(report: Report) -> list[Inside]:

@@ -60,7 +60,7 @@ def changes(report: Report) -> list[Inside]:
     if not any(result.decisions for result in report.results):
         return []
     if not counts:
-        return [tag("p", "None: every row decides every golden input as PyTorch does.")]
+        return [tag("p", "None: every row decides each of its inputs as PyTorch does.")]
     listed = [
         (before, after, f"{count}", f"{rows[before, after]}") for (before, after), count in counts.most_common(PAIRS)
     ]
@@ -84,7 +84,7 @@ def confusion(report: Report, result: Result) -> Inside:
         pairs = sorted(_changed(result), key=lambda pair: -pair.count)[:PAIRS]
         rows = [(pair.golden, pair.actual, f"{pair.count}") for pair in pairs]
         if not rows:
-            return tag("p", f"All {result.samples} decisions are PyTorch's.")
+            return tag("p", f"All {result.decided} decisions are PyTorch's.")
         return table("Decisions that changed", ("PyTorch", "became", "times"), rows, "counts")
     across = list(dict.fromkeys([*down, *(after for _, after in counts)]))
     body = [

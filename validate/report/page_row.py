@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 from validate.report import page_decisions, pictures, sentences
 from validate.report.html import Inside, facts, table, tag
-from validate.report.records import Judgement, Output, Report, Result, Sample
+from validate.report.records import Further, Judgement, Output, Report, Result, Sample
 from validate.runtimes.job import Latency
 
 MARKS = {"pass": "✓", "tight": "!", "fail": "✗", "none": "–"}
@@ -125,6 +125,7 @@ def _facts(report: Report, result: Result) -> Element:
         {
             "latency": _latency(result.latency_ms) if result.latency_ms else None,
             "samples": f"{result.samples} golden inputs" if result.samples else None,
+            "decisions": _decided(result.further) if result.further else None,
             "ties": f"{result.agreement.ties}" if result.agreement else None,
             "runtime": result.runtime_version,
             "artifact": tag("code", sha) if sha else None,
@@ -132,6 +133,12 @@ def _facts(report: Report, result: Result) -> Element:
             "again": tag("code", result.command),
         }
     )
+
+
+def _decided(further: Further) -> str:
+    if further.samples:
+        return f"of golden and {further.samples:,} further samples, which took {further.seconds:.1f} s"
+    return f"of golden alone: {further.offered:,} further samples would take {further.seconds:.0f} s"
 
 
 def _latency(latency: Latency) -> str:

@@ -89,7 +89,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Metric:
-    """The task's metric on the golden samples."""
+    """The task's metric on the golden samples, and on further ones."""
 
     __pydantic_config__ = _STRICT
 
@@ -106,7 +106,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of samples whose decision equals golden's."""
+    """Share of samples, golden and further ones, whose decision equals PyTorch's."""
 
     __pydantic_config__ = _STRICT
 
@@ -219,6 +219,24 @@ class Repair:
     meets: bool
     """Whether that met the tolerance."""
     curve: list[Attempt]
+
+
+@dataclass(frozen=True)
+class Further:
+    """Held-out samples beyond golden (`--decisions`), on which agreement and metric are judged, too: all or none."""
+
+    __pydantic_config__ = _STRICT
+
+    samples: int
+    """That the decisions were judged on beside golden; 0: all would have taken too long."""
+    offered: int
+    """All that there were."""
+    seconds: float
+    """That they took; of none, that all would have taken by golden's own time."""
+    fast: str = ""
+    """Of none: a runtime of the same artifact that took them; empty: none did."""
+    differ: int | None = None
+    """Golden inputs that this row decides otherwise than that runtime."""
 
 
 @dataclass(frozen=True)
@@ -397,6 +415,13 @@ class Result:
     stopped_in: list[str] = field(default_factory=list)
     """Modules that the operator belongs to at which the runtime stopped: one, or all with that kind of operator where
     the runtime named no more than the kind. Empty: it did not stop, or named none that is known."""
+    further: Further | None = None
+    """None: there were none for this row."""
+
+    @property
+    def decided(self) -> int:
+        """Return how many samples agreement, metric and decisions are of: golden's, and further ones."""
+        return self.samples + (self.further.samples if self.further else 0)
 
     @property
     def name(self) -> str:

@@ -150,6 +150,8 @@ CODE = ("manifest", "decide", "source", "tensor", "file", "task", "conversion", 
 def _filled(template: str, report: Report, result: Result, values: Mapping[str, object]) -> str:
     """Return a template filled with values, which are quoted: names and reasons may hold any characters."""
     summary = f"{report.created}, {result.status.replace('_', ' ')}: {result.reason}"
+    if result.further and result.further.samples:
+        summary += f" Here golden alone is run; with the {result.further.samples} further samples: {result.command}"
     words = {
         "name": _quiet(result.name),
         "self": _quiet(f"runs/{report.run}/report/reproduce/{sentences.slug(result)}.py"),

@@ -17,6 +17,7 @@ from export import target
 from validate.localise.localise import readable
 from validate.report.records import (
     FromFile,
+    Further,
     Judgement,
     Layer,
     Localisation,
@@ -61,6 +62,8 @@ class Figures:
     difference: str = ""
     agreement: str = ""
     metric: str = ""
+    decided: str = ""
+    """Samples that agreement and metric are of."""
     latency: str = ""
     size: str = ""
     headroom: str = ""
@@ -93,6 +96,23 @@ class Prepared:
         )
 
 
+def heads(report: Report, sqnr: str) -> list[str]:
+    """Return the heads of a table's numbers, in the order of `numbers`. sqnr: what the first is called."""
+    decided = ["of"] if _further(report) else []
+    return [sqnr, "max |d|", "agree", metric_name(report), *decided, "ms", "MB", "room"]
+
+
+def numbers(report: Report, figures: Figures) -> list[str]:
+    """Return a row's numbers; the samples that decisions are of only where further ones were taken."""
+    decided = [figures.decided] if _further(report) else []
+    first = [figures.sqnr, figures.difference, figures.agreement, figures.metric]
+    return [*first, *decided, figures.latency, figures.size, figures.headroom]
+
+
+def _further(report: Report) -> bool:
+    return any(result.further and result.further.samples for result in report.results)
+
+
 def ordered(results: Iterable[Result]) -> list[Result]:
     """Return results, the worst first: blocking ones, then by headroom; excused ones last."""
     order = {"blocking": 0, "tight": 1, "pass": 1, "excused": 2}
@@ -113,6 +133,7 @@ def figures(result: Result) -> Figures:
         number(worst.max_absolute, ".1e") if worst else "",
         f"{result.agreement.share:.4f}" if result.agreement else "",
         f"{metric.actual:.4f}" if metric else "",
+        f"{result.decided}" if result.agreement or metric else "",
         f"{latency.median:.2f}" if latency else "",
         f"{result.size_bytes / 1e6:.2f}" if result.size_bytes is not None else "",
         percent(result.headroom),
@@ -163,11 +184,36 @@ def verdict(report: Report) -> str:
     )
 
 
-def _samples(results: Iterable[Result]) -> str:
+def _samples(results: Sequence[Result]) -> str:
     counts = sorted({result.samples for result in results if result.samples})
     if not counts:
         return "nothing was run"
-    return f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} golden inputs"
+    most = max((result.decided for result in results if result.further and result.further.samples), default=0)
+    decided = f", decisions of integers on up to {most:,} held-out ones" if most else ""
+    return f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} golden inputs{decided}"
+
+
+def slow(report: Report) -> list[Sentence]:
+    """Return what there is to say of rows that took no further samples: how long those would have taken, and how they
+    decide beside a runtime that took them.
+    """
+    return [
+        Sentence(result.name, _slow(result, result.further))
+        for result in ordered(report.results)
+        if result.further and not result.further.samples and result.agreement
+    ]
+
+
+def _slow(result: Result, further: Further) -> str:
+    text = (
+        f"judged on {result.samples} golden inputs alone, for the {further.offered:,} further samples would take "
+        f"{further.seconds:.0f} s (validate.decisions_s)"
+    )
+    if further.differ is None:
+        return f"{text}."
+    if further.differ:
+        return f"{text}; {further.differ} of its decisions on those are not {further.fast}'s, which took them."
+    return f"{text}; its decisions on those are {further.fast}'s, which took them."
 
 
 def failures(report: Report) -> list[Sentence]:
@@ -233,7 +279,7 @@ def steps(report: Report, result: Result) -> tuple[tuple[str, str], ...]:
         return _in_turn(_again(report, result))
     localisation = next((item for item in report.localisations if item.artifact == artifact(result)), None)
     if localisation is None and result.target in readable():
-        find = f"anywhere validate {report.run} --localise{_narrowed(report)}"
+        find = f"anywhere validate {report.run} --localise{_narrowed(report)}{_decided(report)}"
         keep = [("then", command) for command in _keeping(report, result, ["LAYER"])]
         others = [*_repairing(report, result), *_replacing(report, result)]
         return (("Next", find), *keep, *(("or", command) for command in others))
@@ -253,7 +299,7 @@ def _in_turn(commands: Iterable[str]) -> tuple[tuple[str, str], ...]:
 def _accepting(report: Report, result: Result) -> str:
     """Return the command that accepts a refusal, and those that were accepted before."""
     rows = [*report.settings.get("accept", []), result.name]
-    return f"anywhere validate {report.run}" + "".join(f' --accept "{row}"' for row in rows)
+    return f"anywhere validate {report.run}" + "".join(f' --accept "{row}"' for row in rows) + _decided(report)
 
 
 def _keeping(report: Report, result: Result, modules: Sequence[str]) -> list[str]:
@@ -298,6 +344,12 @@ def _again(report: Report, result: Result) -> list[str]:
 def _narrowed(report: Report) -> str:
     """Return the option for the rows that were asked for; empty: all."""
     return "".join(f' --only "{row}"' for row in report.settings.get("only", []))
+
+
+def _decided(report: Report) -> str:
+    """Return the option for the further samples that were asked for; empty: none."""
+    count = report.settings.get("decisions")
+    return f" --decisions {count}" if count else ""
 
 
 def _most_harmful(localisation: Localisation | None) -> list[str]:
@@ -413,9 +465,10 @@ def ties(report: Report) -> Sentence | None:
     if not most or not most.agreement:
         return None
     count = most.agreement.ties
+    inputs, whose = ("held-out", "PyTorch") if most.decided > most.samples else ("golden", "golden")
     return Sentence(
-        f"{count} tie{'s' if count > 1 else ''} among {most.samples} golden inputs",
-        "golden decides by less there than the noise that is allowed, so another decision is no disagreement.",
+        f"{count} tie{'s' if count > 1 else ''} among {most.decided} {inputs} inputs",
+        f"{whose} decides by less there than the noise that is allowed, so another decision is no disagreement.",
     )
 
 

@@ -4,7 +4,6 @@ Path("report.md").write_text(markdown(report), encoding="utf-8")
 Path("junit.xml").write_text(junit(report), encoding="utf-8")
 """
 
-import dataclasses
 import re
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
@@ -24,6 +23,7 @@ def markdown(report: Report) -> str:
     tie = sentences.ties(report)
     notes = [
         *sentences.warnings(report),
+        *sentences.slow(report),
         *sentences.overrides(report),
         *([tie] if tie else []),
         *sentences.unproved(report),
@@ -62,19 +62,10 @@ def _item(sentence: sentences.Sentence) -> str:
 
 
 def _table(report: Report, rows: Iterable[sentences.Figures]) -> str:
-    head = [
-        "artifact",
-        "runtime",
-        "status",
-        "SQNR",
-        "max |d|",
-        "agree",
-        sentences.metric_name(report),
-        "ms",
-        "MB",
-        "room",
-    ]
-    lines = [head, ["---"] * 3 + ["---:"] * 7, *(list(dataclasses.astuple(figures)) for figures in rows)]
+    head = ["artifact", "runtime", "status", *sentences.heads(report, "SQNR")]
+    lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
+    for figures in rows:
+        lines.append([figures.artifact, figures.where, figures.status, *sentences.numbers(report, figures)])
     return "\n".join(
         "| " + " | ".join(cell if number == 1 else _plain(cell) for cell in line) + " |"
         for number, line in enumerate(lines)

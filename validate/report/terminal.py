@@ -5,7 +5,6 @@
 The table and the pictures fit 100 columns; sentences are left to the terminal to wrap, so that they can be searched.
 """
 
-import dataclasses
 import math
 
 from rich.console import Group, RenderableType
@@ -32,6 +31,7 @@ def render(report: Report) -> RenderableType:
     tie = sentences.ties(report)
     notes = [
         *sentences.warnings(report),
+        *sentences.slow(report),
         *sentences.kept(report),
         *sentences.overrides(report),
         *([tie] if tie else []),
@@ -50,20 +50,20 @@ def _table(report: Report) -> Table:
     rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("artifact", "runtime", "status"):
         rows.add_column(name, no_wrap=True)
-    for name in ("SQNR", "max |d|", "agree", sentences.metric_name(report), "ms", "MB", "room"):
+    for name in sentences.heads(report, "SQNR"):
         rows.add_column(name, justify="right", no_wrap=True)
     for result in sentences.ordered(report.results):
         if result.outcome == "excused":  # said once, below
             continue
-        _add(rows, sentences.figures(result), _style(result))
+        _add(rows, report, sentences.figures(result), _style(result))
     for prepared in sentences.prepared(report):
-        _add(rows, prepared.figures, STYLES["pass" if prepared.within else "fail"])
+        _add(rows, report, prepared.figures, STYLES["pass" if prepared.within else "fail"])
     return rows
 
 
-def _add(rows: Table, figures: sentences.Figures, style: str) -> None:
-    artifact, where, status, *numbers = dataclasses.astuple(figures)
-    rows.add_row(artifact, where, Text(status, style), *numbers)
+def _add(rows: Table, report: Report, figures: sentences.Figures, style: str) -> None:
+    status = Text(figures.status, style)
+    rows.add_row(figures.artifact, figures.where, status, *sentences.numbers(report, figures))
 
 
 def _style(result: Result) -> str:

@@ -55,7 +55,8 @@ const PAGE = `<!doctype html><link rel="icon" href="data:,">
   const reader = (file) => async (start, end) =>
     (await fetch(file, { headers: { Range: \`bytes=\${start}-\${end - 1}\` } })).arrayBuffer();
   const write = (body) => fetch("/out", { method: "POST", body });
-  const read = (job) => ({ golden: reader("/golden"), probes: job.probes && reader("/probes") });
+  const read = (job) => ({ golden: reader("/golden"), probes: job.probes && reader("/probes"),
+    further: job.further.map((_, number) => reader(\`/further/\${number}\`)) });
   window.measure = (job) => run(job, read(job), write).then(
     (value) => ({ value }),
     (error) => ({ name: error?.name, message: String(error?.message ?? error), stack: String(error?.stack) }),
@@ -80,6 +81,7 @@ export async function measure(job) {
     await page.goto(`http://127.0.0.1:${server.address().port}/`, noLimit);
     const there = {
       ...job,
+      further: job.further ?? [],
       runner: `/validate/runtimes/runners/${encodeURIComponent(path.basename(job.runner))}`,
       path: `/artifact/${encodeURIComponent(path.basename(job.path))}`,
     };
@@ -112,6 +114,8 @@ async function serve(job) {
       response.writeHead(200, { ...HEADERS, "Content-Type": "text/html" }).end(PAGE);
     } else if (name === "/golden" || name === "/probes") {
       send(job[name.slice(1)], request, response);
+    } else if (name.startsWith("/further/")) {
+      send(job.further[Number(name.slice("/further/".length))], request, response);
     } else if (prefix) {
       send(path.join(places[prefix], name.slice(prefix.length)), request, response);
     } else {

@@ -30,6 +30,8 @@ class Budget:
     """Seconds for calls with other numbers of samples."""
     fresh_s: float = 1.0
     """Seconds for inputs that were made anew."""
+    further_s: float = 30.0
+    """Seconds for further samples: where all would take more, by the time that golden took, none is run."""
     warm_up: int = 5
     """Calls with one sample before latency is taken; fewer if they are slow: see `warm_up_s`."""
     warm_up_s: float = 1.0
@@ -61,12 +63,17 @@ class Job:
     """The file of image files and patterns; None: there are none."""
     batches: tuple[int, ...] = ()
     """Numbers of golden inputs that are run in one call each, in this order; none: the artifact takes one number."""
+    further: tuple[Path, ...] = ()
+    """Files of further samples, for decisions alone."""
+    further_samples: int = 0
+    """Number of samples in all of them."""
     budget: Budget = field(default_factory=Budget)
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON can hold it, with absolute paths."""
         paths = {key: str(path.absolute()) if path else "" for key, path in self._paths().items()}
-        return {**asdict(self), **paths, "manifest": dict(self.manifest)}
+        further = [str(path.absolute()) for path in self.further]
+        return {**asdict(self), **paths, "further": further, "manifest": dict(self.manifest)}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Job":
@@ -75,7 +82,9 @@ class Job:
         probes = Path(record["probes"]) if record.get("probes") else None
         budget = Budget(**record.get("budget", {}))
         batches = tuple(record.get("batches", ()))
-        return cls(**{**record, **paths, "probes": probes, "batches": batches, "budget": budget})
+        further = tuple(map(Path, record.get("further", ())))
+        values = {**record, **paths, "probes": probes, "batches": batches, "further": further, "budget": budget}
+        return cls(**values)
 
     def _paths(self) -> dict[str, Path | None]:
         return {
@@ -110,6 +119,17 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """How many of the further samples were run: all or none."""
+
+    __pydantic_config__ = STRICT
+
+    samples: int
+    seconds: float
+    """That they took; of none, that all would have taken by golden's own time."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """The answer of a harness to a job, beside the arrays it wrote."""
 
@@ -119,6 +139,8 @@ class Measured:
     latency_ms: Latency
     from_file: Files | None = None
     """None: there were no image files."""
+    further: Taken | None = None
+    """None: there were no further samples."""
 
     @classmethod
     def read(cls, record: Any) -> "Measured":

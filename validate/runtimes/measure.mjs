@@ -22,6 +22,7 @@ const BUDGET = {
   patterns_s: 10,
   batches_s: 1,
   fresh_s: 1,
+  further_s: 30,
   warm_up: 5,
   warm_up_s: 1,
   timed: 50,
@@ -39,7 +40,9 @@ export async function measure(job) {
     return async (start, end) => (await file.read(new Uint8Array(end - start), 0, end - start, start)).buffer;
   };
   try {
-    const read = { golden: await reader(job.golden), probes: job.probes && (await reader(job.probes)) };
+    const further = [];
+    for (const file of job.further ?? []) further.push(await reader(file));
+    const read = { golden: await reader(job.golden), probes: job.probes && (await reader(job.probes)), further };
     const write = (bytes) => files.writeFile(job.out, bytes);
     return await run({ ...job, runner: pathToFileURL(job.runner).href }, read, write);
   } finally {
@@ -47,10 +50,10 @@ export async function measure(job) {
   }
 }
 
-/** With `read.golden(start, end)` bytes of golden, `read.probes` those of the probes (or none), and `write(bytes)` of the
- outputs: a safetensors file, by name.
+/** With `read.golden(start, end)` bytes of golden, `read.probes` those of the probes (or none), `read.further` those of
+ each file of further samples, and `write(bytes)` of the outputs: a safetensors file, by name.
 
- → runtime_version, samples, from_file, latency_ms {median, p90, calls, batch, threads}. */
+ → runtime_version, samples, from_file, further, latency_ms {median, p90, calls, batch, threads}. */
 export async function run(job, read, write) {
   const runner = await import(job.runner);
   const { manifest } = job;
@@ -61,12 +64,14 @@ export async function run(job, read, write) {
   const fixed = manifest.inputs[0].shape[0];
   const batch = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
   const parts = [];
-  const end = performance.now() + 1e3 * budget.collect_s;
+  const start = performance.now();
+  const end = start + 1e3 * budget.collect_s;
   let done = 0;
   for (; done < count && (done < LEAST || performance.now() < end); done += batch) {
     parts.push(asGolden(await infer(slice(inputs, done, done + batch)), manifest));
   }
   const samples = Math.min(done, count);
+  const each = (performance.now() - start) / 1e3 / Math.max(1, samples);
   const beside = await probed(infer, slice(inputs, 0, PROBED), manifest, batch);
   const probes = read.probes && (await open(read.probes));
   const files = probes ? await fromFiles(infer, probes, manifest, budget) : {};
@@ -74,6 +79,7 @@ export async function run(job, read, write) {
   const sizes = probes ? await ofSizes(infer, probes, manifest, batch) : {};
   const fresh = probes ? await anew(infer, probes, manifest, batch, budget) : {};
   const batches = await batched(infer, inputs, manifest, (job.batches ?? []).filter((size) => size <= samples), batch, budget);
+  const further = await beyond(infer, read.further ?? [], job, batch, each, budget);
   const { times, last } = await latency(infer, slice(inputs, 0, 1), budget);
   await write(
     encode({
@@ -83,6 +89,7 @@ export async function run(job, read, write) {
       ...patterns,
       ...sizes,
       ...fresh,
+      ...further.outputs,
       ...batches,
       ...named("last", asGolden(last, manifest)),
     }),
@@ -91,6 +98,7 @@ export async function run(job, read, write) {
     runtime_version: await runner.version(),
     samples,
     from_file: files.measured ?? null,
+    further: further.taken ?? null,
     latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
   };
 }
@@ -175,6 +183,25 @@ async function batched(infer, inputs, manifest, sizes, batch, budget) {
     Object.assign(outputs, named(`batches.${size}`, asGolden(await infer(slice(inputs, 0, size)), manifest)));
   }
   return outputs;
+}
+
+/** Outputs for all further samples by name, `further.` before it, file by file; none, where they would take longer than
+ allowed, by the seconds that a golden input took. → {outputs, taken: {samples, seconds}}; {}: there are none. */
+async function beyond(infer, files, job, batch, each, budget) {
+  if (!files.length) return {};
+  const expected = each * job.further_samples;
+  if (expected > budget.further_s) return { taken: { samples: 0, seconds: expected } };
+  const parts = [];
+  const start = performance.now();
+  let samples = 0;
+  for (const file of files) {
+    const inputs = await inputsOf(await open(file), job.manifest, Infinity);
+    const count = Object.values(inputs)[0].shape[0];
+    for (let at = 0; at < count; at += batch) parts.push(asGolden(await infer(slice(inputs, at, at + batch)), job.manifest));
+    samples += count;
+  }
+  const seconds = (performance.now() - start) / 1e3;
+  return { outputs: named("further", concatenate(parts)), taken: { samples, seconds } };
 }
 
 /** The greatest difference of two inputs, in 1/255 of what they stand for. */

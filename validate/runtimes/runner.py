@@ -33,7 +33,7 @@ import numpy as np
 from export.target import constants
 from records.golden import FRESH, INPUT, PATTERN, PREPARED, SIZED, Actual
 from records.tensor import Array, Arrays, Tensor, tensors_from
-from validate.runtimes.job import Budget, Files, Job, Latency, Measured
+from validate.runtimes.job import Budget, Files, Job, Latency, Measured, Taken
 
 FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
@@ -131,10 +131,13 @@ def measure(**record: Any) -> dict[str, Any]:
     infer = module.activate(job.path, dict(job.manifest), job.threads, job.backend)
     session = Session(infer, tensors_from(job.manifest["inputs"]), tensors_from(job.manifest["outputs"]))
     inputs = session.stored(_rows(job.golden, session.inputs, INPUT, job.samples))
+    start = time.perf_counter()
     outputs, samples = session.collect(inputs, job.budget.collect_s, LEAST)
+    each_s = (time.perf_counter() - start) / max(1, samples)
     few = {name: value[:PROBED] for name, value in inputs.items()}
     prepared, training, patterns = _beside(job.probes, session.inputs)
     files, trained, from_file = session.compare(prepared, training, job.budget.files_s)
+    further, taken = session.beyond(job, each_s)
     actual = Actual(
         golden=outputs,
         together=session.run(few, session.batch),
@@ -146,12 +149,13 @@ def measure(**record: Any) -> dict[str, Any]:
         sized=session.resized(job.probes),
         batches=session.batched(inputs, [size for size in job.batches if size <= samples], job.budget.batches_s),
         fresh=session.anew(job.probes, job.budget.fresh_s),
+        further=further,
     )
     times, last = session.timed({name: value[:1] for name, value in inputs.items()}, job.budget)
     save_file(replace(actual, last=last).arrays(), job.out)
     p90 = times[0] if len(times) == 1 else statistics.quantiles(times, n=10, method="inclusive")[8]
     latency = Latency(statistics.median(times), p90, len(times), 1, job.threads)
-    return asdict(Measured(module.version(), samples, latency, from_file))
+    return asdict(Measured(module.version(), samples, latency, from_file, taken))
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,20 @@ class Session:
         """Return the outputs for inputs made anew, as many as `limit_s` seconds allow; none: there are none."""
         inputs = self.stored(_rows(probes, self.inputs, f"{FRESH}.{INPUT}")) if probes else {}
         return self.collect(inputs, limit_s, LEAST_FRESH, min(self.batch, LEAST_FRESH))[0]
+
+    def beyond(self, job: Job, each_s: float) -> tuple[dict[str, Array], Taken | None]:
+        """Return the outputs for all further samples, file by file; none, where they would take longer than allowed.
+
+        each_s: seconds that a golden input took. Also returned: how many were run; None: there are none.
+        """
+        if not job.further:
+            return {}, None
+        expected_s = each_s * job.further_samples
+        if expected_s > job.budget.further_s:
+            return {}, Taken(0, expected_s)
+        start = time.perf_counter()
+        outputs = _joined([self.run(self.stored(_rows(file, self.inputs, INPUT)), self.batch) for file in job.further])
+        return outputs, Taken(_count(outputs), time.perf_counter() - start)
 
     def timed(self, inputs: Arrays, budget: Budget) -> tuple[list[float], dict[str, Array]]:
         """Return the milliseconds of each call with one stored sample, and the outputs of the last."""
