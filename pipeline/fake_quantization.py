@@ -57,16 +57,19 @@ def fake_weight(weight: torch.Tensor, groups: int = 0) -> torch.Tensor:
     channel = (0, 2) if groups else (0,)
     others = [axis for axis in range(grouped.ndim) if axis not in channel]
     step = grouped.abs().amax(others, keepdim=True) / WEIGHT_STEPS
-    step = torch.where(step > 0, step, 1.0)
+    step = torch.where(step == 0, 1.0, step)
     rounded: torch.Tensor = ((grouped / step).round() * step).reshape(weight.shape).to(weight.dtype)
     return weight + (rounded - weight).detach()
 
 
 def fake_activation(values: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Return values on the 256 steps between two ends (2,) and zero; the gradient of what lies beyond them is zero."""
+    """Return values on the 256 steps between two ends (2,) and zero; the gradient of what lies beyond them is zero.
+
+    Between ends that are no numbers, nothing is one: a training that diverges has to be seen.
+    """
     least, greatest = ends[0].clamp(max=0), ends[1].clamp(min=0)
     step = (greatest - least) / STEPS
-    step = torch.where(step > 0, step, 1.0)
+    step = torch.where(step == 0, 1.0, step)
     zero = (-least / step).round().to(torch.int32)
     on_steps: torch.Tensor = torch.fake_quantize_per_tensor_affine(values.float(), step, zero, 0, STEPS)
     return on_steps.to(values.dtype)

@@ -92,6 +92,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                 f"and this one has {c.epochs} epochs of {batches_per_epoch} steps. {AGAIN}."
             )
     forward = torch.compile(model) if c.compile else model
+    starts_trained = config.model.pretrained or bool(config.model.weights)
     total = c.epochs * batches_per_epoch
     done = first_epoch * batches_per_epoch + first_step
     board = Board(run / "tensorboard", step=done)
@@ -116,7 +117,8 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
             model.train()
             fake = faked if faked and epoch >= quantized_from(c) else nullcontext()
             if fake is faked:
-                freeze_statistics(model)
+                if epoch or starts_trained:
+                    freeze_statistics(model)
                 forward = model  # which the context computes function by function
             for step, batch in enumerate(loader, start=first_step):
                 batch = batch.to(device, channels_last)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.checkpoint import WEIGHTS, Checkpoint
+from pipeline.checkpoint import TRAINING, WEIGHTS, Checkpoint
 from pipeline.config import Config
 from pipeline.fake_quantization import FOLLOWING, FakeQuantization, fake_activation, fake_weight, freeze_statistics
 from pipeline.train import Interrupted, quantized_from, train
@@ -135,6 +135,23 @@ def test_zero_is_a_step_of_values_that_never_reach_it(ends: tuple[float, float],
 
 def test_values_that_are_all_zero_stay() -> None:
     assert fake_activation(torch.zeros(3), torch.zeros(2)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("factor", [torch.nan, torch.inf])
+def test_what_is_no_number_stays_none(net: Net, image: torch.Tensor, factor: float) -> None:
+    """The integer of a NaN would be a number, and hide from the loss that a training diverges."""
+    with FakeQuantization(net, "net", [image]):
+        assert not net(image * factor).isfinite().any()
+
+
+def test_activations_keep_their_type_under_autocast(net: Net, image: torch.Tensor) -> None:
+    faked = FakeQuantization(net, "net", [image])
+    with torch.autocast("cpu", torch.bfloat16), faked:
+        outputs = net(image)
+    assert outputs.dtype == torch.bfloat16
+    outputs.float().sum().backward()
+    assert net.first.weight.grad is not None and net.first.weight.grad.abs().sum() > 0
+    assert all(ends.dtype == torch.float32 for ends in faked.ends.values())
 
 
 def test_the_gradient_passes_straight_through_and_ends_beyond_the_ends() -> None:
@@ -271,17 +288,34 @@ def test_a_training_ends_in_an_ordinary_checkpoint(aware: Config, tmp_path: Path
     np.testing.assert_allclose(actual, golden.outputs["logits"], atol=1e-5)
 
 
-def test_weights_of_a_checkpoint_are_on_steps_and_statistics_those_of_before(aware: Config, tmp_path: Path) -> None:
-    """Of the average, as every checkpoint's; without one, batch normalisation stays as the plain epochs left it."""
+def statistics(saved: Checkpoint) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in saved.arrays(WEIGHTS).items() if "running" in name}
+
+
+def test_weights_are_on_steps_and_statistics_are_kept(
+    aware: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an average, a checkpoint's statistics are those of its last step."""
     asked = aware.with_values("train", ema=0.0)
-    arrays = train(asked, tmp_path / "aware", None, QUIET).arrays(WEIGHTS)
-    layers = [name for name, values in arrays.items() if values.ndim in {2, 4} and values.shape[0] > 1]
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, quantized_from(asked.train), 0)
+        with pytest.raises(Interrupted):
+            train(asked, tmp_path / "run", None, QUIET)
+    cut = Checkpoint.open(tmp_path / "run" / "checkpoint")
+    before, state = statistics(cut), cut.arrays(TRAINING)
+    arrays = (finished := train(asked, tmp_path / "run", cut, QUIET)).arrays(WEIGHTS)
+    layers = [name for name, values in arrays.items() if name.endswith("weight") and values.ndim > 1]
     assert len(layers) == 3
     for name in layers:
         np.testing.assert_allclose(arrays[name], weight_on_steps(arrays[name]), rtol=1e-5)
-    first = aware.with_values("train", ema=0.0, quantize_aware=False)
-    plain = train(first, tmp_path / "plain", None, QUIET).arrays(WEIGHTS)
-    assert not np.allclose(plain[layers[0]], weight_on_steps(plain[layers[0]]), rtol=1e-5)
+        trained = state[f"model.{name}"]  # which small steps of the optimizer still move
+        assert not np.allclose(trained, weight_on_steps(trained), rtol=1e-5)
+    assert before and statistics(finished) == before
+
+
+def test_a_training_from_random_weights_finds_its_statistics_first(aware: Config, tmp_path: Path) -> None:
+    found = statistics(train(aware.with_values("train", epochs=1), tmp_path / "run", None, QUIET))
+    assert all(set(values) != {0.0} and set(values) != {1.0} for values in found.values())
 
 
 @pytest.mark.parametrize("step", [(1, 3), (2, 1)])
