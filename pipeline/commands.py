@@ -25,6 +25,7 @@ OPTIONS = {
     "learning_rate": "train.learning_rate",
     "seed": "train.seed",
     "device": "train.device",
+    "quantize_aware": "train.quantize_aware",
 }
 """Options with a name of their own, and the key each sets."""
 LISTS = {".csv": "csv", ".json": "coco"}
@@ -56,6 +57,10 @@ def train(
     learning_rate: Annotated[float | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = None,
+    quantize_aware: Annotated[
+        bool | None,
+        typer.Option("--quantize-aware", help="Train the last epochs on the steps of int8, for better int8 files."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set train.ema=0.99")
     ] = None,

@@ -123,6 +123,12 @@ class TrainConfig:
     mobilenet_v3_small on a CPU, and what a GPU's tensor cores prefer."""
     compile: bool = False
     """torch.compile the model: the first step takes longer, the others less on a GPU."""
+    quantize_aware: bool = False
+    """Compute the last epochs on the steps of int8, so that int8 files come nearer (docs/integers.md). Batch
+    normalisation keeps its statistics from then on, but in the first epoch of a training without weights to start
+    from."""
+    quantize_aware_share: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Share of the epochs that are computed so: one at least."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from torch.utils.data import DataLoader
 import measures.tasks
 from pipeline import checkpoint, data, models, tasks
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import Config
+from pipeline.config import Config, TrainConfig
+from pipeline.fake_quantization import FakeQuantization, freeze_statistics
 from pipeline.golden import of_training, to_numpy
 from pipeline.progress import Display
 from pipeline.rehearsal import SAMPLES as REHEARSED
@@ -72,6 +73,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     loaded = models.start(model, config) if resume is None else None
     few = images.train.batch(range(min(REHEARSED, len(images.train))))
     rehearse(model, config, few, images.labels)
+    faked = FakeQuantization(model, config.model.name, few.to(device).inputs.values()) if c.quantize_aware else None
     golden = of_training(images, config, loaded.record() if loaded else resume.loaded if resume else None)
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)
@@ -83,13 +85,14 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     optimizer = torch.optim.AdamW(decay_groups(model, c.weight_decay), lr=c.learning_rate)
     first_epoch, first_step = 0, 0
     if resume:
-        first_epoch, first_step = restore(resume, model, average, optimizer)
+        first_epoch, first_step = restore(resume, model, average, optimizer, faked)
         if not (0 <= first_epoch < c.epochs and 0 <= first_step < batches_per_epoch):
             raise BadInput(
                 f"checkpoint {resume.folder}: its training stopped in epoch {first_epoch + 1} after step {first_step}, "
                 f"and this one has {c.epochs} epochs of {batches_per_epoch} steps. {AGAIN}."
             )
     forward = torch.compile(model) if c.compile else model
+    starts_trained = config.model.pretrained or bool(config.model.weights)
     total = c.epochs * batches_per_epoch
     done = first_epoch * batches_per_epoch + first_step
     board = Board(run / "tensorboard", step=done)
@@ -98,9 +101,13 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     def save(epoch: int, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Write the checkpoint of a training that goes on at this epoch and step."""
         progress = {"epoch": epoch, "step": step, "epochs": c.epochs, "finished": epoch == c.epochs}
-        state = {} if epoch == c.epochs else to_numpy(remember(model, average, optimizer))
+        state = {} if epoch == c.epochs else to_numpy(remember(model, average, optimizer, faked))
         made_by = environment(device, c.seed)
-        return golden.write(run / "checkpoint", average.module.eval(), metrics, made_by, progress, state)
+        return golden.write(run / "checkpoint", kept(), metrics, made_by, progress, state)
+
+    def kept() -> nn.Module:
+        """Return the model that a checkpoint holds."""
+        return (faked.rounded(average.module) if faked and faked.began else average.module).eval()
 
     metrics: dict[str, float] = dict(resume.metrics) if resume else {}
     with stop_on_signal() as stop, Display(console, c.epochs, batches_per_epoch, done, measured.METRIC) as display:
@@ -108,13 +115,18 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
             batches.epoch, batches.start = epoch, first_step
             losses = scores = 0.0
             model.train()
+            fake = faked if faked and epoch >= quantized_from(c) else nullcontext()
+            if fake is faked:
+                if epoch or starts_trained:
+                    freeze_statistics(model)
+                forward = model  # which the context computes function by function
             for step, batch in enumerate(loader, start=first_step):
                 batch = batch.to(device, channels_last)
                 image = batch.inputs[data.IMAGE]  # (N, 3, H, W)
                 now = epoch * batches_per_epoch + step
                 for group in optimizer.param_groups:
                     group["lr"] = rate = learning_rate(now, total, c.warmup, c.learning_rate)
-                with torch.autocast(device.type, torch.bfloat16, enabled=c.amp and device.type == "cuda"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=c.amp and device.type == "cuda"), fake:
                     loss, outputs = task.step(forward, batch, c)
                 value = loss.item()
                 if not math.isfinite(value):
@@ -144,7 +156,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                     save(epoch, step + 1, metrics)
                     raise Interrupted(epoch, step + 1)
 
-            tested, truth = evaluate(average.module, images.test, task, device)
+            tested, truth = evaluate(kept(), images.test, task, device)
             test = measured.score(tested, truth)
             metrics = {
                 f"test_{measured.METRIC}": test,
@@ -205,6 +217,11 @@ def learning_rate(step: int, total: int, warmup: float, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
+def quantized_from(c: TrainConfig) -> int:
+    """Return the first of the epochs that are computed on the steps of integers."""
+    return c.epochs - max(1, round(c.quantize_aware_share * c.epochs))
+
+
 def warmed_up_average(decay: float) -> Any:
     """Return the update of an exponential moving average that follows closely at first, to forget the random start."""
 
@@ -247,12 +264,15 @@ def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return all that the next step needs, as named tensors: weights, average, optimizer and random state."""
+def remember(
+    model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, faked: FakeQuantization | None = None
+) -> dict[str, torch.Tensor]:
+    """Return all that the next step needs, as named tensors: weights, average, optimizer, ends and random state."""
     state = {f"model.{key}": value for key, value in model.state_dict().items()}
     state |= {f"average.{key}": value for key, value in average.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{number}.{key}": value for key, value in values.items()}
+    state |= {f"ends.{key}": value for key, value in (faked.ends if faked else {}).items()}
     state["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         state["random.cuda"] = torch.cuda.get_rng_state()
@@ -260,7 +280,11 @@ def remember(model: nn.Module, average: AveragedModel, optimizer: torch.optim.Op
 
 
 def restore(
-    saved: Checkpoint, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer
+    saved: Checkpoint,
+    model: nn.Module,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    faked: FakeQuantization | None = None,
 ) -> tuple[int, int]:
     """Undo `remember`; return the epoch and the step to go on with. Raises BadInput for another training's state."""
     state = {key: torch.from_numpy(value) for key, value in saved.arrays(checkpoint.TRAINING).items()}
@@ -273,6 +297,8 @@ def restore(
             whole["state"].setdefault(int(number), {})[name] = value
         optimizer.load_state_dict(whole)
         _check_moments(optimizer)
+        if faked:
+            faked.load(_below("ends.", state))
         torch.set_rng_state(state["random.cpu"])
         if "random.cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["random.cuda"])
