@@ -4,6 +4,7 @@ difference = compare(actual, golden)       # both (N, …)
 difference.sqnr_db
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,15 +88,25 @@ def floor_of(golden: Array, oracle: Array) -> float:
 
 
 def sqnr_of_most_db(actual: Array, golden: Array) -> float:
-    """Return the SQNR in dB of (N, …) without the noisiest hundredth of the samples.
+    """Return the SQNR in dB of (N, …) sample by sample: noise against its own signal, the mean without the noisiest.
 
-    The hundredth is rounded down. NaN where a value is no number.
+    Those are a hundredth of the samples, rounded down. So a sample a thousand times as great as the others, with noise to
+    match, counts as one. A signal below the median counts as the median: of what is next to nothing, any noise is much.
+    NaN where a value is no number, and without signal.
     """
     if not np.isfinite(actual).all():
         return float("nan")
-    noise = np.square(actual.astype(np.float64) - golden).reshape(len(golden), -1).sum(axis=1)
-    most = np.argsort(noise)[: len(golden) - len(golden) // 100]
-    return sqnr_db(actual[most], golden[most])
+    exact = golden.astype(np.float64).reshape(len(golden), -1)
+    noise = np.square(actual.reshape(exact.shape) - exact).sum(axis=1)
+    signal = np.square(exact).sum(axis=1)
+    if not noise.any():
+        return CEILING_DB
+    usual = float(np.median(signal)) or float(signal.mean())
+    if usual == 0:
+        return float("nan")
+    shares = np.sort(noise / np.maximum(signal, usual))[: len(golden) - len(golden) // 100]
+    mean = float(shares.mean())
+    return min(CEILING_DB, -10 * math.log10(mean)) if mean else CEILING_DB
 
 
 def _cosine(a: Array, g: Array) -> float:

@@ -86,12 +86,36 @@ def test_one_sample_of_a_hundred_does_not_hide_the_others() -> None:
     actual = golden * 1.01
     actual[7] += 50
     assert sqnr_db(actual, golden) < 0
-    assert sqnr_of_most_db(actual, golden) == pytest.approx(40, abs=0.1)
+    assert sqnr_of_most_db(actual, golden) == pytest.approx(40, abs=1)  # noise of small ones is held to the usual
     assert sqnr_of_most_db(actual[:99], golden[:99]) < 0  # of fewer, every one counts
     actual[8] += 50
     assert sqnr_of_most_db(actual, golden) < 0
     actual[7] = np.nan
     assert math.isnan(sqnr_of_most_db(actual, golden))
+
+
+def test_a_sample_far_greater_than_the_others_counts_as_one() -> None:
+    """Whether its noise is as great or none at all."""
+    golden = np.random.default_rng(0).normal(size=(50, 10))
+    golden[3] *= 1e4
+    near = golden * 1.01
+    assert sqnr_of_most_db(near, golden) == pytest.approx(40, abs=1)
+    near[3] = golden[3] * 2
+    assert sqnr_db(near, golden) == pytest.approx(0, abs=0.1)
+    assert sqnr_of_most_db(near, golden) == pytest.approx(17, abs=0.5)  # one of fifty is all wrong
+    wrong = golden[::-1].copy()
+    wrong[3] = golden[3]
+    assert sqnr_db(wrong[:-4], golden[:-4]) > 50
+    assert sqnr_of_most_db(wrong[:-4], golden[:-4]) < 0
+
+
+def test_a_sample_next_to_nothing_is_held_to_what_is_usual() -> None:
+    golden = np.random.default_rng(0).normal(size=(50, 10))
+    golden[:20] *= 1e-6
+    noise = 0.01 * np.random.default_rng(1).normal(size=golden.shape)
+    assert sqnr_of_most_db(golden + noise, golden) == pytest.approx(40, abs=2.5)
+    assert math.isnan(sqnr_of_most_db(np.ones((4, 2)), np.zeros((4, 2))))
+    assert sqnr_of_most_db(np.zeros((4, 2)), np.zeros((4, 2))) == CEILING_DB
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
