@@ -11,6 +11,7 @@ from export.quantize.network import Network
 from export.quantize.onnx import OnnxRuntime, greatest
 from export.quantize.prepared import prepare
 from export.quantize.ranges import ranges
+from export.quantize.repair import Kept
 from measures import tasks
 from measures.distance import sqnr_db
 from records.tensor import Array
@@ -61,7 +62,7 @@ def test_a_network_in_integers_is_near(prepared: OnnxRuntime) -> None:
 
 def test_a_layer_in_float_has_its_weights_as_they_were_before_rounding(prepared: OnnxRuntime) -> None:
     prepared.__dict__["places"] = {node.name: node.output[0] for node in prepared.model.graph.node}
-    path = prepared.quantize(ranges(prepared.seen, prepared.following, "extremes"), ["wide"])
+    path = prepared.quantize(ranges(prepared.seen, prepared.following, "extremes"), Kept(float32=("wide",)))
     kept = {item.name: onnx.numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
     exact, rounded = Network(onnx.load(prepared.exact)), Network(prepared.model)
     before, after = exact.constant("wider"), rounded.constant("wider")
