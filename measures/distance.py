@@ -90,9 +90,9 @@ def floor_of(golden: Array, oracle: Array) -> float:
 def sqnr_of_most_db(actual: Array, golden: Array) -> float:
     """Return the SQNR in dB of (N, …) sample by sample: noise against its own signal, the mean without the noisiest.
 
-    Those are a hundredth of the samples, rounded down. So a sample a thousand times as great as the others, with noise to
-    match, counts as one. A signal below the median counts as the median: of what is next to nothing, any noise is much.
-    NaN where a value is no number, and without signal.
+    Those are a hundredth of the samples, rounded down. So a sample a thousand times as great as the others, with noise
+    to match, counts as one. A signal below the median counts as the median: of what is next to nothing, any noise is
+    much. NaN where a value is no number, and without signal.
     """
     if not np.isfinite(actual).all():
         return float("nan")
