@@ -2,7 +2,7 @@
 
     TOOLCHAIN = "torch"                        # whose environment runs the file
     BACKENDS = ["xnnpack", "builtin"]          # ways the runtime can compute it, each judged; none: it has one
-    SAMPLES = 256                              # golden inputs it takes at most; slow runtimes take fewer
+    SAMPLES = 256                              # golden inputs it takes at most, without it all; slow ones take fewer
     NEEDS = ["chromium"]                       # programs it cannot bring along, see validate/runtimes/programs.py
     ENVIRONMENT = {"NAME": "value"}            # variables its process is started with
     ONE_SHAPE = ["webgl"]                      # backends that compile anew for each shape: run in one batch size
@@ -38,6 +38,8 @@ from validate.runtimes.job import Budget, Files, Job, Latency, Measured, Taken
 FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
 """Samples per call while outputs are collected."""
+ALL = 2**31 - 1
+"""Samples: as many as golden has, and time allows."""
 LEAST = 4
 """Samples that are run in any case, however slow the runtime: fewer say nothing about decisions."""
 LEAST_PATTERNS = 2
@@ -99,7 +101,7 @@ def find(folder: Path = FOLDER) -> list[Runner]:
 def _read(file: Path, values: Mapping[str, Any]) -> Runner:
     target, _, runtime = file.stem.partition("_in_")
     backends = tuple(values.get("BACKENDS", [""]))
-    samples = values.get("SAMPLES", 256)
+    samples = values.get("SAMPLES", ALL)
     environment = values.get("ENVIRONMENT", {})
     by_backend = any(isinstance(variables, dict) for variables in environment.values())
     return Runner(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from validate.runtimes import runner
 from validate.runtimes.job import Budget, Files, Job, Latency, Measured
 
 ANSWER: dict[str, Any] = {
@@ -40,3 +41,10 @@ def test_an_answer_with_anything_missing_is_said(change: dict[str, Any], said: s
         Measured.read(ANSWER | change)
     with pytest.raises(ValueError, match="the harness's answer is none"):
         Measured.read(None)
+
+
+def test_a_runtime_takes_all_of_golden_unless_its_file_names_fewer() -> None:
+    samples = {one.name: one.samples for one in runner.find()}
+    assert set(samples["onnx_in_onnxruntime"].values()) == {runner.ALL}
+    assert set(samples["tflite_in_litert"].values()) == {runner.ALL}
+    assert set(samples["tflite_in_litert_arm64"].values()) == {16}
