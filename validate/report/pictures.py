@@ -181,17 +181,19 @@ def depth(localisation: Localisation) -> Element | None:
 
 KINDS = ("8 bits, other ranges", "layers of 16 bits", "layers in float32")
 """Attempts of a repair, each with a shape and a colour of its own."""
+HIGH_DB = 60.0
+"""SQNR that is drawn as the top of a repair: with all layers in float32 it would be 300."""
 
 
 def repair(name: str, tried: Repair) -> Element:
     """Return SQNR over size of every model that a repair of an artifact tried, with the one that ships marked."""
     steps = [(number, step) for number, step in enumerate(tried.curve) if step.size_bytes]
     sizes = [step.size_bytes / 1e6 for _, step in steps]
-    values = [min(step.sqnr_db or 0.0, EQUAL_DB) for _, step in steps]
+    values = [min(step.sqnr_db or 0.0, HIGH_DB) for _, step in steps]
     room, least = 0.1 * ((max(sizes) - min(sizes)) or min(sizes)), tolerance.INTEGER_DB
     x = Scale(min(sizes) - room, max(sizes) + room, 34, 704)
     y = Scale(min(0.0, *values), max(*values, 1.2 * least), 190, 34)
-    drawn: list[Inside] = [*_axes(x, y, "size, MB", "SQNR on calibration samples, dB")]
+    drawn: list[Inside] = [*_axes(x, y, "size, MB", f"SQNR on calibration samples, dB, {HIGH_DB:.0f} at most")]
     drawn.append(_line(x.start, y(least), x.end, y(least), "limit"))
     drawn.append(_label(x.start + 2, y(least) - 4, "tolerance", "start", "limit"))
     for (number, step), size, value in zip(steps, sizes, values, strict=True):
