@@ -122,7 +122,10 @@ class Quantizing(ABC, Generic[Model]):
         return {name: values[:most] for name, values in self.parts[half].items()}
 
     def repaired(self, sixteen: bool) -> Repaired[Model]:
-        """Return the model that meets the tolerance at the least cost. sixteen: if layers may have 16 bits."""
+        """Return the model that meets the tolerance at the least cost, with what is kept in any case.
+
+        sixteen: if layers may have 16 bits.
+        """
         first = self.choice.method
         methods = [first, *(method for method in self.methods if method != first)]
         distinct = {repr(sorted(self.ranges(self.halves_seen[0], method).items())): method for method in methods[::-1]}
@@ -132,6 +135,7 @@ class Quantizing(ABC, Generic[Model]):
             self.attempt,
             [method for method in methods if method in distinct.values()],
             self.latency_ms(None) if sixteen else None,
+            self.kept,
         )
 
     def alone(self, module: str) -> float:
@@ -150,7 +154,7 @@ class Quantizing(ABC, Generic[Model]):
             model = self.quantize(self.ranges(self.halves_seen[0], method), kept)
             actual = self.run(model, inputs)
         except (RuntimeError, ValueError) as error:
-            if not kept:
+            if kept == self.kept:
                 raise
             print(f"{kept.words}: {type(error).__name__}: {error}")
             return Score(math.nan, 0.0, count(inputs), 0), None

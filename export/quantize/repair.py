@@ -50,6 +50,11 @@ class Kept:
         """Return True if any module is kept."""
         return bool(self.bits16 or self.float32)
 
+    def more(self, bits16: Sequence[str] = (), float32: Sequence[str] = ()) -> "Kept":
+        """Return it with further modules; what stays in float32 has no 16 bits."""
+        floats = tuple(dict.fromkeys([*self.float32, *float32]))
+        return Kept(tuple(name for name in dict.fromkeys([*self.bits16, *bits16]) if name not in floats), floats)
+
     @property
     def words(self) -> str:
         """Return how many layers have what, in words."""
@@ -138,12 +143,13 @@ def repair(
     attempt: Callable[[str, Kept], tuple[Score, Model | None]],
     methods: Sequence[str],
     float_ms: float | None = None,
+    base: Kept | None = None,
 ) -> Repaired[Model]:
     """Return the first model that meets the tolerance, of those that cost more and more.
 
     First the other methods of ranges; then, in the ranges that did best, as few layers as will do with activations of
     16 bits, where the format has them and that is not `SLOWER` than float32; then as few as will do in float32.
-    float_ms: median time of the float32 model; None: the format has no layers of 16 bits.
+    float_ms: median time of the float32 model; None: the format has no layers of 16 bits. base: what is kept anyway.
 
     weights: layer → bytes of its constants. alone: returns the SQNR in dB with only this layer in integers. attempt:
     returns what the model with ranges by a method and some layers kept is worth, and the model, if there is one.
@@ -151,6 +157,7 @@ def repair(
     harm for their size: ranking by harm alone would keep the largest, and efficientnet_b0 then needs 15 of 16 MB for 28
     dB, 8 MB by harm a byte.
     """
+    base = base or Kept()
     steps: list[Step] = []
     models: dict[Step, Model] = {}
 
@@ -169,18 +176,18 @@ def repair(
         return Repaired(tuple(steps), step, models[step], len(weights))
 
     for method in methods:
-        if (step := tried(method, Kept())).score.meets:
+        if (step := tried(method, base)).score.meets:
             return ships(step)
     method = max(steps, key=lambda step: step.score.sqnr_db if np.isfinite(step.score.sqnr_db) else -np.inf).method
-    harm = {layer: 10 ** (-alone(layer) / 10) for layer in weights}
+    harm = {layer: 10 ** (-alone(layer) / 10) for layer in weights if layer not in base.float32}
     if float_ms is not None:
         slowest_ms = SLOWER * float_ms
-        ranking = sorted(weights, key=lambda layer: -harm[layer])
-        step = _fewest(len(ranking), lambda count: tried(method, Kept(bits16=tuple(ranking[:count]))), slowest_ms)
+        ranking = sorted(harm, key=lambda layer: -harm[layer])
+        step = _fewest(len(ranking), lambda count: tried(method, base.more(bits16=ranking[:count])), slowest_ms)
         if step.score.meets and not step.slower_than(slowest_ms):
             return ships(step)
-    ranking = sorted(weights, key=lambda layer: -harm[layer] / (weights[layer] + LAYER_BYTES))
-    step = _fewest(len(ranking), lambda count: tried(method, Kept(float32=tuple(ranking[:count]))))
+    ranking = sorted(harm, key=lambda layer: -harm[layer] / (weights[layer] + LAYER_BYTES))
+    step = _fewest(len(ranking), lambda count: tried(method, base.more(float32=ranking[:count])))
     return ships(step if step.score.meets else steps[0])
 
 

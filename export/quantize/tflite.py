@@ -341,9 +341,10 @@ def partly(
     floats, sixteens = keep
     repaired, method, findings = None, "", list[str]()
     if list(floats) == [repair.AUTO]:
+        findings = _let_run(network)
         repaired = network.repaired(sixteen=network.kind.inside == tf.int8)
         model, kept, method = repaired.model, repaired.best.kept, repaired.best.method
-        findings = [repaired.sentence]
+        findings.append(repaired.sentence)
     else:
         modules = list(network.places.values())
         kept = network.kept = Kept(tuple(layers.chosen(modules, sixteens)), tuple(layers.chosen(modules, floats)))
@@ -351,6 +352,23 @@ def partly(
     operators = [one.kind for one in weighted(network.model) if network.places.get(one.result) in kept.float32]
     facts = network.halves(kept, method) | repair.details(kept, operators, repaired)
     return model, {"quantizer": LITERT, **facts}, findings
+
+
+def _let_run(network: Litert) -> list[str]:
+    """Keep in float32 the modules at which LiteRT stops in integers, such as for a divisor that is zero; say which.
+
+    Raises Stopped where the module is not known, or is none that helps.
+    """
+    while True:
+        try:
+            network.choice  # noqa: B018  # which runs the models that it compares
+        except Stopped as error:
+            if set(error.modules) <= set(network.kept.float32):
+                raise
+            network.kept = network.kept.more(float32=error.modules)
+        else:
+            stopped = ", ".join(network.kept.float32)
+            return [f"{stopped} in float32, for LiteRT does not run it in integers"] if stopped else []
 
 
 LITERT, CONVERTER = "litert-quantizer", "TFLiteConverter"

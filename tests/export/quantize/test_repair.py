@@ -118,6 +118,15 @@ def test_a_model_that_cannot_be_had_in_16_bits_is_worth_nothing() -> None:
     assert [step["sqnr_db"] for step in repair.details(found.best.kept, [], found)["repair"]["curve"]].count(None) == 3
 
 
+def test_what_is_kept_in_any_case_is_kept_in_every_attempt() -> None:
+    attempt, asked = attempts()
+    base = Kept(float32=("b",))
+    found = repair.repair(WEIGHTS, alone, attempt, METHODS, float_ms=1.0, base=base)
+    assert all("b" in kept.float32 and "b" not in kept.bits16 for _, kept in asked)
+    assert found.steps[0].kept == base
+    assert found.best.kept == Kept(float32=("b", "c", "d"))
+
+
 def test_decisions_count_as_much_as_noise() -> None:
     assert not Score(40.0, 0.9, 64, 1).meets
     assert Score(40.0, 63 / 64, 64, 1).meets  # one sample is no hundredth

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from export.run import Run
 from pipeline import config as configs
 from pipeline.train import settle, train
 from tests.conftest import Said
@@ -28,3 +29,9 @@ def test_a_division_that_integers_make_one_by_zero_names_its_module_and_the_opti
     assert said.out.count("(DIV) failed to invoke. That operator computes light (between normalisation and ") == 2
     assert "In float32 it may do: --keep-float light." in said.out
     assert command(*export, "--keep-float", "light").status == 0
+    repaired = command(*export, "--auto")
+    assert repaired.status == 0
+    assert "tflite/int8: light in float32, for LiteRT does not run it in integers" in repaired.out
+    found = Run.open("tiny").artifact("tflite/int8").integers
+    assert found is not None
+    assert "light" in found.keep_float
