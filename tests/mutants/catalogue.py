@@ -381,11 +381,13 @@ ONE_STEP = "half a step is what rounding may be off anyway"
 UNCAUGHT = {
     "weights of one layer 1 % greater: onnx/int8 in onnxruntime": NOISE,
     "weights of one layer 1 % greater: tflite/int8_dynamic in litert builtin": NOISE,
+    "weights of one layer 1 % greater: tflite/int8_weights in litert xnnpack": NOISE,
     "weights of one layer 1 % greater: tflite/int8 in litert xnnpack": NOISE,
     "weights of one layer 1 % greater: tflite/int8_int16 in litert builtin": NOISE,
     "weights of one layer 1 % greater: tfjs/uint8_weights in node wasm": NOISE,
     "one bias dropped: onnx/int8 in onnxruntime": NOISE,
     "one bias dropped: tflite/int8_dynamic in litert builtin": NOISE,
+    "one bias dropped: tflite/int8_weights in litert xnnpack": NOISE,
     "one bias dropped: tflite/int8 in litert xnnpack": NOISE,
     "one bias dropped: tflite/int8_int16 in litert builtin": NOISE,
     "one bias dropped: tfjs/uint8_weights in node wasm": NOISE,
