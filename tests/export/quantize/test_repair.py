@@ -125,6 +125,8 @@ def test_what_is_kept_in_any_case_is_kept_in_every_attempt() -> None:
     assert all("b" in kept.float32 and "b" not in kept.bits16 for _, kept in asked)
     assert found.steps[0].kept == base
     assert found.best.kept == Kept(float32=("b", "c", "d"))
+    enough = repair.repair(WEIGHTS, alone, attempt, METHODS, base=Kept(float32=("b", "c", "d")))
+    assert enough.sentence.startswith("needs no further repair: ")
 
 
 def test_decisions_count_as_much_as_noise() -> None:
