@@ -121,8 +121,8 @@ class Repaired(Generic[Model]):
         if self.best == self.steps[0]:
             further = "further " if self.best.kept else ""
             return (
-                f"needs no {further}repair: SQNR on {after.samples} calibration samples that set no range {after.sqnr_db:.1f} "
-                f"dB, agreement {after.agreement:.4f}"
+                f"needs no {further}repair: SQNR on {after.samples} calibration samples that set no range "
+                f"{after.sqnr_db:.1f} dB, agreement {after.agreement:.4f}"
             )
         what = f"{self.best.kept.words} of {self.layers} layers" if self.best.kept else f"ranges by {self.best.method}"
         return (
