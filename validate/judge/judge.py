@@ -599,7 +599,8 @@ def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> 
     probe_db = least_db([(actual.file[name][:1], probes.outputs[name][:1]) for name in names])
     values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
     scales = [tensor.scale for tensor in row.artifact.inputs if tensor.preparation and tensor.scale]
-    table = allowed_from_file(row.artifact.precision, max(scales, default=None), row.overrides)
+    own_db = least_db([(actual.training[name][:1], probes.outputs[name][:1]) for name in names])
+    table = allowed_from_file(row.artifact.precision, max(scales, default=None), row.overrides, own_db)
     judgements = [judgement(tolerance, values[tolerance.measure]) for tolerance in table]
     beyond = ", ".join(_wording(judgement) for judgement in judgements if not judgement.within)
     return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (

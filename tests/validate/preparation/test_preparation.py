@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -797,6 +798,18 @@ def test_an_integer_input_may_be_one_integer_further_off_unless_it_is_a_pixel(
 ) -> None:
     (row,) = [one for one in allowed_from_file("int8", scale, {}) if one.measure == "input_steps"]
     assert row.allowed == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize(
+    ("precision", "own_db", "allowed"),
+    [("int8", 20, 6), ("int8", 8, 5), ("int8", 1, 0), ("int8", -9, 0), ("int8", math.nan, 6), ("float32", 8, 35)],
+)
+def test_integers_that_are_far_off_on_the_probe_by_themselves_may_be_as_far_off_again(
+    precision: str, own_db: float, allowed: float
+) -> None:
+    (row,) = [one for one in allowed_from_file(precision, None, {}, own_db) if one.measure == "probe_db"]
+    assert row.allowed == allowed
+    assert row.instead_of is None
 
 
 def test_what_the_configuration_allows_a_precision_it_allows_image_files() -> None:
