@@ -195,6 +195,12 @@ class Litert(Quantizing[bytes]):
                 sizes[self.places[name]] += sum(len(data) for data in buffers if data is not None)
         return sizes
 
+    def modules_with(self, kind: str) -> list[str]:
+        """Return the modules that have an operator of a kind, in graph order."""
+        operators = tflite_operators.read(self._content).main
+        names = [one.result.name for one in operators if one.kind == kind]
+        return list(dict.fromkeys(self.places[name] for name in names if name in self.places))
+
     @cached_property
     def _content(self) -> Any:
         return flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
@@ -357,7 +363,8 @@ def partly(
 def _let_run(network: Litert) -> list[str]:
     """Keep in float32 the modules at which LiteRT stops in integers, such as for a divisor that is zero; say which.
 
-    Raises Stopped where the module is not known, or is none that helps.
+    Of a division, all that divide: the next sample may be another's zero. Raises Stopped where the module is not known,
+    or is none that helps.
     """
     while True:
         try:
@@ -365,7 +372,9 @@ def _let_run(network: Litert) -> list[str]:
         except Stopped as error:
             if set(error.modules) <= set(network.kept.float32):
                 raise
-            network.kept = network.kept.more(float32=error.modules)
+            dividing = network.modules_with("DIV")
+            alike = dividing if set(error.modules) & set(dividing) else []
+            network.kept = network.kept.more(float32=[*error.modules, *alike])
         else:
             stopped = ", ".join(network.kept.float32)
             return [f"{stopped} in float32, for LiteRT does not run it in integers"] if stopped else []
