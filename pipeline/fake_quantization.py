@@ -140,7 +140,7 @@ class FakeQuantization(TorchFunctionMode):
 
     def __exit__(self, *error: Any) -> None:
         self._seen.clear()
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # PyTorch's modes have no annotations
 
     def _twin(self, value: Any) -> Any:
         """Return an argument with the tensors that a layer has read on their steps."""

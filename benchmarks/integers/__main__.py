@@ -2,8 +2,8 @@
 
 python -m benchmarks.integers digits mine [--samples 1000] [--also nncf,aimet]
 
-SQNR in dB of all golden samples but the hundredth farthest off, and what nine of ten single ones exceed; agreement of
-decisions with PyTorch's; what the metric falls by.
+SQNR in dB as validation judges it (each golden sample's noise against its own outputs, without the hundredth farthest
+off), and what nine of ten single samples exceed; agreement of decisions with PyTorch's; what the metric falls by.
 """
 
 import tempfile

@@ -32,7 +32,7 @@ LAYER_BYTES = 1024
 """Bytes a layer in float32 is taken to cost beside its weights, for conversions at its edges, so that none is free."""
 SLOWER = 2.0
 """Times as long as the float32 model that one with layers of 16 bits may take: TFLite's kernels of 16 bits are plain
-loops. mobilenet_v2 takes 12 ms in int8, 49 with one layer of 16 bits, 210 with eight, 1,300 with all 65."""
+loops. mobilenet_v2 took 12 ms in int8, 49 with one layer of 16 bits, 210 with eight, 1,312 with all 65."""
 AUTO = "auto"
 """Word that asks for a repair, in place of the names of layers."""
 Model = TypeVar("Model")
@@ -68,7 +68,7 @@ class Score:
     """The measurement of one attempt against the float32 model."""
 
     sqnr_db: float
-    """Of all samples but the hundredth farthest off."""
+    """As the tolerance measures it: `sqnr_of_most_db`."""
     agreement: float
     """Share of decisions that are the same."""
     samples: int

@@ -336,7 +336,7 @@ def _integers(report: Report) -> list[Inside]:
 
 def _repair(name: str, repair: Repair | None) -> list[Inside]:
     """Return what a repair tried, as a picture and in figures; none where there was nothing to try."""
-    if repair is None or len(repair.curve) < 2:
+    if repair is None or len(repair.curve) < 2 or not any(step.size_bytes for step in repair.curve):
         return []
     rows = [
         (

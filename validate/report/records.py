@@ -197,7 +197,7 @@ class Attempt:
     keep_float: int
     """Layers in float32."""
     sqnr_db: Number
-    """Of all samples but the hundredth farthest off; None: it could not be had, or a value was no number."""
+    """As the tolerance measures it; None: it could not be had, or a value was no number."""
     agreement: float
     size_bytes: int
     latency_ms: Number

@@ -212,5 +212,9 @@ def test_a_repair_is_a_picture_and_a_table_of_every_attempt(made: Report) -> Non
     assert "None of them meets the tolerance, so the artifact is the first." in text
     assert "None of them" not in found.text
     needless = dataclasses.replace(none, repair=dataclasses.replace(none.repair, curve=none.repair.curve[:1]))
-    text = read(dataclasses.replace(made, results=[dataclasses.replace(row, quantization=needless)])).text
-    assert "What --auto tried" not in text
+    empty = dataclasses.replace(
+        none.repair, curve=[dataclasses.replace(step, size_bytes=0) for step in none.repair.curve]
+    )
+    for other in (needless, dataclasses.replace(none, repair=empty)):
+        text = read(dataclasses.replace(made, results=[dataclasses.replace(row, quantization=other)])).text
+        assert "What --auto tried" not in text
