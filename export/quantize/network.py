@@ -39,6 +39,8 @@ class Layer:
     """Of a convolution."""
     channels: int
     """Input channels."""
+    outputs: int
+    """Output channels."""
 
     @property
     def source(self) -> str:
@@ -131,8 +133,8 @@ class Network:
         flipped = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attributes.get("transB", 0))
         kernel = tuple(weight.dims[2:]) if convolution else ()
         groups = attributes.get("group", 1) if convolution else 1
-        channels = weight.dims[0 if flipped else 1] * groups
-        return Layer(node, node.input[1], groups, flipped, kernel, channels)
+        channels, outputs = weight.dims[0 if flipped else 1] * groups, weight.dims[1 if flipped else 0]
+        return Layer(node, node.input[1], groups, flipped, kernel, channels, outputs)
 
 
 def attributes_of(node: Any) -> dict[str, Any]:

@@ -40,10 +40,9 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
     samples, task = calibration(opened), tasks.load(opened.task)
     findings: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "float32.onnx"
-        exact = Path(folder) / "exact.onnx"
-        details = {**provenance(samples), **prepare(source, samples, prepared, greatest, exact)}
-        model = OnnxRuntime(prepared, samples, task, Path(folder), exact)
+        prepared = prepare(source, samples, Path(folder), greatest)
+        model = OnnxRuntime(prepared.corrected.path, samples, task, Path(folder), prepared.exact)
+        details = {**provenance(samples), **prepared.corrected.details}
         if list(keep) == [repair.AUTO]:
             repaired = model.repaired(sixteen=False)
             made, kept, method, findings = repaired.model, repaired.best.kept, repaired.best.method, [repaired.sentence]
@@ -149,12 +148,16 @@ class OnnxRuntime(Quantizing[Path]):
         return path
 
     def _unrounded(self, float_nodes: Collection[str]) -> Any:
-        """Return the float32 model in which these nodes have weights that are not rounded."""
+        """Return the float32 model in which these nodes have weights that are not rounded.
+
+        And no bias is corrected, if there are any: what they would make up for is not all there.
+        """
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         weights = {name for node in model.graph.node if node.name in float_nodes for name in node.input}
         for item in model.graph.initializer:
-            if item.name in weights and item.name in self._exact_weights:
+            wanted = item.name in weights or (float_nodes and len(item.dims) == 1)
+            if wanted and item.name in self._exact_weights:
                 item.CopyFrom(self._exact_weights[item.name])
         return model
 

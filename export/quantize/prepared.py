@@ -1,38 +1,71 @@
-"""A float32 ONNX file made ready for integers, once for every format: equalised channels, weights on integer steps.
+"""A float32 ONNX file made ready for integers, once for every format: channels equalised, weights on integer steps,
+biases that make up for the steps.
 
-    details = prepare(Path("float32.onnx"), samples, Path("prepared.onnx"), eight_bits, Path("equalised.onnx"))
+    prepared = prepare(Path("float32.onnx"), samples, folder, eight_bits)
+    prepared.corrected.path     # what a quantizer has only ranges to set for
 
-What it computes is float32's function but for the weights' rounding, so that a quantizer afterwards has only ranges to
-set. The exporter has folded batch normalisation into the convolutions before. Runs inside toolchains.
+What it computes is float32's function but for the weights' rounding and what makes up for it. The exporter has folded
+batch normalisation into the convolutions before. Runs inside toolchains.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
+from export.quantize.biases import correct_biases
 from export.quantize.equalise import equalise
 from export.quantize.network import Layer, Network
 from export.quantize.rounding import round_weights
 from records.tensor import Arrays
 
-SAMPLES = 64
-"""Calibration samples that channels are equalised and weights rounded by: the first."""
+SAMPLES, VALUES = 64, 2**23
+"""Calibration samples that channels are equalised, weights rounded and biases corrected by: so many of the first, or as
+many as have so many values, if that is more. Of a small image little is learnt: mobilenet_v3_small at 32×32 is up to
+1.0 dB nearer with weights rounded by 256 than by 64."""
 
 
-def prepare(source: Path, samples: Arrays, out: Path, top: Callable[[Layer], int], equalised: Path) -> dict[str, Any]:
-    """Write the prepared file, and beside it the one whose weights are not rounded; return details for a manifest.
+class Ready(NamedTuple):
+    """A file that a quantizer may take."""
 
-    top: a layer's greatest integer of a weight. equalised: what layers that stay in float32 take their weights from.
-    """
-    few = {name: values[:SAMPLES] for name, values in samples.items()}
-    network = Network(onnx.load(source))
+    path: Path
+    details: dict[str, Any]
+    """What was done, for a manifest."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The files that come of a float32 network, in the order in which they are made."""
+
+    exact: Path
+    """Equalised only: what layers that stay in float32 take their weights from."""
+    rounded: Ready
+    """With weights on integer steps, for activations in float32 or 16 bits."""
+    samples: Arrays
+    """Of calibration, (N, …): those it is prepared by."""
+
+    @cached_property
+    def corrected(self) -> Ready:
+        """Return the file for activations of 8 bits, whose biases make up for their steps as well."""
+        path, network = self.rounded.path.with_name("corrected.onnx"), Network(onnx.load(self.rounded.path))
+        corrected = correct_biases(network, onnx.load(self.exact), self.samples)
+        onnx.save(network.model, path)
+        return Ready(path, self.rounded.details | {"corrected_biases": corrected})
+
+
+def prepare(source: Path, samples: Arrays, folder: Path, top: Callable[[Layer], int]) -> Prepared:
+    """Write the files into a folder. top: a layer's greatest integer of a weight. samples: of calibration, (N, …)."""
+    values = sum(array[0].size for array in samples.values())
+    few = {name: array[: max(SAMPLES, VALUES // values)] for name, array in samples.items()}
+    network, exact, rounded = Network(onnx.load(source)), folder / "exact.onnx", folder / "rounded.onnx"
     streams = equalise(network, few)
-    onnx.save(network.model, equalised)
+    onnx.save(network.model, exact)
     layers = round_weights(network, few, top)
-    onnx.save(network.model, out)
-    return {"equalised_streams": streams, "rounded_layers": layers}
+    onnx.save(network.model, rounded)
+    return Prepared(exact, Ready(rounded, {"equalised_streams": streams, "rounded_layers": layers}), few)
 
 
 def eight_bits(layer: Layer) -> int:

@@ -274,10 +274,21 @@ class Worth:
         floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
         compared = [(actual[name], reference[name]) for name in floats or reference]
         most = min(sqnr_of_most_db(*pair) for pair in compared)
-        each = [[sqnr_db(a[row], g[row]) for row in range(count)] for a, g in compared]
-        typical = float(np.min([np.nanquantile(row, 0.1) if np.isfinite(row).any() else -np.inf for row in each]))
-        finite = all(np.isfinite(a).all() for a, _ in compared)
-        return cls(same and finite, bool(most >= INTEGER_DB), typical if finite else -math.inf)
+        typical = typical_db(compared)
+        return cls(same and typical > -math.inf, bool(most >= INTEGER_DB), typical)
+
+
+def typical_db(compared: Iterable[tuple[Array, Array]]) -> float:
+    """Return the SQNR in dB that nine of ten samples exceed in every pair of outputs (N, …) and what they should be.
+
+    −∞ where a value is no number.
+    """
+    least = math.inf
+    for actual, reference in compared:
+        each = [sqnr_db(*pair) for pair in zip(actual, reference, strict=True)]
+        known = np.isfinite(actual).all() and np.isfinite(each).any()
+        least = min(least, float(np.nanquantile(each, 0.1)) if known else -math.inf)
+    return least
 
 
 @dataclass(frozen=True)
@@ -313,11 +324,17 @@ def chosen(
     upper = {method: worth(model, 1) for method, model in models.items()}
     worths: dict[str, Worth] = {}
     others: dict[str, Model] = {}
-    for method in sorted(upper, key=lambda method: upper[method], reverse=True):  # stable: of equals the first
+    foremost, *later = pairs
+    for method in (
+        foremost,
+        *sorted(later, key=lambda method: upper[method], reverse=True),
+    ):  # stable: of equals the first
         if worths and max(worths.values()).beyond_chance(upper[method]):
-            break  # its second half could only be worse
+            continue  # its second half could only be worse
         others[method] = quantize(pairs[method][1])
         worths[method] = min(upper[method], worth(others[method], 0))
+        if method == foremost and not max(upper.values()).beyond_chance(worths[method]):
+            break  # no other can be worth more than chance
     for method in pairs:
         print(f"ranges by {method}: {upper[method]}, by the other half {worths.get(method, 'not asked')}")
     greatest = max(worths.values())

@@ -1,6 +1,6 @@
 """Whole integers for TFLite: LiteRT Quantizer with ranges of ours, or TensorFlow's converter where that is better.
 
-    model, details = best(Path("…/1"), {"image": (N, H, W, 3)}, "int8", task)
+    model, details = best(Path("…/1"), {"image": (N, H, W, 3)}, "int8", task, reference)
 
 The float32 model is the prepared one. Inputs and outputs are what the quantizers leave: integers as they are inside.
 Some layers stay in float32 on request.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -39,6 +39,8 @@ from workers import memory
 JUDGED_16 = 8
 """Samples of a half that a model with activations of 16 bits is judged on: its plain kernels take a second for one
 (resnet18)."""
+Reference: TypeAlias = Callable[[Arrays], Arrays]
+"""Returns what PyTorch's model gives, (N, …) by output, both as a TFLite file lays them out."""
 OPTIMIZED = {"optimizations": [tf.lite.Optimize.DEFAULT]}
 
 
@@ -77,7 +79,9 @@ WHOLE_INTEGER = {
 }
 
 
-def best(source: Path, calibration: Arrays, precision: str, task: Task) -> tuple[bytes, dict[str, Any]]:
+def best(
+    source: Path, calibration: Arrays, precision: str, task: Task, reference: Reference
+) -> tuple[bytes, dict[str, Any]]:
     """Return the better of the quantizers' models, and details that say why it was chosen.
 
     TensorFlow's is tried where LiteRT Quantizer's is none, or takes other decisions on calibration samples that set
@@ -88,7 +92,7 @@ def best(source: Path, calibration: Arrays, precision: str, task: Task) -> tuple
     verdicts: dict[str, Any] = {}
     stopped: set[str] = set()
     details: dict[str, Any] = {}
-    network = Litert(source, calibration, precision, task, lambda: source)
+    network = Litert(source, calibration, precision, task, reference)
     for name, quantize in {LITERT: by_litert, CONVERTER: by_converter}.items():
         if any(worth.agrees for worth in worths.values()):
             break
@@ -147,15 +151,23 @@ def outputs(model: bytes, arrays: Arrays, source: Path) -> Arrays:
 class Litert(Quantizing[bytes]):
     """A float32 TFLite model and its integers by LiteRT Quantizer."""
 
-    def __init__(self, source: Path, calibration: Arrays, precision: str, task: Task, exact_source: Callable[[], Path]):
-        """Read the float32 model of a SavedModel. calibration: (N, …) by input, as the file lays them out.
+    def __init__(
+        self,
+        source: Path,
+        calibration: Arrays,
+        precision: str,
+        task: Task,
+        reference: Reference,
+        exact_source: Callable[[], Path] | None = None,
+    ):
+        """Read the prepared model of a SavedModel. calibration: (N, …) by input, as the file lays them out.
 
-        exact_source: returns the SavedModel whose weights are not rounded: what layers in float32 take theirs from, and
-        models are measured against. Where no layer is to stay in float32 it may be the same, which saves a conversion.
+        exact_source: returns the SavedModel whose weights are not rounded, which layers in float32 take theirs from;
+        None: no layer is to stay in it.
         """
         self.kind = WHOLE_INTEGER[precision]
         super().__init__(calibration, task, self.kind.methods, self.kind.judged)
-        self.source, self.model, self.exact_source = source, exact(source), exact_source
+        self.source, self.model, self.reference, self.exact_source = source, exact(source), reference, exact_source
         self.recipe = self.kind.recipe()
 
     @cached_property
@@ -218,7 +230,8 @@ class Litert(Quantizing[bytes]):
         float_operators = [
             name for name, module in places.items() if module in kept.float32 or (only and module != only)
         ]
-        quantizing = quantizer.Quantizer(self._unrounded(float_operators), self.recipe)
+        source = self._unrounded(float_operators) if kept or only else self.model
+        quantizing = quantizer.Quantizer(source, self.recipe)
         for name in (name for name, module in places.items() if module in kept.bits16):
             quantizing.add_static_config(
                 _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, activation_num_bits=16, weight_num_bits=8
@@ -237,22 +250,24 @@ class Litert(Quantizing[bytes]):
         return model
 
     def _unrounded(self, float_operators: Collection[str]) -> bytes:
-        """Return the float32 model in which these operators have weights that are not rounded."""
-        if not float_operators:
-            return self.model
+        """Return the float32 model in which these operators have weights that are not rounded.
+
+        And no bias is corrected: what it makes up for is not all there where layers have other steps, or none.
+        """
         content = flatbuffer_utils.read_model_from_bytearray(bytearray(self.model))
         graph = content.subgraphs[0]
         for operator, name in zip(graph.operators, self._names, strict=True):
             for tensor in (graph.tensors[index] for index in operator.inputs if index >= 0):
-                if name in float_operators and tensor.name in self._exact_weights:
+                wanted = name in float_operators or len(tensor.shape) == 1
+                if wanted and tensor.name in self._exact_weights:
                     content.buffers[tensor.buffer].data = self._exact_weights[tensor.name]
         return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
 
     @cached_property
     def _exact(self) -> bytes:
         """Return the float32 model whose weights are not rounded."""
-        source = self.exact_source()
-        return self.model if source == self.source else from_saved_model(source, {})
+        assert self.exact_source, "no layer was to stay in float32"
+        return from_saved_model(self.exact_source(), {})
 
     @cached_property
     def _exact_weights(self) -> dict[bytes, Any]:
@@ -269,8 +284,8 @@ class Litert(Quantizing[bytes]):
         }
 
     def run(self, model: bytes | None, inputs: Arrays) -> Arrays:
-        """Return the outputs of a file's content, or of float32's, by LiteRT's plain kernels. Raises Stopped."""
-        return run(self._exact, inputs) if model is None else outputs(model, inputs, self.source)
+        """Return the outputs of a file's content by LiteRT's plain kernels, or of float32. Raises Stopped."""
+        return self.reference(inputs) if model is None else outputs(model, inputs, self.source)
 
     def size(self, model: bytes) -> int:
         """Return the bytes of a file's content."""
@@ -335,6 +350,7 @@ def partly(
     precision: str,
     keep: tuple[Sequence[str], Sequence[str]],
     task: Task,
+    reference: Reference,
     exact_source: Callable[[], Path],
 ) -> tuple[bytes, dict[str, Any], list[str]]:
     """Return the model in integers but for some layers, its details and its findings.
@@ -343,7 +359,7 @@ def partly(
 
     keep: the layers that stay in float32, and those that have 16 bits. exact_source: as `Litert` takes it.
     """
-    network = Litert(source, calibration, precision, task, exact_source)
+    network = Litert(source, calibration, precision, task, reference, exact_source)
     floats, sixteens = keep
     repaired, method, findings = None, "", list[str]()
     if list(floats) == [repair.AUTO]:

@@ -5,7 +5,7 @@ ours; TensorFlow's quantizer is tried where that takes other decisions.
 The int8 model takes and gives uint8; its input has scale 1/255, so an app passes camera bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from export import self_check
 from export.graphs import layers
+from export.graphs.onnx_runtime import loaded
 from export.graphs.tensorflow import fixed, narrow, nhwc
 from export.graphs.tflite_converter import exact, from_saved_model, run
 from export.graphs.tflite_interface import (
@@ -26,7 +27,7 @@ from export.graphs.tflite_interface import (
 )
 from export.graphs.tflite_lint import lint, record
 from export.quantize.calibration import calibration, provenance, spanning
-from export.quantize.prepared_saved_model import exact_weights, saved
+from export.quantize.prepared_saved_model import of_checkpoint, saved
 from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly, weights_only
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
@@ -91,18 +92,26 @@ def convert(
     else:
         details = provenance(calibration(opened))
         samples = spanning(calibration(opened), inputs)
-        source, prepared = saved(source, Path(checkpoint))
-        task = tasks.load(opened.task)
+        prepared = of_checkpoint(source, Path(checkpoint))
+        path, ready = prepared.corrected if precision == "int8" else prepared.rounded
+        source = saved(path, Path(checkpoint))
+        task, reference = tasks.load(opened.task), referring(prepared.exact, opened.inputs, (*inputs, *outputs))
         if precision == WEIGHTS_ONLY:
             content = weights_only(source)
         elif keep_float or keep_16:
             content, chosen, repaired = partly(
-                source, samples, precision, (keep_float, keep_16), task, lambda: exact_weights(source, Path(checkpoint))
+                source,
+                samples,
+                precision,
+                (keep_float, keep_16),
+                task,
+                reference,
+                lambda: saved(prepared.exact, Path(checkpoint)),
             )
             findings += repaired
         else:
-            content, chosen = best(source, samples, precision, task)
-        details |= prepared | chosen
+            content, chosen = best(source, samples, precision, task, reference)
+        details |= ready | chosen
     if precision in {"int8_dynamic", WEIGHTS_ONLY, *WHOLE_INTEGER}:
         details |= self_check.built(golden, lambda arrays: computed(content, arrays, (*inputs, *outputs)))
     model = named(content, inputs, outputs)
@@ -129,6 +138,20 @@ def computed(content: bytes, arrays: Arrays, tensors: Sequence[Tensor]) -> Array
     named_tensors = {tensor.name: tensor for tensor in tensors}
     outputs = run(content, {name: named_tensors[name].stored(values) for name, values in arrays.items()})
     return {name: named_tensors[name].restored(values) for name, values in outputs.items()}
+
+
+def referring(path: Path, given: Sequence[Tensor], tensors: Sequence[Tensor]) -> Callable[[Arrays], Arrays]:
+    """Return what computes a float32 ONNX file as a TFLite file would: its inputs and outputs (N, …), laid out alike.
+
+    given: the checkpoint's inputs. tensors: the TFLite file's.
+    """
+    call, named_tensors = loaded(path), {tensor.name: tensor for tensor in tensors}
+
+    def computed(arrays: Arrays) -> Arrays:
+        inputs = {one.name: named_tensors[one.name].restored(arrays[one.name]).astype(one.dtype) for one in given}
+        return {name: named_tensors[name].stored(values) for name, values in call(inputs).items()}
+
+    return computed
 
 
 def one_size(opened: Checkpoint, inputs: Sequence[Tensor]) -> list[str]:

@@ -21,12 +21,14 @@ from tests.export.quantize.networks import images, residual
 @pytest.fixture
 def prepared(tmp_path: Path) -> OnnxRuntime:
     """A residual block whose activations have eight bits."""
-    source, out, exact = (tmp_path / f"{name}.onnx" for name in ("source", "out", "exact"))
+    source = tmp_path / "source.onnx"
     onnx.save(residual(), source)
-    details = prepare(source, images(64), out, greatest, exact)
-    assert details == {"equalised_streams": 1, "rounded_layers": 5}
+    ready = prepare(source, images(64), tmp_path, greatest)
+    assert ready.corrected.details == {"equalised_streams": 1, "rounded_layers": 5, "corrected_biases": 5}
     (tmp_path / "between").mkdir()
-    return OnnxRuntime(out, images(64), tasks.load("classification"), tmp_path / "between", exact)
+    return OnnxRuntime(
+        ready.corrected.path, images(64), tasks.load("classification"), tmp_path / "between", ready.exact
+    )
 
 
 def weights(path: Path) -> dict[str, tuple[Array, Array]]:

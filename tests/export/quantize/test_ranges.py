@@ -132,6 +132,19 @@ def test_what_chance_may_decide_leaves_the_method_that_cuts_off_least(gain: floa
     assert choice.method == method
 
 
+def test_the_other_half_of_methods_that_could_not_be_chosen_is_not_asked() -> None:
+    asked = []
+
+    def quantize(ends: Ranges) -> Ranges:
+        asked.append(ends)
+        return ends
+
+    halves = {"x": STRANGE}, {"x": STRANGE}
+    choice = chosen(halves, {"x": ["silu"]}, quantize, lambda ends, half: Worth(True, True, 30.0))
+    assert choice.method == "extremes"
+    assert len(asked) == len({METHODS[method](STRANGE, ["silu"]) for method in METHODS}) + 1
+
+
 def test_a_model_that_may_be_released_is_worth_more_whatever_the_decibels() -> None:
     assert Worth(True, True, 20.0).beyond_chance(Worth(True, False, 50.0))
 
