@@ -84,8 +84,8 @@ class SideBySide:
         """Return the SQNR in dB that nine of ten samples exceed with steps."""
         names = [item.name for item in self.network.graph.output]
         now = self._joined({}, 0)
-        actual = self._run([now.get(name, name) for name in names], samples)
-        return typical_db(zip(actual, self._run([_twin(name) for name in names], samples), strict=True))
+        both = self._run([*(now.get(name, name) for name in names), *map(_twin, names)], samples)
+        return typical_db(zip(both[: len(names)], both[len(names) :], strict=True))
 
     def shifts(self, layers: Mapping[str, Layer], samples: Arrays) -> Arrays:
         """Return bias → its shift, each measured where those of the layers before are taken out.

@@ -21,8 +21,9 @@ from records.tensor import Array, Arrays
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 """Operators whose second input may be a weight."""
-BATCH = 4
-"""Samples that are computed at once, where a model takes several: every tensor inside is kept."""
+BATCH, VALUES = 4, 2**17
+"""Samples that are computed at once, where a model takes several, at least, and their values, if that is more: every
+tensor inside is kept."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def observed(model: onnx.ModelProto, names: Sequence[str], samples: Arrays) -> I
     copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in floats if name in wanted)
     session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
     results = [output.name for output in session.get_outputs()]
-    size = 1 if session.get_inputs()[0].shape[:1] == [1] else BATCH
+    values = sum(array[0].size for array in samples.values())
+    size = 1 if session.get_inputs()[0].shape[:1] == [1] else max(BATCH, VALUES // values)
     count = len(next(iter(samples.values())))
     for start in range(0, count, size):
         part = {name: values[start : start + size] for name, values in samples.items()}

@@ -324,19 +324,15 @@ def chosen(
     upper = {method: worth(model, 1) for method, model in models.items()}
     worths: dict[str, Worth] = {}
     others: dict[str, Model] = {}
-    foremost, *later = pairs
-    for method in (
-        foremost,
-        *sorted(later, key=lambda method: upper[method], reverse=True),
-    ):  # stable: of equals the first
-        if worths and max(worths.values()).beyond_chance(upper[method]):
-            continue  # its second half could only be worse
-        others[method] = quantize(pairs[method][1])
-        worths[method] = min(upper[method], worth(others[method], 0))
-        if method == foremost and not max(upper.values()).beyond_chance(worths[method]):
-            break  # no other can be worth more than chance
+    while True:
+        most = upper | worths  # what each may be worth
+        greatest = max(pairs, key=lambda method: most[method])
+        best = next(method for method in pairs if not most[greatest].beyond_chance(most[method]))
+        asked = best if best not in worths else greatest
+        if asked in worths or (best in worths and best == next(iter(pairs))):
+            break  # whatever the others' second halves are worth, this one is chosen
+        others[asked] = quantize(pairs[asked][1])
+        worths[asked] = min(upper[asked], worth(others[asked], 0))
     for method in pairs:
         print(f"ranges by {method}: {upper[method]}, by the other half {worths.get(method, 'not asked')}")
-    greatest = max(worths.values())
-    best = next(method for method in pairs if method in worths and not greatest.beyond_chance(worths[method]))
     return Choice(best, (models[best], others[best]), worths)
