@@ -270,10 +270,11 @@ class Worth:
     def of(cls, actual: Arrays, reference: Arrays, task: Task) -> "Worth":
         """Return what outputs (N, …) by name are worth against those of the float32 model."""
         count = len(next(iter(reference.values())))
-        same = agreement(task.decide(actual), task.decide(reference)) >= min(AGREEMENT, 1 - 1 / count)
+        decided = task.decide(reference)
+        same = agreement(task.decide(actual), decided) >= min(AGREEMENT, 1 - 1 / count)
         floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
         compared = [(actual[name], reference[name]) for name in floats or reference]
-        most = min(sqnr_of_most_db(*pair) for pair in compared)
+        most = min(sqnr_of_most_db(*pair, decided=decided.size > 0) for pair in compared)
         typical = typical_db(compared)
         return cls(same and typical > -math.inf, bool(most >= INTEGER_DB), typical)
 

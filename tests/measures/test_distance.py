@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from measures.distance import CEILING_DB, agreement, compare, sqnr_db, sqnr_of_most_db, varies
+from measures.distance import CEILING_DB, agreement, compare, sqnr_db, sqnr_of_most_db, strange_samples, varies
 
 GOLDEN = np.array([[3.0, -4.0], [0.0, 5.0]], np.float32)
 
@@ -107,6 +107,23 @@ def test_a_sample_far_greater_than_the_others_counts_as_one() -> None:
     wrong[3] = golden[3]
     assert sqnr_db(wrong[:-4], golden[:-4]) > 50
     assert sqnr_of_most_db(wrong[:-4], golden[:-4]) < 0
+
+
+def test_strange_samples_are_left_to_their_decisions_where_there_are_any() -> None:
+    """Golden alone tells them, so that nothing else is excused; more than a twentieth of all are no exception."""
+    golden = np.random.default_rng(0).normal(size=(200, 10))
+    golden[:10] *= 50
+    actual = golden * 1.01
+    actual[:10] = golden[:10] / 50  # cut off
+    assert sqnr_of_most_db(actual, golden) < 15
+    assert sqnr_of_most_db(actual, golden, decided=True) == pytest.approx(40, abs=1)
+    elsewhere = golden * 1.01
+    elsewhere[10:14] += 5
+    assert sqnr_of_most_db(elsewhere, golden, decided=True) < 20
+    golden[10] *= 50
+    actual[10] = golden[10] / 50
+    assert not strange_samples(golden).any()
+    assert sqnr_of_most_db(actual, golden, decided=True) == sqnr_of_most_db(actual, golden)
 
 
 def test_a_sample_next_to_nothing_is_held_to_what_is_usual() -> None:

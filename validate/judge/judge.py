@@ -18,7 +18,17 @@ from safetensors import SafetensorError
 from export.artifact import Artifact
 from measures import flags, tasks
 from measures.confidence import fall_of
-from measures.distance import agreement, compare, equal, floor_of, histogram, sqnr_db, sqnr_of_most_db
+from measures.distance import (
+    TIMES,
+    agreement,
+    compare,
+    equal,
+    floor_of,
+    histogram,
+    sqnr_db,
+    sqnr_of_most_db,
+    strange_samples,
+)
 from measures.tolerance import (
     BUILT_DB,
     BUILT_SAMPLES,
@@ -88,6 +98,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     table = allowed(artifact.precision, task.tolerances(artifact.precision), row.overrides)
     expected = {tensor.name: golden.outputs[tensor.name][:count] for tensor in artifact.outputs}
     oracle = {tensor.name: golden.oracle[tensor.name][:count] for tensor in artifact.outputs}
+    decides = task.decide(golden.outputs).size > 0
     problems: list[str] = []
     if count < LEAST:
         problems.append(f"{count or 'no'} golden input{'s were' if count > 1 else ' was'} run; {LEAST} are needed")
@@ -104,7 +115,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             problems.append(f"{name}: missing among the outputs ({', '.join(actual.golden)})")
             continue
         try:
-            outputs.append(_output(name, actual.golden[name], reference, oracle[name], table))
+            outputs.append(_output(name, actual.golden[name], reference, oracle[name], table, decided=decides))
         except ValueError as error:
             problems.append(f"{name}: {error}")
     whole = len(outputs) == len(expected) and count > 0
@@ -151,6 +162,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would ({more_by}data.golden)"
         )
     unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
+    unlike += _cut_off(outputs, actual, expected, table) if decides else []
     integers = [*row.remarks, *([artifact.unquantized] if artifact.unquantized else [])]
     return row.result(
         runtime_version=measured.runtime_version,
@@ -239,7 +251,13 @@ def _unlike_its_conversion(artifact: Artifact, actual: Actual, golden: Golden, n
 
 
 def _output(
-    name: str, actual: Array, golden: Array, oracle: Array, table: Sequence[Tolerance], least_floor: float = 0.0
+    name: str,
+    actual: Array,
+    golden: Array,
+    oracle: Array,
+    table: Sequence[Tolerance],
+    least_floor: float = 0.0,
+    decided: bool = False,
 ) -> Output:
     difference = compare(actual, golden)
     floor, oracle_db = max(floor_of(golden, oracle), least_floor), sqnr_db(golden, oracle)
@@ -247,7 +265,9 @@ def _output(
         judgements = [
             judgement(
                 row.of(len(golden), floor, oracle_db),
-                sqnr_of_most_db(actual, golden) if row.unit == OF_MOST_SAMPLES else getattr(difference, row.measure),
+                sqnr_of_most_db(actual, golden, decided)
+                if row.unit == OF_MOST_SAMPLES
+                else getattr(difference, row.measure),
             )
             for row in table
             if hasattr(difference, row.measure)
@@ -261,6 +281,21 @@ def _output(
         judgements=judgements,
         **dataclasses.asdict(difference) | {"worst": list(difference.worst)},
     )
+
+
+def _cut_off(outputs: Sequence[Output], actual: Actual, expected: Arrays, table: Sequence[Tolerance]) -> list[str]:
+    """Return a warning for each output that is within tolerance because its strange samples are left to decisions."""
+    found = []
+    for output, row in itertools.product(outputs, table):
+        reference = expected[output.name]
+        if row.unit == OF_MOST_SAMPLES and _of_floats(reference) and (count := int(strange_samples(reference).sum())):
+            whole = sqnr_of_most_db(actual.golden[output.name], reference)
+            if not row.within(whole):
+                found.append(
+                    f"{output.name}: {count} of {len(reference)} samples have outputs more than {TIMES:.0f} times as "
+                    f"great as usual, and are judged by their decisions alone; with them it is {whole:.1f} dB"
+                )
+    return found
 
 
 def _of_floats(values: Array) -> bool:

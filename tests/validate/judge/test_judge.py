@@ -54,6 +54,10 @@ def golden() -> Golden:
     return Golden({}, {"logits": scores}, {"logits": scores.astype(np.float64) + FLOOR}, {"labels": labels})
 
 
+FEW = {"together": 2, "again": 2, "alone": 2, "last": 1}
+"""Samples that are computed in other ways, too."""
+
+
 def judged(
     golden: Golden,
     actual: np.ndarray[Any, Any],
@@ -61,7 +65,7 @@ def judged(
     details: dict[str, Any] | None = None,
     **beside: np.ndarray[Any, Any],
 ) -> Result:
-    few = {"together": actual[:2], "again": actual[:2], "alone": actual[:2], "last": actual[:1]} | beside
+    few = {way: actual[:number] for way, number in FEW.items()} | beside
     arrays = Actual({"logits": actual}, **{way: {"logits": value} for way, value in few.items()})
     made = dataclasses.replace(artifact(precision), details=details or {})
     row = Row(made, "onnx", precision, "test", "", "anywhere validate")
@@ -108,6 +112,38 @@ def test_noise_is_judged_by_the_precisions_row(golden: Golden, precision: str, r
     result = judged(golden, noisy(golden.outputs["logits"], ratio), precision)
     assert result.status == status
     assert ("sqnr_db" in result.reason) is (status == "fail")
+
+
+def with_strange(golden: Golden, count: int) -> tuple[Golden, np.ndarray[Any, Any]]:
+    """Samples with scores fifty times as great, and what eight bits make of them: they cut them off."""
+    scores = golden.outputs["logits"].copy()
+    scores[:count] *= 50
+    actual = noisy(scores / np.where(np.arange(128) < count, 50, 1)[:, None], 35)
+    return dataclasses.replace(golden, outputs={"logits": scores}, oracle={"logits": scores + FLOOR}), actual
+
+
+def test_strange_samples_of_integers_are_left_to_their_decisions_and_named(golden: Golden) -> None:
+    strange, actual = with_strange(golden, 6)
+    result = judged(strange, actual, "int8")
+    assert result.status == "pass" and result.outcome == "tight"
+    assert [
+        said for said in result.warnings if said.startswith("logits: 6 of 128 samples have outputs more than 10 ti")
+    ]
+    turned = actual.copy()
+    turned[:6] = turned[:6, ::-1]
+    assert judged(strange, turned, "int8").status == "fail"
+    assert judged(*with_strange(golden, 7), "int8").status == "fail", "more than a twentieth"
+    assert judged(strange, noisy(strange.outputs["logits"], 15), "int8").status == "fail", "the others are far off"
+    assert not judged(golden, golden.outputs["logits"], "int8").warnings
+
+
+def test_of_outputs_that_decide_nothing_strange_samples_count_as_all_others(golden: Golden) -> None:
+    strange, actual = with_strange(golden, 6)
+    arrays = Actual({"logits": actual}, **{way: {"logits": actual[:n]} for way, n in FEW.items()})
+    made = dataclasses.replace(artifact("int8"), task="regression")
+    row = Row(made, "onnx", "int8", "test", "", "anywhere validate")
+    proof = Proof(dataclasses.replace(strange, truth={}))
+    assert result_of(row, measured(128), arrays, proof).status == "fail"
 
 
 @pytest.mark.parametrize(("floor", "status"), [(1e-6, "fail"), (1e-5, "pass")])
