@@ -87,17 +87,17 @@ def floor_of(golden: Array, oracle: Array) -> float:
     return max(float(np.abs(exact - oracle).max()), resolution)
 
 
-TIMES, SHARE = 10.0, 0.05
+STRANGE_TIMES, STRANGE_SHARE = 10.0, 0.05
 """A sample is strange whose outputs are so many times as great as the median's, if at most that share of all are: eight
 bits hold either those or the others. Of efficientnet_b0 trained for three epochs on digits 25 of 1,500 are 17 to 138
 times as great, are cut off, and keep their decisions; all others have 32 dB."""
 
 
 def strange_samples(golden: Array) -> Array:
-    """Return True for each sample of (N, …) that is strange; none is, if more than `SHARE` of them would be."""
+    """Return True for each sample of (N, …) that is strange; none is, if more than `STRANGE_SHARE` of them would be."""
     signal = np.square(golden.astype(np.float64).reshape(len(golden), -1)).sum(axis=1)
-    far: Array = signal > TIMES**2 * np.median(signal)
-    return far if far.mean() <= SHARE else np.zeros_like(far)
+    far: Array = signal > STRANGE_TIMES**2 * np.median(signal)
+    return far if far.mean() <= STRANGE_SHARE else np.zeros_like(far)
 
 
 def sqnr_of_most_db(actual: Array, golden: Array, decided: bool = False) -> float:
@@ -107,8 +107,8 @@ def sqnr_of_most_db(actual: Array, golden: Array, decided: bool = False) -> floa
     to match, counts as one. A signal below the median counts as the median: of what is next to nothing, any noise is
     much. NaN where a value is no number, and without signal.
 
-    decided: if outputs decide something that is judged beside: then strange samples are left out first, as golden
-    alone tells them.
+    decided: if decisions, which are judged beside, are made of this output: then strange samples are left out first, as
+    golden alone tells them.
     """
     if not np.isfinite(actual).all():
         return float("nan")

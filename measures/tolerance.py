@@ -203,7 +203,7 @@ TABLE: Mapping[str, tuple[Tolerance, ...]] = {  # of outputs, by precision
     "int8": _rounded(
         INTEGER_DB,
         "Each sample's noise against its own outputs, without the hundredth farthest off: networks trained on MNIST "
-        "leave 27 to 43 dB, in LiteRT, tflite-runtime and ONNX Runtime. Where outputs decide, up to a twentieth of the "
+        "leave 26 to 43 dB, in LiteRT, tflite-runtime and ONNX Runtime. Where outputs decide, up to a twentieth of the "
         "samples that are ten times as great as the median count by their decisions alone: beyond every range, they "
         "are cut off (efficientnet_b0 of three epochs: 21 dB with them, 32 without, 0.9993 of the decisions). "
         "mobilenet_v2 with ImageNet's weights leaves 18 to 20.",

@@ -98,9 +98,10 @@ def figures(opened: Checkpoint, actual: Arrays, size_bytes: int) -> dict[str, fl
         np.quantile([sqnr_db(actual[name][row], values[row]) for row in range(number)], 0.1)
         for name, values in reference.items()
     ]
-    decided = task.decide(reference).size > 0
     return {
-        "most_db": min(sqnr_of_most_db(actual[name], values, decided) for name, values in reference.items()),
+        "most_db": min(
+            sqnr_of_most_db(actual[name], values, name in task.DECIDED_BY) for name, values in reference.items()
+        ),
         "single_db": float(min(single)),
         "agreement": agreement(task.decide(actual), task.decide(reference)),
         "fall": task.score(reference, truth) - task.score(actual, truth) if truth else float("nan"),

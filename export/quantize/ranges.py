@@ -270,12 +270,11 @@ class Worth:
     def of(cls, actual: Arrays, reference: Arrays, task: Task) -> "Worth":
         """Return what outputs (N, …) by name are worth against those of the float32 model."""
         count = len(next(iter(reference.values())))
-        decided = task.decide(reference)
-        same = agreement(task.decide(actual), decided) >= min(AGREEMENT, 1 - 1 / count)
+        same = agreement(task.decide(actual), task.decide(reference)) >= min(AGREEMENT, 1 - 1 / count)
         floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
-        compared = [(actual[name], reference[name]) for name in floats or reference]
-        most = min(sqnr_of_most_db(*pair, decided=decided.size > 0) for pair in compared)
-        typical = typical_db(compared)
+        names = floats or list(reference)
+        most = min(sqnr_of_most_db(actual[name], reference[name], name in task.DECIDED_BY) for name in names)
+        typical = typical_db((actual[name], reference[name]) for name in names)
         return cls(same and typical > -math.inf, bool(most >= INTEGER_DB), typical)
 
 

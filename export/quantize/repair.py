@@ -222,9 +222,9 @@ def score(actual: Arrays, reference: Arrays, task: Task, size_bytes: int, latenc
     """Return what outputs (N, …) by name are worth against the float32 model's; size_bytes: of the model."""
     decided = task.decide(reference)
     floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
-    pairs = [(actual[name], reference[name]) for name in floats or reference]
-    ratio = float(np.min([sqnr_of_most_db(*pair, decided=decided.size > 0) for pair in pairs]))
-    return Score(ratio, agreement(task.decide(actual), decided), len(decided), size_bytes, latency_ms)
+    names = floats or list(reference)
+    ratios = [sqnr_of_most_db(actual[name], reference[name], name in task.DECIDED_BY) for name in names]
+    return Score(float(np.min(ratios)), agreement(task.decide(actual), decided), len(decided), size_bytes, latency_ms)
 
 
 def details(kept: Kept, operators: Iterable[str], repaired: Repaired[Any] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Only a task knows what they stand for. Its other half, which needs torch, is the
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, cast
 
 from measures.tolerance import Tolerance
@@ -23,6 +23,8 @@ class Task(Protocol):
 
     METRIC: str
     """What `score` gives."""
+    DECIDED_BY: Collection[str]
+    """Names of the outputs that decisions are made of."""
 
     def pair(self, actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
         """Return actual outputs (N, …) in golden's order, and how many parts of each sample had no partner (N,)."""

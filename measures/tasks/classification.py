@@ -10,6 +10,7 @@ from records.golden import Golden
 from records.tensor import Array, Arrays
 
 METRIC = "accuracy"
+DECIDED_BY = ("logits",)
 
 
 def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:

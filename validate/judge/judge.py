@@ -9,7 +9,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,8 @@ from safetensors import SafetensorError
 
 from export.artifact import Artifact
 from measures import flags, tasks
-from measures.confidence import fall_of
 from measures.distance import (
-    TIMES,
-    agreement,
+    STRANGE_TIMES,
     compare,
     equal,
     floor_of,
@@ -43,15 +40,15 @@ from measures.tolerance import (
     allowed,
     allowed_from_file,
     anew,
-    fair_margin,
 )
-from records.golden import PATTERNS, Actual, Fresh, Further, Golden, Patterns, Probes, Proof, Sized
+from records.golden import PATTERNS, Actual, Fresh, Golden, Patterns, Probes, Proof, Sized
 from records.tensor import Array, Arrays, preparations
+from validate.judge.decisions import Decisions, of_further, told_further
+from validate.judge.judgements import judgement, wording
 from validate.measure import Measurement
 from validate.plan import Row, quantization
 from validate.report.records import (
     Agreement,
-    Decided,
     FromFile,
     Histogram,
     Judgement,
@@ -59,21 +56,15 @@ from validate.report.records import (
     Output,
     Probe,
     Result,
-    Sample,
 )
-from validate.report.records import Further as Told
 from validate.runtimes.job import Measured
 from validate.runtimes.runner import LEAST, LEAST_FRESH, LEAST_PATTERNS
 
-WORST = 6
-"""Samples that a result names."""
 FRESH_NAME = "made anew"
 """Name, among the probes, of the inputs that were made for this validation."""
 DOUBLING_DB = 3.0
 """What twice as many calibration samples bring the models of two halves nearer by: of 16 to 256 samples, mnasnet1_0's
 models lay 27 to 39 dB apart."""
-TOLD = 4
-"""Different decisions of one sample that are said, the most frequent ones."""
 
 
 def judge(row: Row, measurement: Measurement, proof: Proof) -> Result:
@@ -98,7 +89,6 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     table = allowed(artifact.precision, task.tolerances(artifact.precision), row.overrides)
     expected = {tensor.name: golden.outputs[tensor.name][:count] for tensor in artifact.outputs}
     oracle = {tensor.name: golden.oracle[tensor.name][:count] for tensor in artifact.outputs}
-    decides = task.decide(golden.outputs).size > 0
     problems: list[str] = []
     if count < LEAST:
         problems.append(f"{count or 'no'} golden input{'s were' if count > 1 else ' was'} run; {LEAST} are needed")
@@ -115,16 +105,18 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             problems.append(f"{name}: missing among the outputs ({', '.join(actual.golden)})")
             continue
         try:
-            outputs.append(_output(name, actual.golden[name], reference, oracle[name], table, decided=decides))
+            outputs.append(
+                _output(name, actual.golden[name], reference, oracle[name], table, decided=name in task.DECIDED_BY)
+            )
         except ValueError as error:
             problems.append(f"{name}: {error}")
     whole = len(outputs) == len(expected) and count > 0
     decision_fields: dict[str, Any] = {}
     red: list[str] = []
-    more, unfit = _of_further(task, artifact, actual, measured, proof.further)
+    more, unfit = of_further(task, artifact, actual, measured, proof.further)
     if whole:
         truth = {name: values[:count] for name, values in golden.truth.items()}
-        decided = _Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table, more)
+        decided = Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table, more)
         decision_fields = {
             "agreement": decided.agreed(table),
             "metric": decided.scored(table),
@@ -162,7 +154,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would ({more_by}data.golden)"
         )
     unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
-    unlike += _cut_off(outputs, actual, expected, table) if decides else []
+    unlike += _cut_off([one for one in outputs if one.name in task.DECIDED_BY], actual, expected, table)
     integers = [*row.remarks, *([artifact.unquantized] if artifact.unquantized else [])]
     return row.result(
         runtime_version=measured.runtime_version,
@@ -176,7 +168,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         probes=probed,
         latency_ms=measured.latency_ms,
         samples=count,
-        further=_told_further(measured, proof.further, more),
+        further=told_further(measured, proof.further, more),
         **decision_fields,
     )
 
@@ -184,7 +176,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
 def _flags(
     artifact: Artifact,
     outputs: Sequence[Output],
-    decided: "_Decisions",
+    decided: "Decisions",
     actual: Actual,
     golden: Golden,
     table: Sequence[Tolerance],
@@ -213,7 +205,7 @@ def _further_judgements(decision_fields: Mapping[str, Any], from_file: FromFile 
 def _close(judgements: Sequence[Judgement], probed: Sequence[Probe]) -> list[str]:
     """Return warnings of what is within tolerance, but not by much."""
     return [
-        f"little headroom: {_wording(judgement)}"
+        f"little headroom: {wording(judgement)}"
         for judgement in judgements
         if judgement.within and judgement.headroom is not None and judgement.headroom < LITTLE_HEADROOM
     ] + _tight(probed)
@@ -288,180 +280,21 @@ def _cut_off(outputs: Sequence[Output], actual: Actual, expected: Arrays, table:
     found = []
     for output, row in itertools.product(outputs, table):
         reference = expected[output.name]
-        if row.unit == OF_MOST_SAMPLES and _of_floats(reference) and (count := int(strange_samples(reference).sum())):
-            whole = sqnr_of_most_db(actual.golden[output.name], reference)
-            if not row.within(whole):
-                found.append(
-                    f"{output.name}: {count} of {len(reference)} samples have outputs more than {TIMES:.0f} times as "
-                    f"great as usual, and are judged by their decisions alone; with them it is {whole:.1f} dB"
-                )
+        if row.unit != OF_MOST_SAMPLES or not _of_floats(reference) or not all(one.within for one in output.judgements):
+            continue
+        whole = sqnr_of_most_db(actual.golden[output.name], reference)
+        if not row.within(whole):
+            found.append(
+                f"{output.name}: {int(strange_samples(reference).sum())} of {len(reference)} samples have outputs more "
+                f"than {STRANGE_TIMES:.0f} times as great as usual, and are judged by their decisions alone; with them "
+                f"it is {whole:.1f} dB"
+            )
     return found
 
 
 def _of_floats(values: Array) -> bool:
     """True if an output's values are near or far from others; integers and booleans are equal or not."""
     return bool(np.issubdtype(values.dtype, np.floating))
-
-
-@dataclass(frozen=True)
-class _More:
-    """An artifact's outputs for further samples, PyTorch's, and what is right, each (N, …) by name."""
-
-    actual: Arrays
-    golden: Arrays
-    truth: Arrays
-
-    @property
-    def count(self) -> int:
-        """Return how many samples there are."""
-        return len(next(iter(self.golden.values())))
-
-
-def _of_further(
-    task: tasks.Task, artifact: Artifact, actual: Actual, measured: Measured, further: Further | None
-) -> tuple[_More | None, list[str]]:
-    """Return the further samples of a row of integers, and a sentence for each output that cannot be right.
-
-    None: there are none, all would have taken too long, or they cannot be compared.
-    """
-    if further is None or artifact.precision not in INTEGERS or (measured.further and not measured.further.samples):
-        return None, []
-    names = [tensor.name for tensor in artifact.outputs]
-    golden = {name: further.outputs[name] for name in names}
-    unfit = [
-        f"further samples: {name}: none was run, or another shape was given"
-        for name in names
-        if name not in actual.further or actual.further[name].shape != golden[name].shape
-    ]
-    if unfit:
-        return None, unfit
-    paired, alone = task.pair(actual.further, golden)
-    if alone.any():
-        unfit.append(f"further samples: parts of {int((alone > 0).sum())} have no partner in PyTorch's")
-    for name in names:
-        count = int((~np.isfinite(paired[name]) & np.isfinite(golden[name])).sum())
-        if count:
-            unfit.append(f"further samples: {name}: {count} values are NaN or infinite")
-    return _More({name: paired[name] for name in names}, golden, further.truth), unfit
-
-
-def _told_further(measured: Measured, further: Further | None, more: _More | None) -> Told | None:
-    """Return what a result says of further samples; None: there were none for its row."""
-    if further is None or measured.further is None:
-        return None
-    return Told(more.count if more else 0, further.count, measured.further.seconds)
-
-
-def _joined(first: Arrays, second: Arrays) -> dict[str, Array]:
-    """Return the samples of both, one after the other, of each array that the first has."""
-    return {name: np.concatenate([values, second[name]]) for name, values in first.items()}
-
-
-class _Decisions:
-    """What golden and the artifact decide, sample by sample."""
-
-    def __init__(
-        self,
-        task: tasks.Task,
-        labels: Sequence[str],
-        actual: Arrays,
-        golden: Arrays,
-        oracle: Arrays,
-        truth: Arrays,
-        table: Sequence[Tolerance],
-        more: "_More | None" = None,
-    ):
-        """Take golden's outputs and truth first; the margin that is fair is golden's alone."""
-        fair = max(fair_margin(table, golden[name], floor_of(golden[name], oracle[name])) for name in golden)
-        self.first = len(next(iter(golden.values())))
-        """Number of golden samples, which come first."""
-        if more:
-            actual, golden, truth = (
-                _joined(actual, more.actual),
-                _joined(golden, more.golden),
-                _joined(truth, more.truth),
-            )
-        self._task, self._truth = task, truth
-        self._actual_outputs, self._golden_outputs = actual, golden
-        self.actual, self.golden = task.decide(actual), task.decide(golden)
-        """(N, …) integers."""
-        self.tied = task.margin(golden) < fair
-        """(N, …) bool: decided by golden by less than what is allowed may turn over."""
-        self.names = task.names(labels)
-
-    def flags(self, count: int) -> list[str]:
-        """Return a flag for each decision that golden takes on the first `count` samples and the artifact never."""
-        return flags.decisions(self.actual[:count], self.golden[:count], self.tied[:count], self.names)
-
-    def agreed(self, table: Sequence[Tolerance]) -> Agreement | None:
-        """Judge the share of decisions that are golden's, or might have been; None: the task decides nothing."""
-        if not self.golden.size:
-            return None
-        share = agreement(np.where(self.tied, self.golden, self.actual), self.golden)
-        return Agreement(share, int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
-
-    def scored(self, table: Sequence[Tolerance]) -> Metric | None:
-        """Judge how far the metric surely falls; None: nobody said what is right, or the task has no metric."""
-        task, truth = self._task, self._truth
-        if not truth or not task.METRIC:
-            return None
-        before, after = task.score(self._golden_outputs, truth), task.score(self._actual_outputs, truth)
-        fall, limit = (
-            fall_of(task, self._golden_outputs, self._actual_outputs, truth),
-            self._limit(table, "metric_fall"),
-        )
-        judged = judgement(limit, fall.sure)
-        needed = fall.needed(limit.allowed) if judged.within and fall.value > limit.allowed else None
-        return Metric(task.METRIC, before, after, after - before, judged, needed)
-
-    def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
-        return next(row for row in table if row.measure == measure).of(len(self.golden))
-
-    def pairs(self) -> list[Decided]:
-        """Return how often each pair of decisions occurs."""
-        if not self.golden.size:
-            return []
-        both = np.stack([self.golden.ravel(), self.actual.ravel()])
-        each, counts = np.unique(both, axis=1, return_counts=True)
-        names = self.names
-        return [
-            Decided(names[int(before)], names[int(after)], int(count))
-            for (before, after), count in zip(each.T, counts, strict=True)
-        ]
-
-    def worst(self) -> list[Sample]:
-        """Return the golden samples decided otherwise, then those whose outputs lie farthest apart."""
-        first = self.first
-        gaps = [
-            np.abs(self._actual_outputs[name][:first].astype(np.float64) - values[:first]).reshape(first, -1)
-            for name, values in self._golden_outputs.items()
-        ]
-        distance = np.max([np.where(np.isnan(gap), np.inf, gap).max(axis=1) for gap in gaps], axis=0)
-        equal_parts = (self.actual == self.golden)[:first].reshape(first, -1)
-        same = equal_parts.mean(axis=1) if self.golden.size else np.ones(first)
-        labelled = self._task.labelled(self._truth) if self._truth else None
-        return [
-            Sample(
-                int(index),
-                float(distance[index]) if np.isfinite(distance[index]) else float("nan"),
-                told(labelled[index], self.names) if labelled is not None else "",
-                told(self.golden[index], self.names),
-                told(self.actual[index], self.names),
-                float(same[index]),
-            )
-            for index in np.lexsort((-distance, same))[:WORST]
-        ]
-
-
-def told(decision: Array, names: Mapping[int, str]) -> str:
-    """Return a sample's decision (…) in words: `cat`; of more than one, each with its share: `cat 61 %, dog 39 %`."""
-    values, counts = np.unique(decision, return_counts=True)
-    if not decision.size:
-        return ""
-    if decision.size == 1:
-        return names[int(values[0])]
-    most = np.argsort(-counts, kind="stable")[:TOLD]
-    return ", ".join(f"{names[int(values[place])]} {counts[place] / decision.size:.0%}" for place in most)
 
 
 def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Sequence[Tolerance]) -> list[str]:
@@ -609,7 +442,7 @@ def _tight(probes: Sequence[Probe]) -> list[str]:
     room, worst = min(rooms, key=lambda pair: pair[0] or 0.0, default=(1.0, None))
     if worst is None or worst.judgement is None or (room or 0.0) >= LITTLE_HEADROOM:
         return []
-    return [f"little headroom on probe {worst.name}: {_wording(worst.judgement)}"]
+    return [f"little headroom on probe {worst.name}: {wording(worst.judgement)}"]
 
 
 def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
@@ -619,7 +452,7 @@ def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
         return [f"{where}: {int((~np.isfinite(actual)).sum())} values are NaN or infinite"]
     if probe.judgement is None or probe.judgement.within:
         return []
-    return [f"{where}: {_wording(probe.judgement)}, SQNR {probe.sqnr_db:.1f} dB"]
+    return [f"{where}: {wording(probe.judgement)}, SQNR {probe.sqnr_db:.1f} dB"]
 
 
 def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> tuple[FromFile | None, list[str]]:
@@ -637,7 +470,7 @@ def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> 
     own_db = least_db([(actual.training[name][:1], probes.outputs[name][:1]) for name in names])
     table = allowed_from_file(row.artifact.precision, max(scales, default=None), row.overrides, own_db)
     judgements = [judgement(tolerance, values[tolerance.measure]) for tolerance in table]
-    beyond = ", ".join(_wording(judgement) for judgement in judgements if not judgement.within)
+    beyond = ", ".join(wording(judgement) for judgement in judgements if not judgement.within)
     return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (
         [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
     )
@@ -651,21 +484,6 @@ def least_db(pairs: Sequence[tuple[Array, Array]]) -> float:
     return float(np.min([sqnr_db(actual.astype(np.float64), reference) for actual, reference in pairs]))
 
 
-def judgement(tolerance: Tolerance, measured: float) -> Judgement:
-    """Return the judgement of a measured number against its limit; both have the measure's own unit."""
-    return Judgement(
-        measure=tolerance.measure,
-        measured=measured,
-        allowed=tolerance.allowed,
-        upper=tolerance.upper,
-        headroom=tolerance.headroom(measured),
-        within=tolerance.within(measured),
-        reason=tolerance.reason,
-        source=tolerance.source,
-        by_default=tolerance.instead_of.allowed if tolerance.instead_of else None,
-    )
-
-
 def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric | None, count: int) -> list[str]:
     """Return a sentence for every judgement that is not within tolerance."""
     sentences = []
@@ -676,21 +494,15 @@ def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric 
             )
             continue
         sentences += [
-            f"{output.name}: {_wording(judgement)}, greatest difference at {tuple(output.worst)}"
+            f"{output.name}: {wording(judgement)}, greatest difference at {tuple(output.worst)}"
             for judgement in output.judgements
             if not judgement.within
         ]
     if agreed and not agreed.judgement.within:
         sentences.append(
             f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: "
-            f"{_wording(agreed.judgement)}"
+            f"{wording(agreed.judgement)}"
         )
     if metric and not metric.judgement.within:
-        sentences.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {_wording(metric.judgement)}")
+        sentences.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {wording(metric.judgement)}")
     return sentences
-
-
-def _wording(judgement: Judgement) -> str:
-    measured = "NaN" if judgement.measured is None or np.isnan(judgement.measured) else f"{judgement.measured:.4g}"
-    bound = "at most" if judgement.upper else "at least"
-    return f"{judgement.measure} {measured} ({bound} {judgement.allowed:.4g} allowed)"

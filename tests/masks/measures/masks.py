@@ -9,6 +9,7 @@ from records.golden import Golden
 from records.tensor import Array, Arrays
 
 METRIC = "pixel accuracy"
+DECIDED_BY = ("scores",)
 
 
 def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:

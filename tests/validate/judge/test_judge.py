@@ -137,6 +137,21 @@ def test_strange_samples_of_integers_are_left_to_their_decisions_and_named(golde
     assert not judged(golden, golden.outputs["logits"], "int8").warnings
 
 
+def test_strange_samples_of_an_output_that_decides_nothing_count(golden: Golden) -> None:
+    """Though the task decides by another one."""
+    strange, actual = with_strange(golden, 6)
+    logits = strange.outputs["logits"]
+    both = Golden({}, {"logits": logits, "beside": logits}, {"logits": logits, "beside": logits}, strange.truth)
+    arrays = Actual(
+        dict.fromkeys(both.outputs, actual),
+        **{way: dict.fromkeys(both.outputs, actual[:n]) for way, n in FEW.items()},
+    )
+    made = artifact("int8")
+    made = dataclasses.replace(made, outputs=(*made.outputs, dataclasses.replace(made.outputs[0], name="beside")))
+    result = result_of(Row(made, "onnx", "int8", "test", "", ""), measured(128), arrays, Proof(both))
+    assert [output.name for output in result.outputs if not output.judgements[0].within] == ["beside"]
+
+
 def test_of_outputs_that_decide_nothing_strange_samples_count_as_all_others(golden: Golden) -> None:
     strange, actual = with_strange(golden, 6)
     arrays = Actual({"logits": actual}, **{way: {"logits": actual[:n]} for way, n in FEW.items()})
