@@ -11,6 +11,8 @@ import numpy as np
 
 from records.tensor import Array
 
+NOTHING = -2
+"""The decision that nothing is there, such as behind the last box of a picture."""
 CEILING_DB = 300.0
 """SQNR given to equal arrays, whose ratio is infinite: beyond what float64 can tell apart."""
 
@@ -151,8 +153,23 @@ def histogram(actual: Array, golden: Array) -> tuple[list[float], list[int]]:
 
 
 def agreement(actual: Array, golden: Array) -> float:
-    """Return the share of decisions (N, …) that are golden's; 1 where there are none."""
-    return float((actual == golden).mean()) if golden.size else 1.0
+    """Return the share of decisions (N, …) that are golden's; 1 where there are none. Where both decide for nothing,
+    there is nothing to agree on.
+    """
+    made = (actual != NOTHING) | (golden != NOTHING)
+    return float((actual == golden)[made].mean()) if made.any() else 1.0
+
+
+def counted(first: Array, second: Array) -> dict[tuple[int, int], int]:
+    """Return how often each pair of integers stands in one place of two arrays of one shape."""
+    if not first.size:
+        return {}
+    least = int(min(first.min(), second.min()))
+    width = int(max(first.max(), second.max())) - least + 1
+    counts = np.bincount((first.ravel().astype(np.int64) - least) * width + (second.ravel() - least))
+    return {
+        (pair // width + least, pair % width + least): int(counts[pair]) for pair in np.flatnonzero(counts).tolist()
+    }
 
 
 def equal(actual: Array, golden: Array) -> float:

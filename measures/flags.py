@@ -36,7 +36,8 @@ UNRELATED = 0.05
 """Share of the samples, at most, that may be so: mnasnet1_0, whose int8 cuts off the hundredth of the samples whose
 logits are a hundred times as great, has 0.9 %, and 0.2 % of the decisions changed."""
 LOOKED_AT = 2**22
-"""Values of an output that spread and correlation are of, at most: more would tell nothing else, and take seconds."""
+"""Values of an output that spread, correlation and levels are of, at most: more would tell nothing else, and take
+seconds."""
 CORRELATED = 8
 """Values that a sample needs for a correlation: of eight random ones it is below `RELATED` in 97 % of cases, of three
 in 75 %."""
@@ -57,9 +58,11 @@ def values(name: str, actual: Array, golden: Array) -> list[str]:
     if constant.any():
         first = tuple(int(axis) for axis in np.argwhere(constant)[0])
         flags.append(f"{name}: {int(constant.sum())} of {constant.size} values never change, the first at {first}")
-    levels, golden_levels = np.unique(actual), len(np.unique(golden))
-    if len(levels) < FEW_LEVELS and golden_levels >= 4 * FEW_LEVELS and np.diff(levels).min(initial=np.inf) > coarse:
-        flags.append(f"{name} takes {len(levels)} different values only, golden {golden_levels}")
+    levels = np.unique(_rows(actual))
+    if len(levels) < FEW_LEVELS and np.diff(levels).min(initial=np.inf) > coarse:
+        golden_levels = len(np.unique(_rows(golden)))
+        if golden_levels >= 4 * FEW_LEVELS:
+            flags.append(f"{name} takes {len(levels)} different values only, golden {golden_levels}")
     for side, extreme in (("greatest", np.max), ("least", np.min)):
         end = extreme(actual)
         share = float((actual == end).mean()) - float((golden == extreme(golden)).mean())

@@ -283,6 +283,16 @@ def fair_margin(table: Sequence[Tolerance], golden: Array, floor: float) -> floa
     return max(floor, FAIR * math.sqrt(2) * usual * 10 ** (-measures["sqnr_db"].allowed / 20))
 
 
+def allowed_noise(table: Sequence[Tolerance], golden: Array, floor: float) -> float:
+    """Return how far a value of an output may lie off, in its unit: what a table allows of floats, or of integers what
+    `fair_margin` says. floor: golden's noise floor.
+    """
+    measures = {row.measure: row for row in table}
+    if "max_absolute" in measures:
+        return measures["max_absolute"].of(len(golden), floor).allowed
+    return fair_margin(table, golden, floor)
+
+
 def _overridden(row: Tolerance, value: float) -> Tolerance:
     unit = OF_MOST_SAMPLES if row.unit == OF_MOST_SAMPLES else "dB" if row.unit == BELOW_ORACLE else row.unit
     return replace(row, allowed=value, unit=unit, instead_of=row, source=CONFIGURED)
@@ -346,12 +356,13 @@ def allowed_from_file(
     input_scale: float | None,
     overrides: Mapping[str, Mapping[str, float]],
     own_db: float = math.inf,
+    sensitive_db: float = 0.0,
 ) -> tuple[Tolerance, ...]:
     """Return the rows of `PREPARATION` for a precision, adjusted to the artifact and the configuration.
 
     input_scale: of an integer input; rounding to it may set two inputs apart by one more. A lower `sqnr_db` that the
     configuration allows the precision is allowed here, too. own_db: SQNR on the probe that integers have with
-    training's own preparation; NaN where that is no number.
+    training's own preparation; NaN where that is no number. sensitive_db: what the task allows besides.
     """
     coarse = 255 * (input_scale or 0)
     rounding = coarse if input_scale and abs(coarse - 1) > ON_THE_GRID else 0.0
@@ -360,6 +371,8 @@ def allowed_from_file(
     for row in PREPARATION[precision]:
         if row.measure == "probe_db" and precision in INTEGERS and own_db - OWN_DB < row.allowed:
             row = replace(row, allowed=max(own_db - OWN_DB, 0.0))
+        if sensitive_db and row.measure != "input_steps":
+            row = replace(row, allowed=row.allowed - sensitive_db)
         limit = row.allowed + rounding if row.measure == "input_steps" else min(row.allowed, configured_db)
         tolerances.append(replace(row, allowed=limit))
         if limit < row.allowed:

@@ -10,7 +10,10 @@ Only a task knows what they stand for. Its other half, which needs torch, is the
 import importlib
 import pkgutil
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, cast
+
+import numpy as np
 
 from measures.tolerance import Tolerance
 from records.errors import unknown
@@ -18,19 +21,59 @@ from records.golden import Golden
 from records.tensor import Array, Arrays
 
 
+@dataclass(frozen=True)
+class Fair:
+    """What leaves a decision to rounding: noise that is allowed, and the thresholds that the model itself decides by.
+
+    Of none of both, every difference counts.
+    """
+
+    noise: Mapping[str, float] = field(default_factory=dict)
+    """By output, in its unit."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """By the task's own names: a checkpoint's `decoding`."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Actual outputs, each part of them in the place of its partner in golden."""
+
+    outputs: Arrays
+    """(N, …) by name."""
+    ties: Array
+    """(N,) int64: parts of each sample that only one of both has, and that rounding decides about."""
+
+    @classmethod
+    def in_place(cls, actual: Arrays, golden: Arrays) -> "Pairs":
+        """Return outputs whose every value has its place already."""
+        return cls(actual, np.zeros(len(next(iter(golden.values()))), np.int64))
+
+
 class Task(Protocol):
     """The interface of a task file."""
 
     METRIC: str
     """What `score` gives."""
+    IN_PLACE: bool
+    """True if each decision has its place, which the truth has a label for; False: things are found in any order."""
+    MEAN_OF_SAMPLES: bool
+    """True if the score of samples is the mean of each one's own."""
     DECIDED_BY: Collection[str]
     """Names of the outputs that decisions are made of."""
 
-    def pair(self, actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
-        """Return actual outputs (N, …) in golden's order, and how many parts of each sample had no partner (N,)."""
+    SENSITIVE_DB: float
+    """Decibels by which a step of an image's values may change the outputs further than a classifier's: of two boxes
+    that score alike another one may be the best."""
+    FLOAT_MODULES: Collection[str]
+    """Modules of the model, at its top, that stay in float32 in every precision: they decide, and compute nothing."""
+
+    def pair(self, actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
+        """Return actual outputs (N, …) in golden's order: both have the same names, shapes and types."""
 
     def decide(self, outputs: Arrays) -> Array:
         """Return what outputs (N, …) by name decide: integers (N, …), -1 where outputs are no numbers.
+
+        -2 (`distance.NOTHING`): there is nothing.
 
         It calls nothing of its file: its source goes into the scripts that reproduce a row.
         """
@@ -41,8 +84,11 @@ class Task(Protocol):
     def score(self, outputs: Arrays, truth: Arrays) -> float:
         """Return the metric of outputs (N, …) by name against the truth (N, …) by name; higher is better."""
 
+    def scores(self, outputs: Arrays, truth: Arrays) -> Mapping[str, float]:
+        """Return the metric by name, and what else is usual to say beside it."""
+
     def labelled(self, truth: Arrays) -> Array:
-        """Return the decisions that the truth asks for, in the decisions' shape."""
+        """Return the decisions that the truth asks for, (N, …); in the decisions' shape, if each has its place."""
 
     def names(self, labels: Sequence[str]) -> Mapping[int, str]:
         """Return what each decision is called; labels: the checkpoint's."""
@@ -53,8 +99,11 @@ class Task(Protocol):
     def weakness(self, golden: Golden, labels: Sequence[str]) -> str:
         """Say why parity on these samples would prove nothing, and what to do; empty: it would prove something."""
 
-    def draw(self, picture: Array, decision: Array) -> Array:
-        """Return a sample's picture (H, W, 3) uint8 with its decision (…) drawn on it."""
+    def told(self, outputs: Arrays, labels: Sequence[str]) -> list[str]:
+        """Return what the outputs (…) of one sample decide in words, the surest first."""
+
+    def draw(self, picture: Array, outputs: Arrays, labels: Sequence[str]) -> Array:
+        """Return a sample's picture (H, W, 3) uint8 with what its outputs (…) decide drawn on it."""
 
 
 def names() -> list[str]:

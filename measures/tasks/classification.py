@@ -4,18 +4,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from measures.tasks import Fair, Pairs
 from measures.tolerance import DECISIONS, Tolerance
 from records.errors import AGAIN
 from records.golden import Golden
 from records.tensor import Array, Arrays
 
 METRIC = "accuracy"
+IN_PLACE = True
+MEAN_OF_SAMPLES = True
+SENSITIVE_DB = 0.0
+FLOAT_MODULES = ()
+TOLD = 5
+"""Classes that are told of a sample, the likeliest."""
 DECIDED_BY = ("logits",)
 
 
-def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
-    """Return logits (N, K) as they are: each has its place, so none (N,) is without a partner."""
-    return actual, np.zeros(len(golden["logits"]), np.int64)
+def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
+    """Return outputs (N, …) as they are: each value has its place."""
+    return Pairs.in_place(actual, golden)
 
 
 def decide(outputs: Arrays) -> Array:
@@ -33,6 +40,15 @@ def margin(outputs: Arrays) -> Array:
 def score(outputs: Arrays, truth: Arrays) -> float:
     """Return the share of logits (N, K) that decide for their label (N,)."""
     return float((decide(outputs) == truth["labels"]).mean())
+
+
+def scores(outputs: Arrays, truth: Arrays) -> Mapping[str, float]:
+    """Return accuracy, and of more than five classes the share whose label is among the five greatest logits."""
+    logits, labels = outputs["logits"], truth["labels"]
+    if logits.shape[1] <= 5:
+        return {METRIC: score(outputs, truth)}
+    five = np.argpartition(logits, -5, axis=1)[:, -5:]
+    return {METRIC: score(outputs, truth), "top-5 accuracy": float((five == labels[:, None]).any(axis=1).mean())}
 
 
 def labelled(truth: Arrays) -> Array:
@@ -73,6 +89,15 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
     return ""
 
 
-def draw(picture: Array, decision: Array) -> Array:
+def told(outputs: Arrays, labels: Sequence[str]) -> list[str]:
+    """Return the likeliest classes, each with its share of the softmax."""
+    logits = outputs["logits"].astype(np.float64)
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    best = np.argsort(-shares, kind="stable")[:TOLD]
+    return [f"{labels[place] if place < len(labels) else place} {shares[place]:.2f}" for place in best.tolist()]
+
+
+def draw(picture: Array, outputs: Arrays, labels: Sequence[str]) -> Array:
     """Return the picture (H, W, 3) uint8 as it is: a class is said, not drawn."""
     return picture

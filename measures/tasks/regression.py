@@ -7,18 +7,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from measures.tasks import Fair, Pairs
 from measures.tolerance import Tolerance
 from records.golden import Golden
 from records.tensor import Array, Arrays
 
 METRIC = ""
 """There is none."""
+IN_PLACE = True
+MEAN_OF_SAMPLES = True
+SENSITIVE_DB = 0.0
+FLOAT_MODULES = ()
 DECIDED_BY = ()
 
 
-def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
-    """Return outputs (N, …) as they are: each value has its place, so none (N,) is without a partner."""
-    return actual, np.zeros(len(next(iter(golden.values()))), np.int64)
+def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
+    """Return outputs (N, …) as they are: each value has its place."""
+    return Pairs.in_place(actual, golden)
 
 
 def decide(outputs: Arrays) -> Array:
@@ -34,6 +39,11 @@ def margin(outputs: Arrays) -> Array:
 def score(outputs: Arrays, truth: Arrays) -> float:
     """Return NaN: there is no metric."""
     return float("nan")
+
+
+def scores(outputs: Arrays, truth: Arrays) -> Mapping[str, float]:
+    """Return nothing: there is no metric."""
+    return {}
 
 
 def labelled(truth: Arrays) -> Array:
@@ -56,6 +66,11 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
     return ""
 
 
-def draw(picture: Array, decision: Array) -> Array:
+def told(outputs: Arrays, labels: Sequence[str]) -> list[str]:
+    """Return the outputs."""
+    return [f"{name} {np.array2string(values, precision=4, threshold=8)}" for name, values in outputs.items()]
+
+
+def draw(picture: Array, outputs: Arrays, labels: Sequence[str]) -> Array:
     """Return the picture (H, W, 3) uint8 as it is."""
     return picture

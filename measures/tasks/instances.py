@@ -1,0 +1,154 @@
+"""Boxes around things and the mask of each: a detector's decisions, and which pixels of the picture are the thing.
+
+Boxes are paired as of detection. A mask is its box's, so it has its place then; one that shows other pixels than
+golden's is another decision.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from measures.colours import colour
+from measures.tasks import Fair, Pairs, detection
+from measures.tasks.detection import (
+    DECIDED_BY,
+    ELSEWHERE,
+    IN_PLACE,
+    MEAN_OF_SAMPLES,
+    SENSITIVE_DB,
+    SHOWN,
+    average_precision,
+    decide,
+    labelled,
+    margin,
+    names,
+    tolerances,
+)
+from records.errors import AGAIN
+from records.golden import Golden
+from records.tensor import Array, Arrays
+
+__all__ = [
+    "DECIDED_BY", "FLOAT_MODULES", "IN_PLACE", "MEAN_OF_SAMPLES", "METRIC", "SENSITIVE_DB", "decide", "draw",
+    "labelled", "margin", "names", "pair", "score", "scores", "told", "tolerances", "weakness",
+]  # fmt: skip
+METRIC = "mask mAP"
+FLOAT_MODULES = (*detection.FLOAT_MODULES, "paste")
+SEEN = 0.5
+"""Probability from which a pixel is the thing's, as of COCO's masks that torchvision gives."""
+ALIKE = 0.75
+"""IoU from which two masks are one answer: a choice. Floats are held to their noise besides."""
+EXPANSION = 30 / 28
+"""Times as wide as its box that a mask with a cell of nothing around it is, in torchvision, before it ends with whole
+pixels."""
+FAIR_EDGE = 0.25
+"""Pixels by which an edge of a mask may miss a whole pixel and be a matter of rounding, at most. Beyond, which integers
+reach, masks that end with other pixels are compared as they are."""
+SHADE = 0.5
+"""Share of a class's colour in a mask that is drawn."""
+
+
+def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
+    """Return outputs as detection's `pair` does, and masks (N, D, H, W), each in the place of its box.
+
+    Of a pair whose masks are no answer alike the label is `ELSEWHERE`. torchvision lets a mask end with whole pixels:
+    where rounding decides with which, golden's mask stands for one that is alike, and that is a tie.
+    """
+    pairs = detection.pair(actual, golden, fair)
+    outputs, ties = dict(pairs.outputs), pairs.ties.copy()
+    noise = fair.noise.get("masks", 0.0)
+    for index in range(len(ties)):
+        for place in range(int(np.clip(golden["count"][index], 0, golden["scores"].shape[1]))):
+            ours, theirs = outputs["masks"][index, place], golden["masks"][index, place]
+            if np.array_equal(ours, theirs) or not np.isfinite(ours).all():
+                continue
+            overlap = mask_iou(ours, theirs, noise)
+            box, expected = (side["boxes"][index, place] for side in (outputs, golden))
+            if overlap >= detection.PAIRED and _left_to_rounding(box, expected, fair):
+                outputs["masks"][index, place] = theirs
+                ties[index] += 1
+            elif overlap < ALIKE:
+                outputs["labels"][index, place] = ELSEWHERE
+    return Pairs(outputs, ties)
+
+
+def mask_iou(ours: Array, theirs: Array, noise: float = 0.0) -> float:
+    """Return the intersection over union of two masks (H, W) of probabilities; 1 where both are empty.
+
+    noise: by which a pixel of the second may miss `SEEN` and be left out.
+    """
+    clear = np.abs(theirs - SEEN) > noise
+    first, second = (ours > SEEN) & clear, (theirs > SEEN) & clear
+    either = int((first | second).sum())
+    return float((first & second).sum() / either) if either else 1.0
+
+
+def _left_to_rounding(ours: Array, theirs: Array, fair: Fair) -> bool:
+    """True if the masks of two boxes (4,) end with other pixels, and allowed noise of the boxes decides which."""
+    edges = [_edges(box) for box in (ours, theirs)]
+    other = np.trunc(edges[0]) != np.trunc(edges[1])
+    slack = min(FAIR_EDGE, EXPANSION * fair.noise.get("boxes", FAIR_EDGE))
+    return bool(other.any() and (np.abs(edges[0] - edges[1])[other] <= slack).all())
+
+
+def _edges(box: Array) -> Array:
+    """Return where the mask of a box (4,) ends, before that is rounded: x and y of two corners in pixels."""
+    corners = box.astype(np.float64).reshape(2, 2)
+    half = (corners[1] - corners[0]) / 2 * EXPANSION
+    centre = (corners[1] + corners[0]) / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+def score(outputs: Arrays, truth: Arrays) -> float:
+    """Return COCO's mean average precision of masks, over IoU 0.50 to 0.95; NaN without anything to find.
+
+    outputs: as a model gives them. truth: boxes (N, M, 4), labels (N, M), -1 behind the last, and masks (N, M, H, W).
+    """
+    return average_precision(_seen(outputs), truth)[0]
+
+
+def scores(outputs: Arrays, truth: Arrays) -> Mapping[str, float]:
+    """Return COCO's mean average precision of masks over IoU 0.50 to 0.95, that at 0.50, and that of boxes."""
+    over_all, at_half = average_precision(_seen(outputs), truth)
+    return {METRIC: over_all, "mask mAP@50": at_half, "box mAP": detection.score(_without(outputs), truth)}
+
+
+def _seen(outputs: Arrays) -> Arrays:
+    """Return outputs with masks of what is seen (N, D, H, W) bool."""
+    return {**outputs, "masks": outputs["masks"] > SEEN}
+
+
+def _without(outputs: Arrays) -> Arrays:
+    return {name: values for name, values in outputs.items() if name != "masks"}
+
+
+def weakness(golden: Golden, labels: Sequence[str]) -> str:
+    """Say what is wrong with golden's boxes and masks, so that an artifact that finds nothing could pass."""
+    masks, truth = golden.outputs.get("masks"), golden.truth.get("masks")
+    if masks is None or masks.ndim != 4:
+        return f"no output masks of one picture for each box. {AGAIN}."
+    if why := detection.weakness(golden, labels):
+        return why
+    if not (masks > SEEN).any():
+        return f"PyTorch itself sees no pixel of any box on any of {len(masks)} samples. Train longer. {AGAIN}."
+    if truth is not None and (truth.ndim != 4 or truth.shape[2:] != masks.shape[2:]):
+        return f"masks of the truth are {truth.shape}, and outputs {masks.shape}: one height and width. {AGAIN}."
+    return ""
+
+
+def told(outputs: Arrays, labels: Sequence[str]) -> list[str]:
+    """Return the boxes of `SHOWN` and better, in pixels of the input, each with how many pixels its mask has."""
+    areas = (outputs["masks"] > SEEN).sum(axis=(1, 2))
+    shown = [place for place in range(int(outputs["count"])) if outputs["scores"][place] >= SHOWN]
+    words = detection.told(outputs, labels)
+    return [f"{word}, {areas[place]} pixels" for word, place in zip(words, shown, strict=True)]
+
+
+def draw(picture: Array, outputs: Arrays, labels: Sequence[str]) -> Array:
+    """Return the picture (H, W, 3) uint8 with the masks of `SHOWN` and better shaded, and their boxes drawn on it."""
+    shaded = picture.astype(np.float64)
+    for place in range(int(outputs["count"])):
+        if outputs["scores"][place] >= SHOWN and outputs["masks"].shape[1:] == picture.shape[:2]:
+            seen = outputs["masks"][place] > SEEN
+            shaded[seen] = (1 - SHADE) * shaded[seen] + SHADE * np.array(colour(int(outputs["labels"][place])))
+    return detection.draw(np.round(shaded).astype(np.uint8), outputs, labels)

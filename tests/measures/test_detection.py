@@ -1,0 +1,159 @@
+"""Boxes are paired before they are compared; what only one of both has is a difference, unless rounding decides it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from measures.distance import NOTHING, agreement
+from measures.tasks import Fair, detection
+from records.tensor import Array, Arrays
+
+ROOM = 6
+FAIR = Fair({"scores": 1e-4, "boxes": 0.01}, {"score": 0.05, "iou": 0.5})
+
+
+def found(*things: tuple[tuple[float, float, float, float], float, int], room: int = ROOM) -> dict[str, Array]:
+    """What a detector says of one sample: boxes, scores and labels, in this order."""
+    outputs: dict[str, Array] = {
+        "boxes": np.zeros((1, room, 4), np.float32),
+        "scores": np.zeros((1, room), np.float32),
+        "labels": np.zeros((1, room), np.int32),
+        "count": np.array([len(things)], np.int32),
+    }
+    for place, (box, score, label) in enumerate(things):
+        outputs["boxes"][0, place], outputs["scores"][0, place], outputs["labels"][0, place] = box, score, label
+    return outputs
+
+
+A = ((10.0, 10.0, 60.0, 60.0), 0.9, 3)
+B = ((100.0, 20.0, 160.0, 90.0), 0.8, 1)
+C = ((200.0, 200.0, 240.0, 260.0), 0.3, 2)
+
+
+def decided(actual: Arrays, golden: Arrays, fair: Fair = FAIR) -> tuple[float, int]:
+    """The share of decisions that agree, and how many are ties."""
+    pairs = detection.pair(actual, golden, fair)
+    return agreement(detection.decide(pairs.outputs), detection.decide(golden)), int(pairs.ties.sum())
+
+
+def test_another_order_is_no_difference() -> None:
+    golden, actual = found(A, B, C), found(C, A, B)
+    pairs = detection.pair(actual, golden, FAIR)
+    assert all(np.array_equal(pairs.outputs[name], values) for name, values in golden.items())
+    assert decided(actual, golden) == (1.0, 0)
+
+
+def test_two_boxes_of_almost_one_score_change_places_without_a_distance() -> None:
+    near = (B[0], A[1] + 1e-7, B[2])
+    moved = (tuple(side + 0.002 for side in A[0]), A[1], A[2])
+    pairs = detection.pair(found(near, moved, C), found(A, B, C), FAIR)  # type: ignore[arg-type]
+    assert np.abs(pairs.outputs["boxes"] - found(A, B, C)["boxes"]).max() == pytest.approx(0.002, abs=1e-5)
+
+
+def test_a_box_of_another_class_has_no_partner() -> None:
+    share, ties = decided(found((A[0], A[1], 4), B), found(A, B))
+    assert (share, ties) == (0.5, 0)
+
+
+@pytest.mark.parametrize("missing", [A, B, C])
+def test_a_box_that_is_lost_or_too_much_is_a_difference(missing: Any) -> None:
+    fewer = found(*(each for each in (A, B, C) if each is not missing))
+    assert decided(fewer, found(A, B, C)) == (pytest.approx(2 / 3), 0)
+    assert decided(found(A, B, C), fewer) == (pytest.approx(2 / 3), 0)
+
+
+def test_a_box_too_much_is_seen_where_golden_has_no_room_for_it() -> None:
+    other = ((10.0, 200.0, 30.0, 230.0), 0.5, 0)
+    golden, actual = found(A, B, C, room=3), found(A, B, other, room=3)
+    pairs = detection.pair(actual, golden, FAIR)
+    assert sorted(detection.decide(pairs.outputs)[0].tolist()) == [0, 1, 3]
+    assert decided(actual, golden)[0] == pytest.approx(2 / 3)
+
+
+def test_a_score_at_the_threshold_is_a_tie() -> None:
+    faint = ((10.0, 200.0, 30.0, 230.0), 0.05005, 0)
+    assert decided(found(A, B), found(A, B, faint)) == (1.0, 1)
+    assert decided(found(A, B, faint), found(A, B)) == (1.0, 1)
+    clear = (faint[0], 0.0502, 0)
+    assert decided(found(A, B, clear), found(A, B)) == (pytest.approx(2 / 3), 0)
+
+
+def test_an_overlap_at_the_threshold_is_a_tie_and_one_beside_it_is_not() -> None:
+    at, beside = ((10.0, 10.0, 60.0, 35.0), 0.6, 3), ((10.0, 10.0, 60.0, 33.0), 0.6, 3)  # IoU with A: 0.50 and 0.46
+    assert decided(found(A, at), found(A)) == (1.0, 1)
+    assert decided(found(A, beside), found(A)) == (0.5, 0)
+    assert decided(found(A, (*at[:2], 4)), found(A)) == (0.5, 0)  # another class suppresses nothing
+
+
+def test_which_of_two_equal_boxes_is_kept_is_a_tie() -> None:
+    twin = ((12.0, 30.0, 62.0, 82.0), A[1] + 5e-5, 3)  # IoU 0.40: neither is the other's partner
+    loose = Fair(FAIR.noise, {"score": 0.05, "iou": 0.35})
+    assert decided(found(twin, B), found(A, B), loose) == (1.0, 2)
+    worse = (twin[0], A[1] - 0.2, 3)
+    assert decided(found(worse, B), found(A, B), loose)[0] < 1
+
+
+def test_what_a_tie_suppresses_is_a_tie() -> None:
+    first = ((10.0, 10.0, 60.0, 60.0), 0.05003, 3)  # at the threshold
+    second = ((10.0, 30.0, 60.0, 82.0), 0.4, 3)  # IoU 0.42 with it
+    loose = Fair(FAIR.noise, {"score": 0.05, "iou": 0.35})
+    assert decided(found(B, second), found(B, first), loose) == (1.0, 2)
+
+
+def test_the_last_of_a_full_sample_is_a_tie_with_one_that_scores_as_little() -> None:
+    last, other = ((200.0, 0.0, 220.0, 30.0), 0.30001, 0), ((0.0, 200.0, 20.0, 230.0), 0.30003, 0)
+    assert decided(found(A, B, other, room=3), found(A, B, last, room=3)) == (1.0, 2)
+    clear = (other[0], 0.31, 0)
+    assert decided(found(A, B, clear, room=3), found(A, B, last, room=3))[0] < 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_count_that_is_not_its_boxes_is_a_difference(count: int) -> None:
+    wrong = {**found(A, B), "count": np.array([count], np.int32)}
+    assert decided(wrong, found(A, B))[0] < 1
+
+
+def test_nothing_on_both_sides_agrees_and_behind_the_last_box_is_nothing() -> None:
+    assert decided(found(), found()) == (1.0, 0)
+    assert detection.decide(found(A)).tolist() == [[3, *[NOTHING] * (ROOM - 1)]]
+
+
+def test_what_is_no_number_stays_where_it_is() -> None:
+    broken = found(A, B)
+    broken["boxes"][0, 1, 2] = np.nan
+    pairs = detection.pair(broken, found(B, A), FAIR)
+    assert np.isnan(pairs.outputs["boxes"]).sum() == 1
+
+
+TRUTH = {"boxes": np.array([[A[0], B[0]]], np.float32), "labels": np.array([[3, 1]])}
+
+
+def test_mean_average_precision_is_cocos() -> None:
+    assert detection.score(found(A, B), TRUTH) == pytest.approx(1.0)
+    assert detection.score(found(), TRUTH) == 0
+    assert detection.score(found(A), TRUTH) == pytest.approx(0.5)  # of two classes one is found
+    shifted = (tuple(side + 10 for side in A[0]), 0.9, 3)  # IoU 0.47
+    assert detection.score(found(shifted, B), TRUTH) == pytest.approx(0.5)  # type: ignore[arg-type]
+    slightly = (tuple(side + 3 for side in A[0]), 0.9, 3)  # IoU 0.79: right up to 0.75
+    scores = detection.scores(found(slightly, B), TRUTH)  # type: ignore[arg-type]
+    assert scores["mAP@50"] == pytest.approx(1.0)
+    assert scores["mAP"] == pytest.approx((0.6 + 1) / 2)
+
+
+def test_a_box_is_drawn_around_what_was_found() -> None:
+    picture = np.zeros((300, 300, 3), np.uint8)
+    outputs = {name: values[0] for name, values in found(A).items()}
+    drawn = detection.draw(picture, outputs, ["a", "b", "c", "d"])
+    assert drawn[10, 30].any()
+    assert drawn[60, 30].any()
+    assert not drawn[35, 35].any()
+    assert not picture.any()
+
+
+@pytest.mark.parametrize("far", [1e9, 1e30, -1e30])
+def test_a_box_that_lies_anywhere_can_be_drawn(far: float) -> None:
+    outputs = {
+        name: values[0] for name, values in found(((-far, -far, far, far), 0.9, -7), ((far,) * 4, 0.8, 2)).items()
+    }
+    assert detection.draw(np.zeros((40, 60, 3), np.uint8), outputs, ("a",)).shape == (40, 60, 3)
