@@ -7,7 +7,7 @@ A file in `datasets/` gives the pictures; everything after that is the same for 
 without one is fixed: it does not depend on the seed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from pipeline import datasets, tasks
-from pipeline.config import Config, DataConfig
+from pipeline.config import DETECTORS, Config
 from pipeline.datasets import Pictures, Sample
 from pipeline.tasks import Batch
 from records.errors import BadInput
@@ -227,32 +227,41 @@ def settle(config: Config, model_size: int | None) -> Config:
     Raises BadInput.
     """
     dataset = datasets.load(config.data.dataset)
-    if config.task != dataset.TASK:
-        fitting = [name for name in datasets.names() if config.task == datasets.load(name).TASK]
+    if config.task not in dataset.TASKS:
+        fitting = [name for name in datasets.names() if config.task in datasets.load(name).TASKS]
         raise BadInput(
-            f"dataset {config.data.dataset}: is for {dataset.TASK}, and the task is {config.task}. For that there "
-            f"{'are ' + ', '.join(fitting) if fitting else 'is none'}. Set task or data.dataset."
+            f"dataset {config.data.dataset}: is for {' and '.join(dataset.TASKS)}, and the task is {config.task}. For "
+            f"that there {'are ' + ', '.join(fitting) if fitting else 'is none'}. Set task or data.dataset."
         )
-    augmentation = config.data.augmentation or dataset.AUGMENTATION
-    size = config.data.image_size or model_size or dataset.IMAGE_SIZE
+    augmentation = config.data.augmentation or _suiting(dataset.AUGMENTATION, config.task)
+    size = config.data.image_size or model_size or _suiting(dataset.IMAGE_SIZE, config.task)
     settled = config.with_values("data", image_size=size, augmentation=augmentation)
+    suiting = getattr(dataset, "DETECTION", {}) if config.task in DETECTORS else {}
+    settled = settled.with_values(
+        "detection", **{name: value for name, value in suiting.items() if not getattr(config.detection, name)}
+    )
     tasks.load(config.task).transforms(augmentation, settled.data.size)
-    _preparation(settled.data)
+    _preparation(settled)
     return settled
 
 
-def _preparation(config: DataConfig) -> Preparation:
+def _suiting(value: Any, task: str) -> Any:
+    """Return what a data set says for a task: the value itself, or of several, by task, that one."""
+    return value[task] if isinstance(value, Mapping) else value
+
+
+def _preparation(config: Config) -> Preparation:
     """Return how a settled config prepares pictures. Raises BadInput for a size that no memory has room for."""
-    if not datasets.load(config.dataset).CROP:
-        return Preparation(config.size, None)
-    height, width = config.size
-    return Preparation((round(height / CROPPED), round(width / CROPPED)), config.size)
+    size = height, width = config.data.size
+    if not _suiting(datasets.load(config.data.dataset).CROP, config.task):
+        return Preparation(size, None)
+    return Preparation((round(height / CROPPED), round(width / CROPPED)), size)
 
 
 def load(config: Config) -> Data:
     """Read the data set of a settled config. Raises BadInput."""
     dataset, size = datasets.load(config.data.dataset), config.data.size
-    pictures, preparation = dataset.read(config.data), _preparation(config.data)
+    pictures, preparation = dataset.read(config.data, config.task), _preparation(config)
     steps = tasks.load(config.task).transforms(config.data.augmentation, size)
     augment = v2.Compose([*steps, v2.RGB()]) if steps else None
     train_numbers, test_raw, test_numbers = _divide(pictures)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from pipeline.config import DataConfig
 from pipeline.datasets import Pictures, Sample
@@ -123,11 +123,8 @@ def pictures_of(rows: Sequence[Row], labels: Sequence[str], where: str, config: 
             f"{where}: all files are in the split {' or '.join(splits)}. Put some into {TRAIN} and some into "
             f"{HELD_OUT[0]}, or leave the column out."
         )
-    rows, damage = undamaged(rows)
-    if damage and not config.skip_corrupt:
-        raise refusal(where, damage, SKIP)
-    if damage:
-        findings += (f"{where}: {damage}; they are left out",)
+    rows, left_out = intact(rows, where, config)
+    findings += left_out
     test = [row for row in rows if held_out and row.split == held_out]
     train = [row for row in rows if not held_out or row.split == TRAIN]
     if unseen := sorted(set(labels) - {row.label for row in train}):
@@ -140,12 +137,34 @@ def pictures_of(rows: Sequence[Row], labels: Sequence[str], where: str, config: 
     return Pictures(samples, None, tuple(labels), samples.classes, findings)
 
 
-def undamaged(rows: Sequence[Row]) -> tuple[list[Row], str]:
+class OfFile(Protocol):
+    """What is told of a picture file."""
+
+    @property
+    def file(self) -> Path:
+        """Return where it is."""
+
+
+Told = TypeVar("Told", bound=OfFile)
+
+
+def intact(rows: Sequence[Told], where: str, config: DataConfig) -> tuple[list[Told], tuple[str, ...]]:
+    """Return the rows whose files can be decoded, and a finding where others are left out.
+
+    Raises BadInput for others, unless `data.skip_corrupt` leaves them out.
+    """
+    kept, damage = undamaged(rows)
+    if damage and not config.skip_corrupt:
+        raise refusal(where, damage, SKIP)
+    return kept, (f"{where}: {damage}; they are left out",) if damage else ()
+
+
+def undamaged(rows: Sequence[Told]) -> tuple[list[Told], str]:
     """Return the rows whose files can be decoded, and in words how many others there are; empty: none."""
     files = [row.file for row in rows]
     reasons = damaged(files)
-    intact = [row for number, row in enumerate(rows) if number not in reasons]
-    return intact, counted(files, reasons) if reasons else ""
+    kept = [row for number, row in enumerate(rows) if number not in reasons]
+    return kept, counted(files, reasons) if reasons else ""
 
 
 def _check_labelled(rows: Sequence[Row], labels: Sequence[str], where: str) -> None:

@@ -11,18 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 
 from measures.signal import SAMPLES
+from pipeline import tasks
+from pipeline.config import DataConfig
 from pipeline.data import IMAGE, Preparation, opaque
+from pipeline.datasets import Sample, coco
 from pipeline.listed import HELD_OUT, TRAIN, Row, in_splits, read_csv, undamaged
 from pipeline.pictures import SUFFIXES, counted, damaged, opened, refusal
 from pipeline.tasks import Batch, Tensors
-from records.errors import BadInput
+from records.errors import BadInput, some
 from records.sealed import fingerprints
 from records.tensor import Array
 
@@ -50,9 +54,13 @@ class Samples(ABC):
     def inputs(self, number: int) -> dict[str, torch.Tensor]:
         """Return one sample (…) of each input."""
 
-    def truth(self, number: int) -> int | None:
-        """Return what is right for a sample; None: nobody said."""
+    def truth(self, number: int) -> Any:
+        """Return what is right for a sample: its class; None: nobody said."""
         return None
+
+    def collate(self, truths: Sequence[Any]) -> Tensors:
+        """Return the truths of samples as tensors (N, …) by name."""
+        return {TRUTH: torch.tensor(truths)}
 
     @property
     def held_out(self) -> Sequence[int] | None:
@@ -87,7 +95,7 @@ class Pictures(Samples):
         except BadInput as error:
             raise refusal(self.where, counted(self.files, damaged(self.files)), SKIP) from error
 
-    def truth(self, number: int) -> int | None:
+    def truth(self, number: int) -> Any:
         """Return the class of a file."""
         return self.classes[number] if self.classes else None
 
@@ -102,6 +110,40 @@ class Pictures(Samples):
 
 
 @dataclass(frozen=True)
+class Annotated(Pictures):
+    """Picture files, and on each what a task asks for, prepared along with it."""
+
+    task: str = ""
+    stored: Sequence[Sample] = ()
+    """Each picture with its truth, as its data set has it."""
+    table: tuple[int, ...] = ()
+    """Of each class of the data set, the model's."""
+
+    def truth(self, number: int) -> Any:
+        """Return the truth of a task for the prepared picture, in the model's classes."""
+        picture, truth = self.stored[number]
+        return self._in_classes(self._prepare(opaque(picture), truth)[1])
+
+    def collate(self, truths: Sequence[Any]) -> Tensors:
+        """Return the truths of samples as the task has them."""
+        return tasks.load(self.task).collate(truths)
+
+    def _in_classes(self, truth: Any) -> Any:
+        table = torch.tensor(self.table)
+        if isinstance(truth, int):
+            return self.table[truth]
+        if isinstance(truth, dict):  # of things
+            return {**truth, "labels": table[truth["labels"]]}
+        if isinstance(truth, tv_tensors.Mask):  # of pixels
+            places = torch.arange(256)
+            places[: len(table)] = table
+            return places[truth.as_subclass(torch.Tensor).long()]
+        present = torch.zeros(len(self.labels), dtype=torch.uint8)
+        present[table] = truth
+        return present
+
+
+@dataclass(frozen=True)
 class ArraySamples(Samples):
     """Arrays (N, …) by input."""
 
@@ -113,26 +155,35 @@ class ArraySamples(Samples):
         """Return one row of each array."""
         return {name: torch.from_numpy(np.array(self.arrays[name][number])) for name in self.names}
 
-    def truth(self, number: int) -> int | None:
+    def truth(self, number: int) -> Any:
         """Return what is right for a row."""
         return None if self.classes is None else int(self.classes[number])
 
 
 def pictures(
-    place: Path, preparation: Preparation, labels: Sequence[str], name: str = IMAGE, skip_corrupt: bool = False
+    place: Path,
+    preparation: Preparation,
+    labels: Sequence[str],
+    name: str = IMAGE,
+    skip_corrupt: bool = False,
+    task: str = "",
 ) -> Pictures:
-    """Return the pictures in a folder, with a folder for each class or without, or of a CSV. Raises BadInput.
+    """Return the pictures in a folder, with a folder for each class or without, of a CSV, or of a JSON of COCO's.
+
+    Raises BadInput.
 
     labels: what the classes are called, in the order of the model's; empty: the folders' names in their order.
-    skip_corrupt: try all files first, and leave out those that cannot be decoded.
+    skip_corrupt: try all files first, and leave out those that cannot be decoded. task: what a JSON is read for.
     """
     where = f"images {place}"
+    if place.suffix.lower() == ".json" and place.is_file():
+        return _annotated(place, preparation, labels, name, skip_corrupt, task)
     if place.suffix.lower() == ".csv" and place.is_file():
         rows = read_csv(place, where)
     elif place.is_dir():
         rows = _of_folder(place)
     else:
-        raise BadInput(f"images {place.absolute()}: no such folder or CSV. Give --images FOLDER.")
+        raise BadInput(f"images {place.absolute()}: no such folder, CSV or JSON. Give --images FOLDER.")
     rows, held_out, findings = in_splits(rows)
     rows, damage = undamaged(rows) if skip_corrupt else (rows, "")
     if damage:
@@ -158,6 +209,38 @@ def pictures(
         preparation=preparation,
         golden_only=golden_only or None,
         findings=findings,
+    )
+
+
+def _annotated(
+    place: Path, preparation: Preparation, labels: Sequence[str], name: str, skip_corrupt: bool, task: str
+) -> Annotated:
+    """Return the pictures of a JSON of COCO's with the truth of a task. Raises BadInput.
+
+    labels: of the model's classes, in its order, among which the categories are; empty: the categories are they.
+    """
+    where = f"images {place}"
+    if task not in coco.TASKS:
+        raise BadInput(f"{where}: a JSON of COCO's is for {', '.join(coco.TASKS)}. Say for which: --task detection.")
+    read = coco.read(DataConfig(dataset="coco", folder=str(place), skip_corrupt=skip_corrupt), task)
+    known = tuple(labels) or read.labels
+    if strange := [label for label in read.labels if label not in known]:
+        raise BadInput(
+            f"{where}: category {strange[0]!r} is not among the model's {len(known)} labels ({some(known)}). Call the "
+            "categories as these, or give --labels."
+        )
+    return Annotated(
+        names=(name,),
+        count=len(read.train),
+        where=where,
+        labels=known,
+        files=cast(Any, read.train).files,  # of a JSON, each sample is one
+        classes=(),
+        preparation=preparation,
+        findings=read.findings,
+        task=task,
+        stored=read.train,
+        table=tuple(known.index(label) for label in read.labels),
     )
 
 
@@ -302,10 +385,10 @@ def _distinct(samples: Samples, numbers: Sequence[int], count: int, seen: set[st
 
 
 def batch(samples: Samples, numbers: Sequence[int]) -> Batch:
-    """Return samples as one batch: inputs (N, …) by name, and labels (N,) int64 where somebody said what is right."""
+    """Return samples as one batch: inputs (N, …) by name, and the truth (N, …) where somebody said what is right."""
     rows = [samples.inputs(number) for number in numbers]
     inputs: Tensors = {name: torch.stack([row[name] for row in rows]) for name in samples.names}
     truths = [samples.truth(number) for number in numbers]
     if any(truth is None for truth in truths) or not truths:
         return Batch(inputs, {})
-    return Batch(inputs, {TRUTH: torch.tensor(truths)})
+    return Batch(inputs, samples.collate(truths))

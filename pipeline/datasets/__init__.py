@@ -1,15 +1,15 @@
 """Where pictures come from: one data set, one file. The folder is the registry.
 
     dataset = load("digits")
-    dataset.read(config.data).train[0]         # (picture, truth): a PIL image or (C, H, W) uint8, and its class
+    dataset.read(config.data, "classification").train[0]   # (picture, truth): a PIL image or (C, H, W) uint8, its class
 
-A file may also say what suits it: `IMAGE_SIZE` in pixels, `AUGMENTATION`, and whether pictures keep their shape and are
-cropped (`CROP`) or are resized to the model's.
+A file may also say what suits it: `IMAGE_SIZE` in pixels, `AUGMENTATION`, whether pictures keep their shape and are
+cropped (`CROP`) or are resized to the model's, and `DETECTION`, what boxes are chosen by.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -37,14 +37,18 @@ class Pictures:
 class DataSet(Protocol):
     """The interface of a data set's file."""
 
-    TASK: str
-    """The task that its truth is for."""
-    IMAGE_SIZE: int
-    AUGMENTATION: str
-    CROP: bool
+    TASKS: Collection[str]
+    """The tasks that it has the truth for."""
+    IMAGE_SIZE: int | Mapping[str, int]
+    AUGMENTATION: str | Mapping[str, str]
+    CROP: bool | Mapping[str, bool]
+    """Each for all tasks, or by task."""
 
-    def read(self, config: DataConfig) -> Pictures:
-        """Return its samples, downloaded where they are missing and can be. Raises BadInput."""
+    def read(self, config: DataConfig, task: str) -> Pictures:
+        """Return its samples with the truth of a task, downloaded where they are missing and can be. Raises BadInput.
+
+        config: settled.
+        """
 
 
 def names() -> list[str]:

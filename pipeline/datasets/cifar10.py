@@ -4,12 +4,12 @@ from pipeline.config import DataConfig
 from pipeline.datasets import Pictures
 from pipeline.torchvision_sets import downloaded
 
-TASK = "classification"
+TASKS = ("classification",)
 IMAGE_SIZE = 64
 AUGMENTATION = "crop_flip"
 CROP = False
 
 
-def read(config: DataConfig) -> Pictures:
+def read(config: DataConfig, task: str) -> Pictures:
     """Return both of its splits. Raises BadInput."""
     return downloaded(config, "CIFAR10", train={"train": True}, test={"train": False})

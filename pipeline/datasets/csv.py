@@ -7,13 +7,13 @@ from pipeline.datasets import Pictures
 from pipeline.listed import pictures_of, read_csv
 from records.errors import BadInput
 
-TASK = "classification"
+TASKS = ("classification",)
 IMAGE_SIZE = 224
 AUGMENTATION = "resized_crop"
 CROP = True
 
 
-def read(config: DataConfig) -> Pictures:
+def read(config: DataConfig, task: str) -> Pictures:
     """Return the images that the CSV `data.folder` names, each of which can be decoded. Raises BadInput."""
     place = Path(config.folder)
     if not config.folder or not place.is_file():

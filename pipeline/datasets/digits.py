@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 from pipeline.config import DataConfig
 from pipeline.datasets import Pictures, Sample
 
-TASK = "classification"
+TASKS = ("classification",)
 IMAGE_SIZE = 64
 AUGMENTATION = "affine"
 CROP = False
@@ -29,7 +29,7 @@ class _Scans(Sequence[Sample]):
         return tv_tensors.Image(self.images[number]), self.classes[number]
 
 
-def read(config: DataConfig) -> Pictures:
+def read(config: DataConfig, task: str) -> Pictures:
     """Return all scans; a test split is to be cut from them."""
     digits = load_digits()
     images = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8)[:, None]

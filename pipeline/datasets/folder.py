@@ -1,22 +1,28 @@
-"""Your own images: one folder per class, or `train/` and `val/` that hold such folders."""
+"""Your own images: one folder per class, or `train/` and `val/` that hold such folders.
+
+Of segmentation: `images/`, and `masks/` with a PNG of classes for each.
+"""
 
 from pathlib import Path
 
 import torchvision
 
+from pipeline import masks
 from pipeline.config import DataConfig
 from pipeline.datasets import Pictures
 from pipeline.listed import HELD_OUT, TRAIN, Row, pictures_of
 from records.errors import BadInput
 
-TASK = "classification"
-IMAGE_SIZE = 224
-AUGMENTATION = "resized_crop"
-CROP = True
+TASKS = ("classification", "segmentation")
+IMAGE_SIZE = {"classification": 224, "segmentation": 256}
+AUGMENTATION = {"classification": "resized_crop", "segmentation": "photographs"}
+CROP = {"classification": True, "segmentation": False}
 
 
-def read(config: DataConfig) -> Pictures:
+def read(config: DataConfig, task: str) -> Pictures:
     """Return the images below `data.folder`, each of which can be decoded. Raises BadInput."""
+    if task == "segmentation":
+        return masks.in_folder(config)
     if not config.folder:
         raise BadInput(
             "data.folder is empty, but data.dataset is folder. Give --folder PATH with one folder of images per class."

@@ -5,13 +5,13 @@ from pipeline.datasets import Pictures
 from pipeline.pictures import opened
 from pipeline.torchvision_sets import downloaded
 
-TASK = "classification"
+TASKS = ("classification",)
 IMAGE_SIZE = 224
 AUGMENTATION = "resized_crop"
 CROP = True
 
 
-def read(config: DataConfig) -> Pictures:
+def read(config: DataConfig, task: str) -> Pictures:
     """Return both of its splits. Raises BadInput."""
     options = {"size": "320px", "loader": opened}
     return downloaded(config, "Imagenette", train={"split": "train", **options}, test={"split": "val", **options})

@@ -143,7 +143,7 @@ def test_the_page_says_its_words_and_draws_its_decisions(checkpoint: Checkpoint,
     text = "".join(table.itertext()) if not isinstance(table, (str, type(None))) else ""
     assert "paper" in text
     assert "ink" in text
-    (index, file), *_ = publish.images(Run(checkpoint.folder.parent, checkpoint), [3]).items()
+    (index, file), *_ = publish.images(Run(checkpoint.folder.parent, checkpoint), [3], checkpoint.golden()).items()
     drawn = np.asarray(Image.open(io.BytesIO(file)))
     assert (index, drawn.shape) == (3, (HEIGHT, WIDTH, 3))
     red = (drawn == (255, 0, 0)).all(axis=2)

@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 from pipeline.config import DataConfig
 from pipeline.datasets import Pictures, digits
 
-TASK = "masks"
+TASKS = ("masks",)
 IMAGE_SIZE = 16
 AUGMENTATION = "flip"
 CROP = False
@@ -27,5 +27,5 @@ class _Inked(Sequence[Any]):
         return picture, tv_tensors.Mask((picture[0] > 100).to(torch.uint8))
 
 
-def read(config: DataConfig) -> Pictures:
-    return Pictures(_Inked(digits.read(config).train), None, ("paper", "ink"))
+def read(config: DataConfig, task: str) -> Pictures:
+    return Pictures(_Inked(digits.read(config, "classification").train), None, ("paper", "ink"))

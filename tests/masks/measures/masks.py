@@ -4,16 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from measures.tasks import Fair, Pairs
 from measures.tolerance import DECISIONS, Tolerance
 from records.golden import Golden
 from records.tensor import Array, Arrays
 
 METRIC = "pixel accuracy"
+IN_PLACE = True
+MEAN_OF_SAMPLES = True
+SENSITIVE_DB = 0.0
+FLOAT_MODULES = ()
 DECIDED_BY = ("scores",)
 
 
-def pair(actual: Arrays, golden: Arrays) -> tuple[Arrays, Array]:
-    return actual, np.zeros(len(golden["scores"]), np.int64)
+def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
+    return Pairs.in_place(actual, golden)
 
 
 def decide(outputs: Arrays) -> Array:
@@ -28,6 +33,10 @@ def margin(outputs: Arrays) -> Array:
 
 def score(outputs: Arrays, truth: Arrays) -> float:
     return float((decide(outputs) == truth["mask"]).mean())
+
+
+def scores(outputs: Arrays, truth: Arrays) -> Mapping[str, float]:
+    return {METRIC: score(outputs, truth)}
 
 
 def labelled(truth: Arrays) -> Array:
@@ -46,7 +55,11 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
     return "" if len(np.unique(golden.truth["mask"])) > 1 else "all pixels are of one class"
 
 
-def draw(picture: Array, decision: Array) -> Array:
+def told(outputs: Arrays, labels: Sequence[str]) -> list[str]:
+    return []
+
+
+def draw(picture: Array, outputs: Arrays, labels: Sequence[str]) -> Array:
     drawn = picture.copy()
-    drawn[decision == 1] = (255, 0, 0)
+    drawn[outputs["scores"].argmax(axis=0) == 1] = (255, 0, 0)
     return drawn

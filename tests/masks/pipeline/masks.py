@@ -13,6 +13,7 @@ from pipeline.models import Normalised, named
 from pipeline.tasks import Batch, Tensors
 
 OUTPUTS = {"scores": "NCHW"}
+INTEGERS = ()
 
 
 def transforms(augmentation: str, size: tuple[int, int]) -> list[Any]:
@@ -30,8 +31,12 @@ def build(config: Config, labels: Sequence[str], weights: bool) -> nn.Module:
     return Normalised(body, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def check(outputs: Tensors, labels: Sequence[str]) -> str:
+def check(outputs: Tensors, labels: Sequence[str], size: tuple[int, int]) -> str:
     return "" if outputs["scores"].shape[1] == len(labels) else "scores have another number of classes."
+
+
+def reduce(batch: Batch, share: float) -> Batch:
+    return batch
 
 
 def step(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> tuple[torch.Tensor, Tensors]:
