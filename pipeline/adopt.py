@@ -10,33 +10,39 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tomli_w
 import torch
 from torch import nn
+from torchvision.models.detection.mask_rcnn import MaskRCNN
 
 import measures.tasks
 from pipeline import config as configs
-from pipeline import libraries, samples, weights
+from pipeline import libraries, samples, tasks, weights
 from pipeline.checkpoint import Checkpoint
 from pipeline.data import IMAGE, INTERPOLATIONS, Preparation
-from pipeline.golden import HeldOut, Told, of_one_sample, predict, to_numpy
+from pipeline.detectors import Decoding, Detector, detector, family_of
+from pipeline.detectors.raw import HEADS, RawHead
+from pipeline.golden import HeldOut, Told, check_room, of_one_sample, predict, to_numpy
 from pipeline.libraries import Built, Declared
 from pipeline.outputs import Interface, first_call, parameters
 from pipeline.probes import PICTURES, ImageFiles, patterns
-from pipeline.samples import Pictures, Samples
+from pipeline.samples import Annotated, Pictures, Samples
 from pipeline.scan import scan
 from pipeline.sizes import SIZED, layout, of_any_size, resized, sides
 from pipeline.tasks import Batch
 from pipeline.train import environment
-from records.errors import BadInput
+from records.errors import BadInput, some
+from records.head import OUTPUTS as RAW_OUTPUTS
 from records.tensor import Array, Tensor
 
 PLAIN = "regression"
 """The task of a network that decides nothing: its outputs are compared, and that is all."""
 CLASSES = "classification"
+THINGS = (*configs.DETECTORS, "multilabel", "segmentation")
+"""Tasks whose outputs have names and axes of their own."""
 SIZE = 224
 """Height and width of pictures in pixels where nobody declares another."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -48,7 +54,7 @@ class Wanted:
     """What a user says beside the model: where samples lie, how pictures are prepared, what outputs mean."""
 
     images: Path | None = None
-    """A folder of pictures, or a CSV of paths and classes."""
+    """A folder of pictures, a CSV of paths and classes, or a JSON of COCO's."""
     inputs: Path | Mapping[str, Array] | None = None
     """A file of arrays, or arrays (N, …) by name."""
     calls: Sequence[Any] = ()
@@ -57,6 +63,8 @@ class Wanted:
     """What the model's classes are called, in its order."""
     task: str = ""
     """Empty: classification where pictures lie in folders of their classes, else none."""
+    head: str = ""
+    """raw: of a detector, what its network gives for each anchor, neither decoded nor suppressed."""
     size: tuple[int, int] | None = None
     resize: tuple[int, int] | None = None
     """Height and width that a picture covers before it is cropped."""
@@ -145,7 +153,10 @@ def adopt(
     """
     if wanted.task:
         measures.tasks.load(wanted.task)  # before anything takes its time
+    if wanted.head and (wanted.head not in HEADS or wanted.task != "detection"):
+        raise BadInput(f"--head {wanted.head}: raw is the only one, and of a detector. Add --task detection.")
     findings = scan(model)
+    model, wanted = _of_task(model, wanted, declared)
     if loaded is not None:
         findings.insert(0, loaded.told)
     for finding in findings:
@@ -160,6 +171,7 @@ def adopt(
     normalisation = dict.fromkeys(given.names, values) if (values := _normalisation(wanted, declared, given)) else {}
     interface = Interface(model, given.names, by_name, normalisation).eval()
     outputs, single = first_call(interface, golden.inputs)
+    check_room(outputs, len(chosen))
     inputs = tuple(_described(given, key, value) for key, value in golden.inputs.items())
     sizes = [resized(given, chosen[:SIZED], golden.inputs, size) for size in wanted.other_sizes]
     inputs = tuple(of_any_size(tensor, [each[tensor.name] for each in sizes]) for tensor in inputs)
@@ -171,27 +183,31 @@ def adopt(
     names = _renamed(list(outputs), task, wanted.outputs)
     outputs = dict(zip(names, outputs.values(), strict=True))
     classes = given.labels or tuple(wanted.labels) or tuple(labels)
-    if not measures.tasks.load(task).METRIC:
+    told = isinstance(given, Annotated)
+    head = model.record(_labelled(model.detector, classes)) if isinstance(model, RawHead) else None
+    if (task in THINGS and not told) or not measures.tasks.load(task).METRIC:
         golden = Batch(golden.inputs, {})  # folders of pictures may have names that say nothing of what it computes
     if task == CLASSES:
         classes = _checked_classes(outputs, classes)
     held_out = HeldOut(
         told=Told(
             task=task,
-            labels=classes if task == CLASSES else (),
+            labels=head.labels if head else classes if task == CLASSES else _things(task, model, outputs, classes),
             model_name=name,
             normalisation=_told_normalisation(normalisation),
             config=_config(name, wanted),
             loaded=loaded.record() if loaded else None,
             findings=(*findings, *prepared),
+            decoding=model.decoding.record() if isinstance(model, Detector) else {},
         ),
         inputs=of_one_sample(inputs) if single else inputs,
-        outputs={key: layout(value) for key, value in outputs.items()},
+        outputs=tasks.load(task).OUTPUTS if task in THINGS else {key: layout(value) for key, value in outputs.items()},
         golden=golden,
         calibration=calibration.inputs,
         patterns={key: patterns(value, _limits(given, value)) for key, value in golden.inputs.items()},
         probes=_probes(given, chosen),
         sizes=sizes,
+        head=head,
     )
     made_by = environment(torch.device("cpu"), 0)
     metrics = _metrics(interface, held_out, task)
@@ -200,6 +216,81 @@ def adopt(
     for finding in checkpoint.findings[len(held_out.told.findings) :]:
         tell(finding)
     return checkpoint
+
+
+def _of_task(model: nn.Module, wanted: Wanted, declared: Declared | None) -> tuple[nn.Module, Wanted]:
+    """Return a model of torchvision's as its task has it, and what is wanted with what the model itself declares.
+
+    A detector gets outputs of fixed shapes, or its head is all that is left of it; of a segmentation model the logits
+    are. Raises BadInput.
+    """
+    known = wanted.task in configs.DETECTORS and family_of(model) is not None
+    if wanted.head and not (known and wanted.task == "detection"):
+        raise BadInput(f"--head {wanted.head}: {type(model).__name__} is no detector of torchvision's. Leave it out.")
+    if known:
+        if other := _other_task(model, wanted.task):
+            raise BadInput(
+                f"{type(model).__name__}: is for {other}, and the task is {wanted.task}: add --task {other}."
+            )
+        transform: Any = cast(Any, model).transform
+        fixed = transform.fixed_size[::-1] if transform.fixed_size else None
+        size = wanted.size or (declared and declared.size) or fixed or (transform.min_size[0], transform.min_size[0])
+        mean, deviation = wanted.mean or transform.image_mean, wanted.deviation or transform.image_std
+        wanted = dataclasses.replace(wanted, size=size, mean=tuple(mean), deviation=tuple(deviation))
+        fixed_shapes = detector(model, size, Decoding(), (), ())
+        if wanted.head:
+            return RawHead(fixed_shapes), dataclasses.replace(wanted, task=PLAIN, outputs=tuple(RAW_OUTPUTS))
+        return fixed_shapes, wanted
+    if wanted.task == "segmentation" and type(model).__module__.startswith("torchvision.models.segmentation"):
+        return Logits(model), wanted
+    return model, wanted
+
+
+def _other_task(model: nn.Module, task: str) -> str:
+    """Return the task of a detector of torchvision's, if it is another one; else nothing."""
+    own = "instances" if isinstance(model, MaskRCNN) else "detection"
+    return own if own != task else ""
+
+
+class Logits(nn.Module):
+    """A segmentation model of torchvision's without the outputs that only training needs."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, K, H, W)."""
+        logits: torch.Tensor = self.model(image)["out"]
+        return logits
+
+
+def _things(task: str, model: nn.Module, outputs: Mapping[str, torch.Tensor], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a label for each class of a detector or a segmentation model; none, of another task. Raises BadInput."""
+    if task not in THINGS:
+        return ()
+    expected = tasks.load(task).OUTPUTS
+    if unlike := [name for name, axes in expected.items() if name not in outputs or outputs[name].ndim != len(axes)]:
+        told = ", ".join(f"{name} {tuple(value.shape)}" for name, value in outputs.items())
+        wanted = ", ".join(f"{name} of {len(axes)} axes" for name, axes in expected.items())
+        raise BadInput(
+            f"task {task}: no output {unlike[0]} as it should be among {told}; {wanted} are needed. Return those, name "
+            "them with --outputs, or leave --task out to compare numbers alone."
+        )
+    if task not in configs.DETECTORS:
+        of_one = outputs["logits"].flatten(2)[..., 0] if task == "segmentation" else outputs["logits"]
+        return _checked_classes({"logits": of_one}, tuple(labels))
+    return _labelled(model, labels) if isinstance(model, Detector) else tuple(labels)
+
+
+def _labelled(model: Detector, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a label for each class of a detector. Raises BadInput where there are others."""
+    if labels and len(labels) != model.classes:
+        raise BadInput(
+            f"the detector knows {model.classes} classes, and there are {len(labels)} labels ({some(labels)})."
+            " Give them in its order, without one for nothing: --labels FILE, one a line."
+        )
+    return tuple(labels) or tuple(str(number) for number in range(model.classes))
 
 
 def _given(
@@ -224,7 +315,8 @@ def _given(
                 "of them: --inputs FILE.npz."
             )
         preparation, said = _preparation(wanted, declared)
-        given = samples.pictures(wanted.images, preparation, labels, first_input(model), wanted.skip_corrupt)
+        name, skip = first_input(model), wanted.skip_corrupt
+        given = samples.pictures(wanted.images, preparation, labels, name, skip, wanted.task)
         return given, [*said, *given.findings]
     if wanted.calls:
         return samples.arrays(samples.of_calls(wanted.calls, takes), "calls", takes, needed, wanted.labels), []
@@ -299,8 +391,11 @@ def _renamed(names: Sequence[str], task: str, wanted: Sequence[str]) -> list[str
                 f"--outputs {','.join(wanted)}: the model gives {len(names)} ({', '.join(names)}). Name each."
             )
         return list(wanted)
-    if task == CLASSES and "logits" not in names and len(names) == 1:
+    if task in {CLASSES, "multilabel", "segmentation"} and "logits" not in names and len(names) == 1:
         return ["logits"]
+    if task in THINGS and all(name.startswith("output_") for name in names):  # a tuple's
+        known = list(tasks.load(task).OUTPUTS)
+        return known if len(known) == len(names) else list(names)
     return list(names)
 
 

@@ -10,7 +10,7 @@ folder is written beside its place and renamed into it.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from records.golden import (
     Sized,
     part,
 )
+from records.head import FILE as HEAD
+from records.head import Head
 from records.preparation import check_preparations
 from records.schema import check_schema, read_json
 from records.sealed import is_sealed, seal, sha256_of_file
@@ -127,6 +129,8 @@ class Checkpoint:
     """Which of whose weights were loaded, as `pipeline.weights.Loaded` records it; None: they were trained here."""
     findings: tuple[str, ...]
     """Sentences about the model that a user should read, such as a dropout that is never off."""
+    decoding: Mapping[str, float] = field(default_factory=dict)
+    """What a detector's boxes are chosen by, as `pipeline.detectors.Decoding` records it; empty: it chooses nothing."""
 
     @property
     def finished(self) -> bool:
@@ -183,6 +187,7 @@ class Checkpoint:
             refusals=record["refusals"],
             loaded=record["loaded"],
             findings=tuple(record["findings"]),
+            decoding=record.get("decoding", {}),
         )
 
     @classmethod
@@ -210,6 +215,15 @@ class Checkpoint:
             signed = seal({"format": FORMAT, **record, "files": hashes})
             (new / RECORD).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         return cls._from_record(folder, json.loads(json.dumps(signed)))
+
+    def head(self) -> Head | None:
+        """Return what makes boxes of a raw head's outputs; None: it has others. Raises BadInput for a malformed one."""
+        if HEAD not in self.files:
+            return None
+        try:
+            return Head.read(self.folder / HEAD)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise BadInput(f"checkpoint {self.folder}: {HEAD} is malformed: {error}. {_REMEDY}") from error
 
     def arrays(self, file: str) -> dict[str, Array]:
         """Read the arrays of one of its files by name. Raises BadInput where it is none of them, or no safetensors."""

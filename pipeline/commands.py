@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 OPTIONS = {
+    "task": "task",
+    "head": "detection.head",
     "dataset": "data.dataset",
     "folder": "data.folder",
     "image_size": "data.image_size",
@@ -35,18 +37,28 @@ LISTS = {".csv": "csv", ".json": "coco"}
 def train(
     run: Annotated[str, typer.Option(help="Name of the run: a folder in runs/. Default: dataset and model.")] = "",
     config: Annotated[Path | None, typer.Option(help="TOML file; options override it.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification (the default), detection, instances, multilabel or segmentation.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="raw: of a detector, export neither decoding nor suppression.")
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="digits, mnist, fashion_mnist, cifar10, imagenette, folder, csv or coco.")
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, imagenette, oxford_pet, scenes, folder, csv, coco, voc."
+        ),
     ] = None,
     folder: Annotated[
-        str | None, typer.Option(help="Your images: one folder per class, a CSV of paths, classes, or COCO's JSON.")
+        str | None,
+        typer.Option(help="Your images: a folder per class or images/ and masks/, a CSV, a JSON, VOC's folder."),
     ] = None,
     image_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Height and width of the input in pixels: 64, or 96x64.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A torchvision classification model, simple_cnn, timm:NAME, or package.module:function."),
+        typer.Option(help="A torchvision model of the task, simple_cnn, timm:NAME, or package.module:function."),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Weights to start from: .safetensors, or a state_dict.")] = None,
     pretrained: Annotated[
@@ -114,14 +126,16 @@ def adopt(
         Path | None, typer.Option(help="A .safetensors, or a state_dict that PyTorch reads without running code.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Your pictures: a folder, a folder for each class, or a CSV of paths, classes.")
+        Path | None,
+        typer.Option(help="Your pictures: a folder, a folder for each class, a CSV of paths, classes, or COCO's JSON."),
     ] = None,
     inputs: Annotated[Path | None, typer.Option(help="Inputs (N, …) by name: .npz, .npy or .safetensors.")] = None,
     run: Annotated[str, typer.Option(help="Name of the run: a folder in runs/. Default: the model's name.")] = "",
     labels: Annotated[Path | None, typer.Option(help="Names of the classes in the model's order, one a line.")] = None,
     task: Annotated[
-        str, typer.Option(help="classification, or none (the default without classes): compare only.")
+        str, typer.Option(help="A task of training, or none (the default without classes): compare only.")
     ] = "",
+    head: Annotated[str, typer.Option(help="raw: of a detector, export neither decoding nor suppression.")] = "",
     size: Annotated[str, typer.Option(metavar="SIZE", help="Height and width of the input: 224, or 96x64.")] = "",
     resize: Annotated[str, typer.Option(metavar="SIZE", help="Resize to cover this, then crop to --size.")] = "",
     other_size: Annotated[
@@ -165,6 +179,7 @@ def adopt(
         inputs=inputs,
         labels=_lines(labels),
         task=adopting.PLAIN if task == "none" else task,
+        head=head,
         size=adopting.parse_size(size, "--size"),
         resize=adopting.parse_size(resize, "--resize"),
         other_sizes=adopting.parse_sizes(other_size or [], "--other-size"),

@@ -13,14 +13,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import ConfigDict, Field
 
 from records import settings
+from records.constants import constants
 from records.errors import BadInput
 
+DETECTORS = ("detection", "instances")
+"""Tasks that the section `[detection]` is about."""
 LATER = ("validate",)
 """Sections of the same file that a later room reads."""
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -37,10 +40,13 @@ class DataConfig:
     __pydantic_config__ = _STRICT
 
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, imagenette, or your own: folder, csv or coco (see `folder`)."""
+    """digits, mnist, fashion_mnist, cifar10, imagenette, oxford_pet, voc, scenes (of all tasks but classification), or
+    your own: folder, csv, coco or voc (see `folder`)."""
     folder: str = ""
     """For dataset = "folder": one folder of images per class, or `train/` and `val/` that hold such folders. For "csv":
-    a CSV of paths, classes and perhaps a column `split`. For "coco": a JSON of COCO's with one category per image."""
+    a CSV of paths, classes and perhaps a column `split`. For "coco": a JSON of COCO's, of classification with one
+    category per image. For "voc": a folder such as VOCdevkit/VOC2012. Of segmentation "folder" has `images/` and
+    `masks/`."""
     cache: str = "data"
     """Where torchvision's datasets are downloaded to."""
     download: bool = True
@@ -49,7 +55,8 @@ class DataConfig:
     """Height and width of the model's input in pixels: 64, or [96, 64]. 0: what the model or else the dataset is used
     with."""
     augmentation: str = ""
-    """affine, crop_flip, resized_crop or none. Empty: what suits the dataset."""
+    """affine, crop_flip, resized_crop or none; of other tasks than classification light, photographs or none. Empty:
+    what suits the dataset."""
     skip_corrupt: bool = False
     """Leave out image files that cannot be decoded, and say how many. Otherwise they are refused by name."""
     golden: Count = 256
@@ -72,7 +79,7 @@ class ModelConfig:
     __pydantic_config__ = _STRICT
 
     name: str = "mobilenet_v3_small"
-    """A torchvision classification model, `simple_cnn`, `timm:NAME`, or your own `package.module:function` or
+    """A torchvision model of the task, `simple_cnn`, `timm:NAME`, or your own `package.module:function` or
     `./file.py:Class` (takes `num_classes`)."""
     weights: str = ""
     """File of weights to start from: safetensors, or a state_dict. A head for other classes starts anew."""
@@ -91,6 +98,24 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class DetectionConfig:
+    """The section `[detection]`: which of its boxes a detector gives. 0: what suits the dataset or the model."""
+
+    __pydantic_config__ = _STRICT
+
+    score: Fraction = 0.0
+    """Score that a box has more than."""
+    iou: Fraction = 0.0
+    """Overlap (IoU) beyond which the better of two boxes of a class suppresses the other."""
+    detections: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Boxes of an image, at most."""
+    candidates: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Best pairs of anchor and class that are decoded and suppressed."""
+    head: Literal["", "raw"] = ""
+    """raw: what is exported is what the network gives for each anchor, neither decoded nor suppressed."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The section `[train]`: how the weights are found."""
 
@@ -100,6 +125,9 @@ class TrainConfig:
     """Passes over the training split."""
     batch_size: Count = 32
     """Samples per step."""
+    small: Fraction = 0.0
+    """Share of the epochs, the first ones, that see smaller pictures, for models that take any size: most of them half
+    the height and width, where a step takes a third of the time, the last of them three quarters."""
     learning_rate: Positive = 3e-3
     """AdamW's peak rate, after the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
@@ -138,9 +166,11 @@ class Config:
     __pydantic_config__ = _STRICT
 
     task: str = "classification"
-    """What the model is trained for; names a file in `pipeline/tasks/`."""
+    """What the model is trained for: classification, detection, instances, multilabel or segmentation. Of another one
+    than classification, some defaults below are others: `anywhere train --task detection`."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    detection: DetectionConfig = DetectionConfig()
     train: TrainConfig = TrainConfig()
 
     def with_values(self, section: str, **values: Any) -> "Config":
@@ -172,19 +202,38 @@ def fields() -> list[tuple[str, Any, str]]:
 
 
 def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Return the defaults, overridden by the file at `path`, then by `overrides` by dotted key. Raises BadInput."""
+    """Return the defaults of a task, overridden by the file at `path`, then by `overrides` by dotted key.
+
+    Raises BadInput.
+    """
     values = settings.read_toml(path) if path is not None else {}
     for section in LATER:
         values.pop(section, None)
     for key, value in (overrides or {}).items():
-        *sections, last = key.split(".")
-        table = values
-        for section in sections:
-            table = table.setdefault(section, {})
-            if not isinstance(table, dict):
-                raise BadInput(f"{path}: {section}: a section is needed here, not {table!r}. Write [{section}].")
+        table, last = _table(values, key, path)
         table[last] = value
+    for key, value in defaults(str(values.get("task", ""))).items():
+        table, last = _table(values, key, path)
+        table.setdefault(last, value)
     return check(values, str(path or "options"))
+
+
+def _table(values: dict[str, Any], key: str, path: Path | None) -> tuple[dict[str, Any], str]:
+    """Return the section that a dotted key lies in, made where it is missing, and the key's last part."""
+    *sections, last = key.split(".")
+    table = values
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise BadInput(f"{path}: {section}: a section is needed here, not {table!r}. Write [{section}].")
+    return table, last
+
+
+def defaults(task: str) -> Mapping[str, Any]:
+    """Return what a task's own file has in the place of the defaults here, by dotted key; of no such task: nothing."""
+    file = Path(__file__).parent / "tasks" / f"{task}.py"
+    values: Mapping[str, Any] = constants(file).get("DEFAULTS", {}) if task.isidentifier() and file.is_file() else {}
+    return values
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -189,7 +189,8 @@ def _adopted(checkpoint: Checkpoint, record: Any) -> Source:
     assert tensor.preparation
     preparation = Preparation(**{key: _sides(value) for key, value in tensor.preparation.items()})
     try:
-        given = samples.pictures(Path(asked.images), preparation, checkpoint.labels, tensor.name, asked.skip_corrupt)
+        labels, skip = checkpoint.labels, asked.skip_corrupt
+        given = samples.pictures(Path(asked.images), preparation, labels, tensor.name, skip, checkpoint.task)
         golden, ranges = samples.divide(given, asked.golden, asked.calibration)
     except BadInput as error:
         raise Unreadable from error

@@ -2,30 +2,41 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
+import measures.tasks
+from measures.tasks import Fair
 from pipeline import checkpoint, models, tasks
 from pipeline.captured import Kept, keep
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
 from pipeline.data import IMAGE, Data, Split
 from pipeline.datasets import Sample
+from pipeline.detectors.suppression import ROUNDS, unsettled
 from pipeline.models import named
 from pipeline.oracle import in_double
 from pipeline.probes import PICTURES, ImageFiles, doubled, patterns, roundings
 from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
 from records.golden import INPUT, Golden, Patterns, Probes, Sized, flat
+from records.head import FILE as HEAD
+from records.head import OUTPUTS, Head
 from records.sealed import fingerprints
 from records.tensor import Array, Arrays, Tensor, tensors_to
 
 BATCH = 32
+FEW = 4
+"""Golden samples of an unfinished training."""
+WATCHED = 64
+"""Golden samples on which suppression is watched, at most."""
+MOST_BYTES = 8 * 2**30
+"""Golden's outputs, at most: the oracle's take twice as much again."""
 
 
 def predict(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int = BATCH) -> Tensors:
@@ -77,10 +88,11 @@ class Told:
     """The text of config.toml."""
     loaded: Mapping[str, Any] | None = None
     findings: tuple[str, ...] = ()
+    decoding: Mapping[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Return the fields of the checkpoint's record."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "config"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,8 @@ class HeldOut:
     """By each input that is made of image files."""
     sizes: Sequence[Tensors] = ()
     """A few samples at other heights and widths, which the model takes, too."""
+    head: Head | None = None
+    """Of a detector's raw head: what makes boxes of it."""
 
     def write(
         self,
@@ -116,12 +130,13 @@ class HeldOut:
         finished one the program is captured.
         """
         # In the layout that weights are loaded in: another one sums in another order.
-        local = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
-        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(separate(local.state_dict())), **self.record(local)}
+        local = out_of_place(copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval())
+        finished = bool(progress["finished"])
+        proof = (self if finished else self._few()).record(local, finished)
+        arrays: dict[str, Arrays] = {checkpoint.WEIGHTS: to_numpy(separate(local.state_dict())), **proof}
         if training:
             arrays[checkpoint.TRAINING] = training
         patterns = Patterns.of(arrays[checkpoint.PROBES])
-        finished = progress["finished"]
         kept = keep(local, self.inputs, self.golden.inputs, patterns, self.sizes) if finished else Kept()
         tensors = (self.inputs, self.described(local))
         inputs, outputs = (of_one_sample(side) if kept.single else side for side in tensors)
@@ -133,25 +148,63 @@ class HeldOut:
             "environment": environment,
             "progress": progress,
             "refusals": {name: refusal.record() for name, refusal in kept.refusals.items()},
-            "findings": [*self.told.findings, *kept.findings],
+            "findings": [*self.told.findings, *kept.findings, *(self._cut_short(local) if finished else ())],
         }
-        return Checkpoint.write(folder, record, self.told.config, arrays, kept.write)
 
-    def record(self, local: nn.Module) -> dict[str, dict[str, Array]]:
+        def add(new: Path) -> None:
+            kept.write(new)
+            if self.head:
+                (new / HEAD).write_text(self.head.text(), encoding="utf-8")
+
+        return Checkpoint.write(folder, record, self.told.config, arrays, add)
+
+    def without_decoding(self, head: Head) -> "HeldOut":
+        """Return the same samples for the raw head of a detector, whose numbers are compared as such."""
+        told = replace(self.told, task="regression", decoding={})
+        return replace(self, told=told, outputs=OUTPUTS, golden=Batch(self.golden.inputs, {}), head=head)
+
+    def _cut_short(self, model: nn.Module) -> list[str]:
+        """Return a finding if the repetitions of a detector's suppression are too few for some of golden; else none."""
+        if not self.told.decoding:
+            return []
+        count, inputs = 0, [tensor[:WATCHED].split(self.batch) for tensor in self.golden.inputs.values()]
+        with torch.no_grad():
+            for part in zip(*inputs, strict=True):
+                with unsettled() as calls:
+                    model(*part)
+                count += int(torch.stack(calls).any(0).sum())
+        if not count:
+            return []
+        return [
+            f"suppression: on {count} of {sum(map(len, inputs[0]))} golden samples more than {ROUNDS} boxes suppress "
+            "each other in a chain; there other boxes are given than by greedy suppression, in every format alike. "
+            "Give a higher detection.score or detection.iou, or fewer detection.candidates"
+        ]
+
+    def _few(self) -> "HeldOut":
+        """Return the first samples alone: an unfinished training has nothing to prove, and computes them each epoch."""
+        inputs, truth, samples = (
+            {name: values[:FEW] for name, values in part.items()}
+            for part in (self.golden.inputs, self.golden.truth, self.calibration)
+        )
+        return replace(self, golden=Batch(inputs, truth), calibration=samples, patterns={}, probes={}, sizes=())
+
+    def record(self, local: nn.Module, finished: bool = True) -> dict[str, dict[str, Array]]:
         """Return the arrays of golden.safetensors, probes.safetensors and calibration.safetensors (see Checkpoint).
 
-        local: on the CPU, float32, eval mode. Raises BadInput for outputs without signal.
+        local: on the CPU, float32, eval mode. Raises BadInput for outputs without signal, where there should be some.
         """
-        golden, beside, outputs, oracle = self._beside_double(local)
-        floors = self._floors(local, outputs, oracle)
-        beside |= Patterns(to_numpy(self.patterns), outputs, oracle, to_numpy(floors)).arrays()
+        golden, beside, outputs, oracle = self._beside_double(local, finished)
+        if self.patterns:
+            floors = self._floors(local, outputs, oracle)
+            beside |= Patterns(to_numpy(self.patterns), outputs, oracle, to_numpy(floors)).arrays()
         return {
             checkpoint.GOLDEN: golden.arrays(),
             checkpoint.PROBES: beside,
             checkpoint.CALIBRATION: flat({INPUT: to_numpy(self.calibration)}),
         }
 
-    def _beside_double(self, local: nn.Module) -> tuple[Golden, dict[str, Array], Arrays, Arrays]:
+    def _beside_double(self, local: nn.Module, finished: bool) -> tuple[Golden, dict[str, Array], Arrays, Arrays]:
         """Return all that needs the float64 model, which is as large as all others together and is gone afterwards.
 
         Golden; probes and sizes by flat names; the patterns' outputs and oracle. Raises BadInput.
@@ -159,19 +212,22 @@ class HeldOut:
         double = copy.deepcopy(local).double()
 
         def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays]:
-            """Return inputs, PyTorch's outputs and the oracle's."""
-            outputs = predict(local, inputs, self.outputs, batch)
+            """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order."""
+            outputs = to_numpy(predict(local, inputs, self.outputs, batch))
             with in_double():
-                oracle = predict(double, doubled(inputs), self.outputs, batch)
-            return to_numpy(inputs), to_numpy(outputs), to_numpy(oracle)
+                oracle = to_numpy(predict(double, doubled(inputs), self.outputs, batch))
+            return to_numpy(inputs), outputs, self._in_order(oracle, outputs)
 
         golden = Golden(*run(self.golden.inputs, self.batch), truth=to_numpy(self.golden.truth))
-        _check_signal(golden.outputs)
+        if finished or measures.tasks.load(self.told.task).IN_PLACE:  # a new detector finds nothing anywhere
+            _check_signal(golden.outputs)
         beside: dict[str, Array] = {}
         if self.probes:
             files = {name: tuple(probe.files) for name, probe in self.probes.items()}
             beside |= Probes(files, *run(self._beside_probes(), self.batch)).arrays()
         beside |= Sized.arrays_of(Sized(*run(inputs, self.batch)) for inputs in self.sizes)
+        if not self.patterns:
+            return golden, beside, {}, {}
         _, outputs, oracle = run(self.patterns, batch=1)  # one by one, for a network may look at its whole batch
         return golden, beside, outputs, oracle
 
@@ -188,15 +244,20 @@ class HeldOut:
         inputs, rounded = self.patterns, list[Arrays]([outputs])
         for other, values in roundings(model, inputs):
             with in_double():
-                rounded.append(to_numpy(predict(other, values, self.outputs, batch=1)))
+                rounded.append(self._in_order(to_numpy(predict(other, values, self.outputs, batch=1)), oracle))
             del other  # before the next one is made
         if models.allows_channels_last(model, inputs):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
-            rounded.append(to_numpy(predict(turned, models.channels_last(inputs), self.outputs, batch=1)))
+            given = models.channels_last(inputs)
+            rounded.append(self._in_order(to_numpy(predict(turned, given, self.outputs, batch=1)), oracle))
         return {
             name: torch.stack([torch.from_numpy(_distances(values[name], exact)) for values in rounded]).amax(0)
             for name, exact in oracle.items()
         }
+
+    def _in_order(self, values: Arrays, reference: Arrays) -> Arrays:
+        """Return outputs (N, …), what is found in each sample in a reference's order."""
+        return measures.tasks.load(self.told.task).pair(values, reference, Fair(thresholds=self.told.decoding)).outputs
 
     def described(self, model: nn.Module) -> tuple[Tensor, ...]:
         """Return the outputs of a model on the CPU as the checkpoint describes them."""
@@ -222,7 +283,22 @@ class HeldOut:
     @property
     def batch(self) -> int:
         """Return how many samples the model is given in one call."""
-        return 1 if self.inputs[0].shape[0] == 1 else BATCH
+        if self.inputs[0].shape[0] == 1:
+            return 1
+        name = self.told.task
+        return getattr(tasks.load(name), "BATCH", BATCH) if name in tasks.names() else BATCH
+
+
+def out_of_place(model: nn.Module) -> nn.Module:
+    """Have every activation return a new tensor, and return the model.
+
+    The values are the same, and PyTorch's exporters need not find out what becomes of the old one: in a profile of
+    SSDLite320's way to ONNX its 55 activations took most of the time.
+    """
+    for module in model.modules():
+        if getattr(module, "inplace", False) is True:
+            cast(Any, module).inplace = False
+    return model
 
 
 def of_one_sample(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
@@ -248,10 +324,15 @@ def _axes(
     return axes
 
 
-def of_training(data: Data, config: Config, loaded: Mapping[str, Any] | None = None) -> HeldOut:
+def of_training(
+    data: Data,
+    config: Config,
+    loaded: Mapping[str, Any] | None = None,
+    decoding: Mapping[str, float] | None = None,
+) -> HeldOut:
     """Return the held-out samples of a training: images of the test split, and for calibration of the training one.
 
-    loaded: the proof of the weights that it starts from.
+    loaded: the proof of the weights that it starts from. decoding: what a detector's boxes are chosen by.
     """
     chosen = choose(data.test, config.data.golden)
     batch = data.test.batch(chosen)
@@ -262,7 +343,9 @@ def of_training(data: Data, config: Config, loaded: Mapping[str, Any] | None = N
     normalisation = {"mean": model.mean, "deviation": model.deviation, "inside_model": True}
     pictures = [data.test.picture(number) for number in chosen[:PICTURES]]
     return HeldOut(
-        told=Told(config.task, data.labels, model.name, normalisation, to_toml(config), loaded, data.findings),
+        told=Told(
+            config.task, data.labels, model.name, normalisation, to_toml(config), loaded, data.findings, decoding or {}
+        ),
         inputs=(interface,),
         outputs=tasks.load(config.task).OUTPUTS,
         golden=batch,
@@ -283,12 +366,24 @@ def _dtype(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+def check_room(outputs: Tensors, samples: int) -> None:
+    """Raise BadInput if the outputs of that many golden samples fill memory. outputs: of a few (n, …) by name."""
+    needed = {name: samples * value[0].numel() * value.element_size() for name, value in outputs.items()}
+    greatest = max(needed, key=lambda name: needed[name])
+    if sum(needed.values()) > MOST_BYTES:
+        raise BadInput(
+            f"golden: {greatest} {tuple(outputs[greatest].shape[1:])} of {samples} samples take "
+            f"{needed[greatest] / 1e9:.0f} GB, and {MOST_BYTES / 1e9:.0f} GB are the most. Give fewer golden samples, "
+            "or smaller pictures."
+        )
+
+
 def _check_signal(outputs: Arrays) -> None:
     """Raise BadInput if outputs do not depend on the input: comparing them would prove nothing.
     An untrained vit_b_16 of torchvision is such a model.
     """
     for name, value in outputs.items():
-        if len(value) > 1 and bool((value == value[0]).all()):
+        if value.dtype.kind == "f" and len(value) > 1 and bool((value == value[0]).all()):
             raise BadInput(
                 f"golden {name}: the same for all {len(value)} inputs, so no parity could be proved on it. Train "
                 "longer, or another model."

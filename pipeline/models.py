@@ -15,14 +15,42 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from pipeline import libraries
+from pipeline import detectors, libraries
 from pipeline import weights as files
-from pipeline.config import Config
+from pipeline.config import DETECTORS, Config
+from pipeline.detectors import Decoding, Detector
 from pipeline.outputs import described
 from records.errors import BadInput, unknown
 
-OWN_SIZE = {"simple_cnn": 28, "inception_v3": 299}
+OWN_SIZE = {
+    "simple_cnn": 28,
+    "inception_v3": 299,
+    "ssdlite320_mobilenet_v3_large": 320,
+    "ssd300_vgg16": 300,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": 320,
+}
 """Input sizes of models that are made for one, in pixels."""
+
+PLACES = {
+    "classification": torchvision.models,
+    "detection": torchvision.models.detection,
+    "instances": torchvision.models.detection,
+    "segmentation": torchvision.models.segmentation,
+    "multilabel": torchvision.models,
+}
+"""Where torchvision has the models of a task."""
+
+WITH_MASKS = "maskrcnn_"
+"""What names of detectors that give masks, too, begin with."""
+
+EXAMPLES = {
+    "classification": "mobilenet_v3_small",
+    "detection": "ssdlite320_mobilenet_v3_large",
+    "instances": "maskrcnn_resnet50_fpn",
+    "segmentation": "lraspp_mobilenet_v3_large",
+    "multilabel": "mobilenet_v3_small",
+}
+"""A model of each task."""
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models with further classifiers for training, which no target needs."""
@@ -43,6 +71,15 @@ class Normalised(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return what the model returns for an image (N, 3, H, W) in [0, 1]."""
         output: torch.Tensor = self.model((image - self.mean) / self.deviation)  # torch.jit.script knows no `cast`
+        return output
+
+
+class Segmenting(Normalised):
+    """A segmentation model of torchvision's, which gives a dict: its logits alone."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, K, H, W) of an image (N, 3, H, W) in [0, 1]."""
+        output: torch.Tensor = self.model((image - self.mean) / self.deviation)["out"]
         return output
 
 
@@ -89,17 +126,26 @@ def named(outputs: Any, names: Iterable[str]) -> dict[str, torch.Tensor]:
     return dict(zip(names, values, strict=True))
 
 
-def names() -> list[str]:
-    """Return the names of all models of this project and torchvision; a model of yours is named `module:function`."""
-    return [*torchvision.models.list_models(module=torchvision.models), "simple_cnn"]
+def names(task: str = "classification") -> list[str]:
+    """Return the names of all models of a task, torchvision's and ours; a model of yours is named `module:function`."""
+    own = ["simple_cnn"] if PLACES.get(task) is torchvision.models else []
+    known = torchvision.models.list_models(module=PLACES[task]) if task in PLACES else []
+    if task in DETECTORS:
+        known = [name for name in known if name.startswith(WITH_MASKS) == (task == "instances")]
+    return [*known, *own]
 
 
 def settle(config: Config) -> Config:
     """Replace what was left to the model: mean and deviation of its pretrained weights, or 0.5. Raises BadInput."""
     model = config.model
-    if ":" not in model.name and model.name not in names():
+    if ":" not in model.name and model.name not in names(config.task):
         libraries.parse(model.name)  # of a file without a function it says so
-        raise unknown("model", model.name, names())
+        if other := next((task for task in PLACES if model.name in names(task)), ""):
+            raise BadInput(
+                f"model {model.name}: is for {other}, and the task is {config.task}: add --task {other}, or name "
+                f"another model, such as {EXAMPLES.get(config.task, 'package.module:function')}."
+            )
+        raise unknown("model", model.name, names(config.task))
     if model.pretrained and model.weights:
         raise BadInput("model.pretrained and model.weights: a training starts from one of them. Leave one out.")
     mean, deviation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -120,17 +166,38 @@ def settle(config: Config) -> Config:
 
 
 def build(config: Config, classes: int, weights: bool = True) -> Normalised:
-    """Return the model of a settled config.
+    """Return the model of a settled config, which gives one tensor.
 
     `weights` False: a structure to load weights into, nothing is downloaded.
     """
+    model = _started(config, classes, weights)
+    kind = Segmenting if config.model.name in names("segmentation") else Normalised
+    return kind(model, config.model.mean, config.model.deviation)
+
+
+def build_detector(config: Config, classes: int, weights: bool = True) -> Detector:
+    """Return the detector of a settled config, for as many classes of things; `weights` as in `build`."""
+    background = config.model.name not in detectors.WITHOUT_BACKGROUND
+    if config.model.name not in names(config.task):
+        raise BadInput(
+            f"model {config.model.name}: no detector of torchvision's. Name one of them, or train it where it was "
+            "written and bring it: anywhere adopt."
+        )
+    model = _started(config, classes + 1 if background else classes, weights)
+    asked = config.detection
+    wanted = Decoding(asked.score, asked.iou, asked.detections, asked.candidates)
+    return detectors.detector(model, config.data.size, wanted, config.model.mean, config.model.deviation)
+
+
+def _started(config: Config, classes: int, weights: bool) -> nn.Module:
+    """Return the inner model of a settled config, with pretrained weights where it is to have them."""
     model = _construct(config, classes)
     if weights and config.model.pretrained:
         _copy_pretrained(model, config.model.name, config.model.options)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = config.model.batch_norm_momentum
-    return Normalised(model, config.model.mean, config.model.deviation)
+    return model
 
 
 def _construct(config: Config, classes: int) -> nn.Module:
@@ -151,6 +218,8 @@ def _construct(config: Config, classes: int) -> nn.Module:
             return libraries.build(name, options, Path(config.model.weights) if config.model.weights else None).module
         if name == "simple_cnn":
             return SimpleCNN(image_size=size, **options)
+        if PLACES.get(config.task) is not torchvision.models:
+            options.setdefault("weights_backbone", None)
         return cast(nn.Module, torchvision.models.get_model(name, weights=None, **options))
     except (TypeError, ValueError, AssertionError) as error:
         if isinstance(error, BadInput):

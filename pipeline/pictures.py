@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from records.errors import BadInput
 from records.preparation import MOST_PIXELS
 
+SIDEWAYS = range(5, 9)
+"""EXIF orientations of pictures whose height and width are exchanged."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for a file that is no picture, ends too early, or has EXIF that is none."""
@@ -58,6 +60,13 @@ def opened(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         raise BadInput(f"image {file}: {error}. {error.remedy}") from error
     except UNDECODABLE as error:
         raise BadInput(f"image {file}: cannot be decoded ({error}). Remove it, or copy it again.") from error
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """Return height and width of an image that can be decoded, turned as its EXIF orientation says."""
+    with Image.open(file) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
 def damaged(files: Sequence[Path]) -> dict[int, str]:

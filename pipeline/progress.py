@@ -3,6 +3,7 @@
 with Display(console, epochs=12, steps=45) as display: display.step(0, 0, images=32, loss=2.3, score=0.1)
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -76,8 +77,14 @@ class Display:
         epochs_done = epoch + 1 - self.done / self.steps
         seconds_left = (time.monotonic() - self._since) / epochs_done * (self.epochs - epoch - 1)
         self.console.print(
-            f"epoch {epoch + 1:>3}/{self.epochs}  loss {loss:.4f}  {self.metric} train {train:.4f} test {test:.4f}  "
+            f"epoch {epoch + 1:>3}/{self.epochs}  loss {loss:.4f}  "
+            f"{self.metric} train {shown(train)} test {shown(test)}  "
             f"{self.speed:.0f} images/s  {seconds_left:.0f} s left",
             highlight=False,
             soft_wrap=True,
         )
+
+
+def shown(score: float) -> str:
+    """Return a score with four digits; "–" for NaN: there is none."""
+    return "–" if math.isnan(score) else f"{score:.4f}"

@@ -6,7 +6,7 @@ A copy of the model is used, and no random number of the training is drawn.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from pipeline import tasks
 from pipeline.config import Config
+from pipeline.golden import check_room
 from pipeline.models import named
 from pipeline.outputs import parameters
 from pipeline.scan import steady
@@ -38,8 +39,9 @@ def rehearse(model: nn.Module, config: Config, batch: Batch, labels: Sequence[st
         try:
             with torch.no_grad():
                 outputs, again = (named(_forward(local.eval(), batch), task.OUTPUTS) for _ in range(2))
-            _check_outputs(outputs, again, len(next(iter(batch.inputs.values()))))
-            if why := task.check(outputs, labels):
+            _check_outputs(outputs, again, len(next(iter(batch.inputs.values()))), task.INTEGERS)
+            check_room(outputs, config.data.golden)
+            if why := task.check(outputs, labels, config.data.size):
                 raise BadInput(why)
             task.step(local.train(), batch, config.train)[0].backward()
         except BadInput as error:
@@ -73,10 +75,12 @@ def _forward(model: nn.Module, batch: Batch) -> Any:
         ) from error
 
 
-def _check_outputs(outputs: Tensors, again: Tensors, samples: int) -> None:
-    """Check that outputs are floats, a row for each sample, and the same for the same input. Raises BadInput."""
+def _check_outputs(outputs: Tensors, again: Tensors, samples: int, integers: Collection[str]) -> None:
+    """Check that outputs are floats but for those that are to be integers, a row for each sample, and the same for the
+    same input. Raises BadInput.
+    """
     for name, value in outputs.items():
-        if not value.is_floating_point():
+        if not value.is_floating_point() and name not in integers:
             raise BadInput(f"{name} is of {str(value.dtype).removeprefix('torch.')}, and floats are needed.")
         if value.ndim == 0 or len(value) != samples:
             raise BadInput(f"{name} has shape {tuple(value.shape)} for {samples} images; a row for each is needed.")

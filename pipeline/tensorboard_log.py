@@ -11,10 +11,15 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.transforms.v2 import functional
 from torchvision.utils import make_grid
 
-from records.tensor import Array
+from measures.distance import counted
+from measures.tasks import Task
+from pipeline.data import Data
+from records.tensor import Array, Arrays
 
 CELL = 28
 """Width and height of a cell of the confusion matrix, in pixels."""
+DRAWN = 12
+"""Test samples whose decisions are drawn, the first ones."""
 WRITTEN = 40
 """Number of classes up to which the counts are written into the cells."""
 
@@ -34,6 +39,21 @@ class Board:
         """Write the first 32 of (N, 3, H, W) in [0, 1], as the model is trained on them."""
         self._writer.add_image("train/batch", make_grid(batch[:32].cpu(), nrow=8), step)
 
+    def tested(self, step: int, task: Task, images: Data, outputs: Arrays, truth: Arrays) -> None:
+        """Write what is decided on the test split: as a confusion, where each decision has its place, and drawn."""
+        decided, right = task.decide(outputs), task.labelled(truth)
+        if task.IN_PLACE and decided.size:
+            known = np.isin(right, np.arange(len(images.labels)))
+            self.confusion(step, decided[known], right[known], task.names(images.labels))
+        if decided.ndim == 1:
+            return
+        drawn = []
+        for place in range(min(DRAWN, len(decided))):
+            pixels = (images.test[place][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            sample = {name: values[place] for name, values in outputs.items()}
+            drawn.append(torch.from_numpy(task.draw(pixels, sample, images.labels).copy()).permute(2, 0, 1))
+        self._writer.add_image("test/decisions", make_grid(torch.stack(drawn), nrow=4), step)
+
     def confusion(self, step: int, actual: Array, labelled: Array, names: Mapping[int, str]) -> None:
         """Write decisions (N, …) as a picture: a row for each that is right, a column for each that was made.
 
@@ -41,9 +61,8 @@ class Board:
         """
         place = {decision: row for row, decision in enumerate(sorted(names, key=lambda value: value % len(names)))}
         counts = np.zeros((len(place), len(place)), np.int64)
-        pairs, times = np.unique(np.stack([labelled.ravel(), actual.ravel()]), axis=1, return_counts=True)
-        for (right, made), count in zip(pairs.T, times, strict=True):
-            counts[place[int(right)], place[int(made)]] += count
+        for (right, made), count in counted(labelled, actual).items():
+            counts[place[right], place[made]] += count
         self._writer.add_image("test/confusion", confusion_picture(counts, [names[value] for value in place]), step)
 
     def close(self) -> None:

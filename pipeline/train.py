@@ -30,6 +30,8 @@ import measures.tasks
 from pipeline import checkpoint, data, models, tasks
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, TrainConfig
+from pipeline.detectors import Detector
+from pipeline.detectors.raw import RawHead
 from pipeline.fake_quantization import FakeQuantization, freeze_statistics
 from pipeline.golden import of_training, to_numpy
 from pipeline.progress import Display
@@ -39,10 +41,14 @@ from pipeline.tensorboard_log import Board
 from records.errors import AGAIN, BadInput, shortened
 from records.tensor import Array
 
+HALF, THREE_QUARTERS = 0.5, 0.75
+"""Of the height and width, in the first epochs: a network that saw half the size alone has to learn the whole anew."""
 EVERY = 10
 """Steps between two scalars in TensorBoard."""
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 """What AdamW remembers of a parameter."""
+NO_LABEL = -1
+"""An integer behind the last of a sample's, where others have more."""
 EVALUATED = 128
 """Test samples in a batch."""
 
@@ -72,9 +78,12 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
     model = task.build(config, images.labels, weights=resume is None).to(device)
     loaded = models.start(model, config) if resume is None else None
     few = images.train.batch(range(min(REHEARSED, len(images.train))))
+    if config.detection.head:
+        RawHead(model)  # which refuses what has none, before hours pass
     rehearse(model, config, few, images.labels)
     faked = FakeQuantization(model, config.model.name, few.to(device).inputs.values()) if c.quantize_aware else None
-    golden = of_training(images, config, loaded.record() if loaded else resume.loaded if resume else None)
+    decoding = model.decoding.record() if isinstance(model, Detector) else {}
+    golden = of_training(images, config, loaded.record() if loaded else resume.loaded if resume else None, decoding)
     batches = data.EpochBatches(len(images.train), c.batch_size, c.seed)
     batches_per_epoch = len(batches)
     loader = data.loader(images.train, batches, config.data.workers, pin=device.type == "cuda")
@@ -103,7 +112,11 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
         progress = {"epoch": epoch, "step": step, "epochs": c.epochs, "finished": epoch == c.epochs}
         state = {} if epoch == c.epochs else to_numpy(remember(model, average, optimizer, faked))
         made_by = environment(device, c.seed)
-        return golden.write(run / "checkpoint", kept(), metrics, made_by, progress, state)
+        held_out, module = golden, kept()
+        if progress["finished"] and config.detection.head:
+            head = RawHead(module)
+            held_out, module = golden.without_decoding(head.record(images.labels)), head
+        return held_out.write(run / "checkpoint", module, metrics, made_by, progress, state)
 
     def kept() -> nn.Module:
         """Return the model that a checkpoint holds."""
@@ -120,12 +133,15 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                 if epoch or starts_trained:
                     freeze_statistics(model)
                 forward = model  # which the context computes function by function
+            share = side_in(epoch, c)
             for step, batch in enumerate(loader, start=first_step):
-                batch = batch.to(device, channels_last)
+                batch = (batch if share == 1 else task.reduce(batch, share)).to(device, channels_last)
                 image = batch.inputs[data.IMAGE]  # (N, 3, H, W)
                 now = epoch * batches_per_epoch + step
                 for group in optimizer.param_groups:
-                    group["lr"] = rate = learning_rate(now, total, c.warmup, c.learning_rate)
+                    group["lr"] = rate = learning_rate(
+                        by_work(now, batches_per_epoch, c), total, c.warmup, c.learning_rate
+                    )
                 with torch.autocast(device.type, torch.bfloat16, enabled=c.amp and device.type == "cuda"), fake:
                     loss, outputs = task.step(forward, batch, c)
                 value = loss.item()
@@ -137,7 +153,7 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                 optimizer.step()
                 average.update_parameters(model)
 
-                score = measured.score(to_numpy(outputs), to_numpy(batch.truth))
+                score = measured.score(to_numpy(outputs), to_numpy(batch.truth)) if outputs else math.nan
                 count = step - first_step + 1
                 losses, scores = losses + value, scores + score
                 display.step(epoch, step, len(image), value, scores / count)
@@ -156,17 +172,15 @@ def train(config: Config, run: Path, resume: Checkpoint | None, console: Console
                     save(epoch, step + 1, metrics)
                     raise Interrupted(epoch, step + 1)
 
-            tested, truth = evaluate(kept(), images.test, task, device)
-            test = measured.score(tested, truth)
-            metrics = {
-                f"test_{measured.METRIC}": test,
-                "train_loss": losses / count,
-                "seconds": round(time.monotonic() - started, 1),
-            }
+            metrics, test, now = {}, math.nan, (epoch + 1) * batches_per_epoch
+            if share == 1:  # what has seen smaller pictures alone is no good at the whole size
+                tested, truth = evaluate(kept(), images.test, task, device)
+                metrics = {f"test_{name}": value for name, value in measured.scores(tested, truth).items()}
+                test = metrics[f"test_{measured.METRIC}"]
+                board.scalars(now, test_score=test)
+                board.tested(now, measured, images, tested, truth)
+            metrics |= {"train_loss": losses / count, "seconds": round(time.monotonic() - started, 1)}
             display.epoch(epoch, losses / count, scores / count, test)
-            board.scalars((epoch + 1) * batches_per_epoch, test_score=test)
-            names = measured.names(images.labels)
-            board.confusion((epoch + 1) * batches_per_epoch, measured.decide(tested), measured.labelled(truth), names)
             first_step = 0
             saved = save(epoch + 1, 0, metrics)
             if stop.requested and not saved.finished:
@@ -209,7 +223,7 @@ def decay_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def learning_rate(step: int, total: int, warmup: float, peak: float) -> float:
+def learning_rate(step: float, total: int, warmup: float, peak: float) -> float:
     """Return the rate of a step: linear from a hundredth of the peak up to the peak, then a cosine to zero."""
     rising = max(1, round(warmup * total))
     if step < rising:
@@ -217,9 +231,26 @@ def learning_rate(step: int, total: int, warmup: float, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
+def by_work(step: int, steps: int, c: TrainConfig) -> float:
+    """Return how many of all steps' work is done before a step, by the pixels that are seen. steps: of an epoch."""
+    if not c.small:
+        return step
+    work = [side_in(epoch, c) ** 2 for epoch in range(c.epochs)]
+    epoch, inside = divmod(step, steps)
+    return c.epochs * (steps * sum(work[:epoch]) + inside * work[epoch]) / sum(work)
+
+
 def quantized_from(c: TrainConfig) -> int:
     """Return the first of the epochs that are computed on the steps of integers."""
     return c.epochs - max(1, round(c.quantize_aware_share * c.epochs))
+
+
+def side_in(epoch: int, c: TrainConfig) -> float:
+    """Return the share of the pictures' height and width that is seen in an epoch; of the last one, all of it."""
+    small = min(c.epochs - 1, round(c.small * c.epochs))
+    if epoch >= small:
+        return 1.0
+    return HALF if epoch < small - small // 5 else THREE_QUARTERS
 
 
 def warmed_up_average(decay: float) -> Any:
@@ -248,11 +279,13 @@ def diverged(loss: float, epoch: int, step: int, run: Path, rate: float) -> BadI
 def evaluate(
     model: nn.Module, split: data.Split, task: tasks.Task, device: torch.device
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return outputs (N, …) and truth (N, …) of a split by name."""
+    """Return outputs (N, …) and truth (N, …) of a split by name; of as many of its samples as the task says."""
     model.eval()
     outputs, truths = [], []
+    samples = range(min(len(split), getattr(task, "TESTED", len(split))))
+    size = getattr(task, "BATCH", EVALUATED)
     with torch.no_grad():
-        for batch in DataLoader(split, batch_size=EVALUATED, collate_fn=split.collate):
+        for batch in DataLoader(split, batch_size=size, sampler=samples, collate_fn=split.collate):
             values = model(*batch.to(device).inputs.values())
             outputs.append(to_numpy(models.named(values, task.OUTPUTS)))
             truths.append(to_numpy(batch.truth))
@@ -260,8 +293,19 @@ def evaluate(
 
 
 def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """Return all parts (n, …) of each name as one array (N, …)."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    """Return all parts (n, …) of each name as one array (N, …); of shorter ones the rest is filled."""
+    return {name: np.concatenate(_evened([part[name] for part in parts])) for name in parts[0]}
+
+
+def _evened(parts: Sequence[Array]) -> list[Array]:
+    """Return arrays whose axes but the first are as long as the longest: of things, one sample has more than others."""
+    longest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+
+    def filled(part: Array) -> Array:
+        missing = [(0, most - size) for most, size in zip(longest, part.shape[1:], strict=True)]
+        return np.pad(part, [(0, 0), *missing], constant_values=NO_LABEL if part.dtype.kind == "i" else 0)
+
+    return [part if list(part.shape[1:]) == longest else filled(part) for part in parts]
 
 
 def remember(

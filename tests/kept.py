@@ -11,7 +11,7 @@ it and goes through the product's own `convert`, which makes anew what is not as
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,18 @@ def bring(
     place: Path,
     conversions: Sequence[Conversion] = (),
     beside: Sequence[Path] = (),
+    make: Callable[[str, Mapping[str, Any]], object] | None = None,
 ) -> Path:
     """Copy `runs/NAME`, trained with these values and with these conversions, into the folder `place`; return that.
 
     beside: files and folders that lie beside `runs/`, such as the module of a network of the test's own.
+    make: makes the run in the current folder in another way, of its name and the values, such as by adopting a model.
     """
     folder = cache_folder() / "tests" / f"{name}-{_key(values, beside)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder.with_suffix(".lock")):
         if not folder.exists():
-            _train(name, values, folder, beside)
+            _make(name, values, folder, beside, make or _train)
         kept = _run(folder, name)
         with chdir(folder):  # where workers import the test's own network from
             outcomes = convert(kept, conversions, jobs=2, force=False, report=lambda _: None)
@@ -68,8 +70,14 @@ def _key(values: Mapping[str, Any], beside: Sequence[Path]) -> str:
     return recipe([*code, *files], registry.find()["torch"].key, [json.dumps(values, sort_keys=True)])
 
 
-def _train(name: str, values: Mapping[str, Any], folder: Path, beside: Sequence[Path]) -> None:
-    """Train in a folder that is renamed when it is whole."""
+def _make(
+    name: str,
+    values: Mapping[str, Any],
+    folder: Path,
+    beside: Sequence[Path],
+    make: Callable[[str, Mapping[str, Any]], object],
+) -> None:
+    """Make a run in a folder that is renamed when it is whole."""
     new, threads = folder.with_suffix(".new"), torch.get_num_threads()
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
@@ -78,10 +86,14 @@ def _train(name: str, values: Mapping[str, Any], folder: Path, beside: Sequence[
     torch.set_num_threads(1)  # so small that threads cost more than they save, and the weights are the same everywhere
     try:
         with chdir(new):
-            train(settle(configs.read(None, dict(values))), new / "runs" / name, None, Console(quiet=True))
+            make(name, values)
     finally:
         torch.set_num_threads(threads)
     new.rename(folder)
+
+
+def _train(name: str, values: Mapping[str, Any]) -> None:
+    train(settle(configs.read(None, dict(values))), Path("runs") / name, None, Console(quiet=True))
 
 
 def _run(place: Path, name: str) -> Run:

@@ -11,10 +11,11 @@ from torchvision.transforms import v2
 from pipeline import models
 from pipeline.config import Config, TrainConfig
 from pipeline.models import named
-from pipeline.tasks import Batch, Tensors
+from pipeline.tasks import Batch, Tensors, reduced
 from records.errors import unknown
 
 OUTPUTS = {"logits": "NK"}
+INTEGERS = ()
 
 
 def _affine(height: int, width: int) -> list[Any]:
@@ -56,7 +57,7 @@ def build(config: Config, labels: Sequence[str], weights: bool) -> nn.Module:
     return models.build(config, len(labels), weights)
 
 
-def check(outputs: Tensors, labels: Sequence[str]) -> str:
+def check(outputs: Tensors, labels: Sequence[str], size: tuple[int, int]) -> str:
     """Return what is wrong with the logits, which shall be (N, K) with one for each label; empty: nothing is."""
     logits = outputs["logits"]
     if logits.ndim != 2:
@@ -70,6 +71,12 @@ def check(outputs: Tensors, labels: Sequence[str]) -> str:
             "with num_classes as it is given."
         )
     return ""
+
+
+def reduce(batch: Batch, share: float) -> Batch:
+    """Return images at a share of their height and width; their labels are the same."""
+    inputs, _ = reduced(batch.inputs, share)
+    return Batch(inputs, batch.truth)
 
 
 def step(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> tuple[torch.Tensor, Tensors]:

@@ -111,7 +111,7 @@ def test_a_split_may_be_of_rectangular_images() -> None:
 def test_a_data_set_of_another_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.datasets import digits
 
-    monkeypatch.setattr(digits, "TASK", "counting")
+    monkeypatch.setattr(digits, "TASKS", ("counting",))
     with pytest.raises(BadInput, match=r"dataset digits: is for counting, and the task is classification. .*folder"):
         loaded()
 

@@ -121,7 +121,7 @@ def test_an_adoption_says_what_it_left_out(folders: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
 def test_a_place_without_pictures_is_one_sentence(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=r"no such folder or CSV|no picture in it"):
+    with pytest.raises(BadInput, match=r"no such folder, CSV or JSON|no picture in it"):
         pictures(tmp_path / place, PREPARED, ())
 
 

@@ -13,7 +13,14 @@ import mediapipe
 import numpy as np
 from mediapipe.tasks.metadata import schema_py_generated as schema
 from mediapipe.tasks.python import BaseOptions
-from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
+from mediapipe.tasks.python.vision import (
+    ImageClassifier,
+    ImageClassifierOptions,
+    ImageSegmenter,
+    ImageSegmenterOptions,
+    ObjectDetector,
+    ObjectDetectorOptions,
+)
 
 
 def classify(path: str, images: str) -> list[list[tuple[str, float]]]:
@@ -24,6 +31,33 @@ def classify(path: str, images: str) -> list[list[tuple[str, float]]]:
             [(one.category_name, one.score) for one in classifier.classify(image).classifications[0].categories]
             for image in map(_image, np.load(images))
         ]
+
+
+def detect(path: str, images: str, least: float) -> list[list[tuple[str, float, tuple[int, int, int, int]]]]:
+    """A .npy of (N, H, W, 3) uint8 → for each picture labels, scores from `least` on, boxes: x, y, width and height."""
+
+    def told(one: Any) -> Any:
+        category, box = one.categories[0], one.bounding_box
+        return category.category_name, category.score, (box.origin_x, box.origin_y, box.width, box.height)
+
+    options = ObjectDetectorOptions(BaseOptions(model_asset_path=path), score_threshold=least)
+    with ObjectDetector.create_from_options(options) as detector:
+        return [list(map(told, detector.detect(image).detections)) for image in map(_image, np.load(images))]
+
+
+def segment(path: str, images: str, out: str) -> list[str]:
+    """A .npy of (N, H, W, 3) uint8 → the labels; `out`: a .npz of classes (N, H, W) and confidences (N, K, H, W)."""
+    options = ImageSegmenterOptions(
+        BaseOptions(model_asset_path=path), output_category_mask=True, output_confidence_masks=True
+    )
+    with ImageSegmenter.create_from_options(options) as segmenter:
+        masks = [segmenter.segment(image) for image in map(_image, np.load(images))]
+        np.savez(
+            out,
+            classes=[one.category_mask.numpy_view() for one in masks],
+            confidences=[[mask.numpy_view() for mask in one.confidence_masks] for one in masks],
+        )
+        return list(segmenter.labels)
 
 
 def _image(pixels: Any) -> Any:
