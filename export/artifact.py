@@ -163,6 +163,8 @@ class Artifact:
     """Bytes of the worker that made it."""
     files: Mapping[str, str]
     """Path relative to `folder` → sha256."""
+    decoding: Mapping[str, float] = field(default_factory=dict)
+    """What a detector's boxes are chosen by, as the checkpoint has it; empty: it chooses nothing."""
 
     @property
     def name(self) -> str:
@@ -286,7 +288,7 @@ class Artifact:
 
     @classmethod
     def _from_record(cls, folder: Path, record: Mapping[str, Any]) -> "Artifact":
-        values = {field.name: record[field.name] for field in fields(cls) if field.name != "folder"}
+        values = {one.name: record[one.name] for one in fields(cls) if one.name not in {"folder", "decoding"}}
         return cls(
             folder=folder,
             **values
@@ -295,6 +297,7 @@ class Artifact:
                 "findings": tuple(values["findings"]),
                 "inputs": tuple(tensor_from(item) for item in values["inputs"]),
                 "outputs": tuple(tensor_from(item) for item in values["outputs"]),
+                "decoding": record.get("decoding", {}),
             },
         )
 

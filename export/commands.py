@@ -46,11 +46,11 @@ def export(
     from records.folder import exclusive
 
     console = Console()
-    conversions = plan(find(), _list(to), _list(precision))
+    opened = Run.open(run)
+    conversions = plan(find(), _list(to), _list(precision), opened.checkpoint.task)
     for name in set(_list(to)) - {conversion.target.name for conversion in conversions}:
         has = ", ".join(find()[name].sources)
         console.print(f"{name}: has no {precision}, only {has}; left out", highlight=False, soft_wrap=True)
-    opened = Run.open(run)
     state = "" if opened.checkpoint.finished else " (its training is not finished)"
     console.print(
         f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True

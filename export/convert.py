@@ -23,6 +23,7 @@ from export.run import KEEP_16, KEEP_FLOAT, Run
 from export.target import CHECKPOINT, Conversion, Workplace, code
 from records.errors import FULL, BadInput, room_for
 from records.folder import new_folder
+from records.head import FILE as HEAD
 from workers import registry
 from workers.toolchain import Toolchain
 from workers.worker import Done, Worker, WorkerFailed
@@ -249,6 +250,8 @@ def _convert_one(
                 converted = Converted.read(done.value, new)
             except ValueError as error:
                 raise WorkerFailed(str(error)) from error
+            if HEAD in run.checkpoint.files:
+                shutil.copyfile(run.checkpoint.folder / HEAD, new / HEAD)
             artifact = Artifact.seal(new, place, _record(run, conversion, source, key, done, converted))
     except WorkerFailed as error:
         reason = str(error).removeprefix(f"{INEXPRESSIBLE}: ")
@@ -285,6 +288,7 @@ def _record(
         "inputs": converted.inputs or checkpoint.inputs,
         "outputs": converted.outputs or checkpoint.outputs,
         "normalisation": checkpoint.normalisation,
+        "decoding": checkpoint.decoding,
         "findings": list(converted.findings),
         "details": dict(converted.details),
         "seconds": round(done.seconds, 3),

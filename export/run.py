@@ -108,7 +108,7 @@ class Run:
                 f"than {self.checkpoint.folder} "
                 f"holds ({self.checkpoint.sha256[:12]}). Convert it again: anywhere export {self.name}."
             )
-        for field in ("task", "labels", "normalisation", "preparation"):
+        for field in ("task", "labels", "normalisation", "preparation", "decoding"):
             ours, theirs = (
                 preparations(source.inputs) if field == "preparation" else getattr(source, field)
                 for source in (artifact, self.checkpoint)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from export.graphs.operators import Inexpressible
+from measures import tasks
 from measures.distance import sqnr_db
 from measures.tolerance import BELOW_GOLDEN_DB, BUILT_SAMPLES, SAME_DB
 from pipeline.checkpoint import WEIGHTS, Checkpoint
@@ -28,21 +29,24 @@ LIMIT_BYTES = 2**31
 """Bytes that one protobuf or flatbuffer can hold."""
 
 
-def least(actual: Arrays, reference: Arrays) -> float:
+def least(actual: Arrays, reference: Arrays, task: tasks.Task | None = None) -> float:
     """Return the least SQNR of all outputs, in dB; NaN if one is NaN. Raises ValueError for a different shape.
 
-    Beside floats, integers do not count: a class that is another one is not near or far.
+    Beside floats, integers do not count: a class that is another one is not near or far. task: what puts outputs in the
+    reference's order first; None: they are.
     """
     ratios: dict[str, float] = {}
     for name, expected in reference.items():
         if actual[name].shape != expected.shape:
             raise ValueError(f"{name} has shape {actual[name].shape}, its source gives {expected.shape}")
-        ratios[name] = sqnr_db(actual[name], expected)
+    ordered = task.pair(actual, reference, tasks.Fair()).outputs if task else actual
+    for name, expected in reference.items():
+        ratios[name] = sqnr_db(ordered[name], expected)
     floats = [name for name, expected in reference.items() if np.issubdtype(expected.dtype, np.floating)]
     return float(np.min([ratios[name] for name in floats or ratios]))
 
 
-def built(golden: Golden, call: Callable[[Arrays], Arrays]) -> dict[str, float]:
+def built(golden: Golden, call: Callable[[Arrays], Arrays], task: tasks.Task) -> dict[str, float]:
     """Return the detail of a manifest that says how near integers lie to PyTorch on the first golden samples, in dB.
 
     None, where that is no number, or what was converted does not run here, which a row of the report says in its own
@@ -54,7 +58,7 @@ def built(golden: Golden, call: Callable[[Arrays], Arrays]) -> dict[str, float]:
         {name: values[:BUILT_SAMPLES] for name, values in arrays.items()} for arrays in (golden.inputs, golden.outputs)
     )
     try:
-        ratio = least(call(inputs), reference)
+        ratio = least(call(inputs), reference, task)
     except (RuntimeError, ValueError) as error:
         print(f"not measured against PyTorch: {error}")
         return {}
@@ -76,7 +80,11 @@ def in_batches(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Arrays:
 def same_db(opened: Checkpoint) -> float:
     """Return the SQNR in dB that two float32 graphs of this model have at least, whatever their order of summation."""
     golden = opened.golden()
-    own = [sqnr_db(golden.outputs[tensor.name], golden.oracle[tensor.name]) for tensor in opened.outputs]
+    own = [
+        sqnr_db(golden.outputs[tensor.name], golden.oracle[tensor.name])
+        for tensor in opened.outputs
+        if np.issubdtype(golden.outputs[tensor.name].dtype, np.floating)
+    ]
     return float(min(SAME_DB, *(ratio - BELOW_GOLDEN_DB for ratio in own)))
 
 

@@ -3,6 +3,7 @@
     TOOLCHAIN = "torch"                                      # whose environment runs the file
     SOURCES = {"float32": "checkpoint", "int8": "onnx/float32"}   # precision → what it is converted from
     ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0"}             # variables its worker is started with
+    TASKS = ["detection"]                                    # of whose models it is made; none: of all
 
     def convert(source: Path, checkpoint: Path, precision: str, out: Path) -> dict: ...
 
@@ -13,15 +14,12 @@ lock lists, and modules of the project that do the same.
 """
 
 import ast
-import json
-import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from records.constants import constants
 from records.errors import BadInput, unknown
 
 FOLDER = Path(__file__).parent / "targets"
@@ -64,6 +62,12 @@ class Target:
     """Variables its worker is started with."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """Precision → the one to try where that fails."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of whose models it is made; none: of all."""
+
+    def takes(self, task: str) -> bool:
+        """True if it is made of models of a task; empty: of a task that nobody named."""
+        return not self.tasks or task in self.tasks
 
     @property
     def workplace(self) -> Workplace:
@@ -124,29 +128,6 @@ def _registry(name: str) -> list[Path]:
     return sorted(folder.glob("*.py")) if is_registry else []
 
 
-def constants(file: Path) -> dict[str, Any]:
-    """Return the upper-case literals that a file assigns at its top level, read without running it.
-
-    Python: `NAME = literal`; JavaScript: `export const NAME = JSON;` on one line.
-    """
-    source, parse = file.read_text(encoding="utf-8"), json.loads if file.suffix == ".mjs" else ast.literal_eval
-    if file.suffix == ".mjs":
-        values = dict(re.findall(r"^export const ([A-Z_]+) = (.+);$", source, re.MULTILINE))
-    else:
-        values = {
-            statement.targets[0].id: statement.value
-            for statement in ast.parse(source).body
-            if isinstance(statement, ast.Assign)
-            and isinstance(statement.targets[0], ast.Name)
-            and statement.targets[0].id.isupper()
-        }
-    literals = {}
-    for name, value in values.items():
-        with suppress(ValueError):
-            literals[name] = parse(value)
-    return literals
-
-
 def find(folder: Path = FOLDER) -> dict[str, Target]:
     """Return every target by name."""
     files = [file for file in sorted(folder.glob("*.py")) if file.stem != "__init__"]
@@ -166,25 +147,32 @@ def _read(file: Path) -> Target:
         tuple(values.get("OPTIONS", [])),
         values.get("ENVIRONMENT", {}),
         values.get("INSTEAD", {}),
+        tuple(values.get("TASKS", [])),
     )
 
 
-def plan(targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iterable[str] = ()) -> list[Conversion]:
+def plan(
+    targets: Mapping[str, Target], to: Iterable[str] = (), precisions: Iterable[str] = (), task: str = ""
+) -> list[Conversion]:
     """Return the conversions asked for and those they build upon, each after its source. Raises BadInput.
 
-    Empty `to` or `precisions`: all of them. A target that has none of the precisions is left out, unless that leaves
-    nothing.
+    Empty `to` or `precisions`: all of them that are made of models of the task. A target that has none of the
+    precisions is left out, unless that leaves nothing.
     """
     to, precisions = list(to), list(precisions)
     all_precisions = {precision for target in targets.values() for precision in target.sources}
     for name in to:
         if name not in targets:
             raise unknown("target", name, targets)
+        if not targets[name].takes(task):
+            tasks = " and ".join(targets[name].tasks)
+            raise BadInput(f"target {name}: is for {tasks}, not {task or 'any task'}. Leave it out.")
     for name in precisions:
         if name not in all_precisions:
             raise unknown("precision", name, all_precisions)
     chosen = []
-    for target in (targets[name] for name in to or targets):
+    able = [name for name, target in targets.items() if target.takes(task)]
+    for target in (targets[name] for name in to or able):
         offered = [precision for precision in target.sources if not precisions or precision in precisions]
         chosen += [Conversion(target, precision) for precision in offered]
     if not chosen:

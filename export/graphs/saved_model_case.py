@@ -15,6 +15,8 @@ from export.graphs import layers, onnx_runtime
 from export.graphs.operators import first_modules
 from export.graphs.saved_model_file import run
 from export.graphs.tensorflow import nhwc
+from measures import tasks
+from measures.tasks import Task
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays, Tensor
 
@@ -38,6 +40,8 @@ class Case:
     that sums in another order where a network is hard on float32."""
     allowed_db: float
     """SQNR, at least."""
+    task: Task
+    """What puts outputs in a reference's order."""
     batch: int | None = None
     """The only batch size that the model takes; None: any."""
 
@@ -56,6 +60,7 @@ class Case:
             inputs,
             {"pytorch": outputs, "onnx": self_check.in_batches(onnx_runtime.loaded(source), inputs)},
             self_check.same_db(opened),
+            tasks.load(opened.task),
             opened.batch,
         )
 
@@ -63,5 +68,5 @@ class Case:
 def measured(case: Case, folder: Path) -> dict[str, float]:
     """Return the least SQNR of what is on disk against each of the references, in dB; NaN becomes minus infinity."""
     actual = run(folder, case.golden, case.inputs, case.outputs)
-    ratios = {name: self_check.least(actual, reference) for name, reference in case.references.items()}
+    ratios = {name: self_check.least(actual, reference, case.task) for name, reference in case.references.items()}
     return {name: -np.inf if np.isnan(ratio) else ratio for name, ratio in ratios.items()}

@@ -15,12 +15,21 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from export.graphs.tflite_metadata import Description, ImageMetadata, TensorMetadata, with_metadata
+from export.graphs.tflite_metadata import (
+    METADATA_NAME,
+    BoxesMetadata,
+    Description,
+    ImageMetadata,
+    TensorMetadata,
+    with_metadata,
+)
+from export.graphs.tflite_tasks import detector, segmenter
 from pipeline.checkpoint import Checkpoint
+from records.head import Head
 from records.tensor import Tensor
 
-VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 3}
-"""The first of each operator that takes int16."""
+VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 3, "CAST": 1, "DIV": 1}
+"""The first of each operator that takes int16, or what there is."""
 LEAST_WEIGHT = 1024
 """Values of a weight that TensorFlow's converter quantizes by itself, at least."""
 TYPES = {
@@ -102,7 +111,7 @@ def set_interface(model: Any, kind: int) -> None:
             operator = schema.OperatorT()
             operator.inputs, operator.outputs = ([outer], [inner]) if incoming else ([inner], [outer])
             to_float = kind == schema.TensorType.FLOAT32 and not incoming
-            operator.opcodeIndex = _code(model, "DEQUANTIZE" if to_float else "QUANTIZE")
+            operator.opcodeIndex = operator_code(model, "DEQUANTIZE" if to_float else "QUANTIZE")
             graph.operators.insert(0 if incoming else len(graph.operators), operator)
             for mapped in maps:
                 mapped.tensorIndex = outer if mapped.tensorIndex == inner else mapped.tensorIndex
@@ -115,7 +124,7 @@ def quantized(tensor: Any) -> bool:
     )
 
 
-def _code(model: Any, name: str) -> int:
+def operator_code(model: Any, name: str) -> int:
     """Return the index of an operator's kind among the model's, which it is added to if it is not there."""
     number = getattr(schema.BuiltinOperator, name)
     for index, code in enumerate(model.operatorCodes):
@@ -152,13 +161,52 @@ def with_labels(content: bytes, opened: Checkpoint, inputs: Sequence[Tensor], ou
 
     An app divides bytes by 255, whatever the model's normalisation, which is inside.
     """
-    description = Description(
-        opened.task,
-        f"{', '.join(tensor.name for tensor in outputs)} are not normalised (no softmax).",
-        opened.sha256[:12],
-    )
-    images = [
+    if head := opened.head():
+        return _raw(content, opened, inputs, head)
+    boxes = opened.task == "detection"
+    said = f"{', '.join(tensor.name for tensor in outputs)} are not normalised (no softmax)."
+    found = "boxes are x and y of two corners in pixels of the input; what is behind count is none."
+    description = Description(opened.task, found if boxes else said, opened.sha256[:12])
+    labelled = "labels" if boxes else outputs[0].name
+    described_outputs = [
+        TensorMetadata(tensor.name, labelled=("values" if boxes else "axis") if tensor.name == labelled else "")
+        for tensor in outputs
+    ]
+    custom = segmenter() if opened.task == "segmentation" else {}
+    return with_metadata(content, description, images(inputs), described_outputs, opened.labels, custom)
+
+
+def _raw(content: bytes, opened: Checkpoint, inputs: Sequence[Tensor], head: Head) -> bytes:
+    """Return the content of a detector's raw head with what MediaPipe's ObjectDetector makes boxes by."""
+    said = "location is y, x, height and width, relative to an anchor; decoding.json has the anchors."
+    outputs = [BoxesMetadata("location"), TensorMetadata("score", labelled="axis")]
+    description = Description("detection", said, opened.sha256[:12])
+    return with_metadata(content, description, images(inputs), outputs, head.labels, detector(head))
+
+
+def with_boxes(content: bytes, opened: Checkpoint, inputs: Sequence[Tensor]) -> bytes:
+    """Return a detector's content with the metadata that MediaPipe's ObjectDetector finds its four outputs by."""
+    found = "boxes are left, top, right and bottom as shares of the picture's sides."
+    outputs = [
+        BoxesMetadata("location"),
+        TensorMetadata("score"),
+        TensorMetadata("category", labelled="values"),
+        TensorMetadata("number of detections"),
+    ]
+    description = Description(opened.task, found, opened.sha256[:12])
+    return with_metadata(content, description, images(inputs), outputs, opened.labels)
+
+
+def without_metadata(model: Any) -> Any:
+    """Return an object without the TFLite Metadata that its file has, and without the buffer that holds it."""
+    for item in [item for item in model.metadata or [] if item.name == METADATA_NAME.encode()]:
+        model.buffers[item.buffer].data = None
+        model.metadata.remove(item)
+    return model
+
+
+def images(inputs: Sequence[Tensor]) -> list[TensorMetadata]:
+    """Return what an app is told of inputs: that it divides the bytes of pictures by 255."""
+    return [
         ImageMetadata(tensor.name) if tensor.channels == "RGB" else TensorMetadata(tensor.name) for tensor in inputs
     ]
-    described_outputs = [TensorMetadata(tensor.name) for tensor in outputs]
-    return with_metadata(content, description, images, described_outputs, opened.labels)

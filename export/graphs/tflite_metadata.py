@@ -12,17 +12,19 @@ schema packs the whole model anew and loses the alignment of its weights. Needs 
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import flatbuffers
 
 from export.graphs.flatbuffer import length, number, numbers, position, root_of, tables, text
+from export.graphs.flatbuffer_written import ALIGNMENT, aligned, floats, table, vector
 
 LABELS_FILE = "labels.txt"
 MODEL_IDENTIFIER, METADATA_IDENTIFIER, METADATA_NAME = b"TFL3", b"M001", "TFLITE_METADATA"
-MIN_PARSER_VERSION = "1.0.0"
-"""Version of the metadata schema: the first that has all tables written here."""
+MIN_PARSER_VERSION, WITH_CUSTOM = "1.0.0", "1.5.0"
+"""Versions of the metadata schema: the first that has all tables written here, and the first with tasks' own."""
 
 # Slots of the tables in schema.fbs that are read …
 VERSION, SUBGRAPHS, BUFFERS, METADATA, MODEL_SLOTS = 0, 2, 4, 6, 10
@@ -30,10 +32,9 @@ TENSORS, INPUTS, OUTPUTS = 0, 1, 2
 SHAPE = 0
 BUFFER_OFFSET = 1
 # … and values of enums and unions in metadata_schema.fbs.
-TENSOR_AXIS_LABELS, RGB, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = 2, 1, 2, 1
-
-ALIGNMENT = 16
-"""Alignment of a buffer's data, in bytes (`force_align` in schema.fbs). XNNPACK reads weights in place."""
+LABELLED = {"axis": 2, "values": 3}
+RGB, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = 1, 2, 1
+BOUNDARIES, RATIO, BOX_PROPERTIES = 1, 0, 3
 ROOM = 2**16
 """Bytes reserved for the new tables; the builder grows if they are too few."""
 
@@ -53,6 +54,13 @@ class TensorMetadata:
 
     name: str
     description: str = ""
+    labelled: Literal["", "axis", "values"] = ""
+    """What the labels name: places along the last axis, or values; empty: nothing of this tensor."""
+
+
+@dataclass(frozen=True)
+class BoxesMetadata(TensorMetadata):
+    """An output of boxes: left, top, right and bottom as shares of the picture's width and height."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +82,16 @@ def with_metadata(
     inputs: Sequence[TensorMetadata],
     outputs: Sequence[TensorMetadata],
     labels: Sequence[str] = (),
+    custom: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """Return the bytes of a .tflite with metadata added. Tensors are in the order of the model's first subgraph.
 
-    `labels` name the last axis of the first output. Raises ValueError where the model is not what is described, has
-    metadata already, or keeps weights outside the flatbuffer (more than 2 GB).
+    custom: what a task of MediaPipe's wants to know besides, by name. Raises ValueError where the model is not what is
+    described, has metadata already, or keeps weights outside the flatbuffer (more than 2 GB).
     """
     old = _Model(model)
     old.check(inputs, outputs, labels)
-    described = old.with_buffer(METADATA_NAME, _metadata(description, inputs, outputs, bool(labels)))
+    described = old.with_buffer(METADATA_NAME, _metadata(description, inputs, outputs, bool(labels), custom or {}))
     if not labels:
         return described
     file = io.BytesIO(described)
@@ -100,23 +109,28 @@ class _Model:
         self.bytes = model + bytes(-len(model) % ALIGNMENT)
         self.root = root_of(self.bytes)
 
-    def check(self, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], labels: Sequence[str]) -> None:
+    def check(
+        self,
+        inputs: Sequence[TensorMetadata],
+        outputs: Sequence[TensorMetadata],
+        labels: Sequence[str],
+    ) -> None:
         """Raise ValueError if the description is of another model, or if metadata cannot be added to this one."""
         graph = tables(self.root, SUBGRAPHS)[0]
         tensors = tables(graph, TENSORS)
         for slot, described, side in ((INPUTS, inputs, "inputs"), (OUTPUTS, outputs, "outputs")):
             if length(graph, slot) != len(described):
                 raise ValueError(f"the model has {length(graph, slot)} {side}, but {len(described)} are described.")
-        if labels:
-            shape = numbers(tensors[numbers(graph, OUTPUTS)[0]], SHAPE)
-            if shape[-1:] != [len(labels)]:
+        for place, output in zip(numbers(graph, OUTPUTS), outputs, strict=True):
+            shape = numbers(tensors[place], SHAPE)
+            if labels and output.labelled == "axis" and shape[-1:] != [len(labels)]:
                 raise ValueError(f"there are {len(labels)} labels for an output of shape {shape}: one a class, please.")
         if any(not label.strip() or label.splitlines() != [label] for label in labels):
             raise ValueError("a label is empty or has more than one line, and the labels' file has one a line.")
-        names = [text(table, 0) for table in tables(self.root, METADATA)]
+        names = [text(entry, 0) for entry in tables(self.root, METADATA)]
         if METADATA_NAME in names:
             raise ValueError("the model has metadata already. Convert it anew.")
-        if any(number(table, BUFFER_OFFSET) > 1 for table in tables(self.root, BUFFERS)):
+        if any(number(buffer, BUFFER_OFFSET) > 1 for buffer in tables(self.root, BUFFERS)):
             raise ValueError("the model keeps weights outside its flatbuffer (over 2 GB): metadata cannot be added.")
 
     def with_buffer(self, name: str, data: bytes) -> bytes:
@@ -130,19 +144,19 @@ class _Model:
         builder.head = ROOM + len(data)
         builder.minalign = ALIGNMENT  # so that old bytes are moved by a multiple of it
         end = len(self.bytes)
-        buffers = [end - table.Pos for table in tables(self.root, BUFFERS)]
-        listed = [end - table.Pos for table in tables(self.root, METADATA)]
+        buffers = [end - buffer.Pos for buffer in tables(self.root, BUFFERS)]
+        listed = [end - entry.Pos for entry in tables(self.root, METADATA)]
         label = builder.CreateString(name)
         builder.StartObject(2)
         builder.PrependUOffsetTRelativeSlot(0, label, 0)
         builder.PrependUint32Slot(1, len(buffers), 0)
         listed = [*listed, builder.EndObject()]
-        buffers = [*buffers, _table(builder, 3, {0: _aligned(builder, data)})]
+        buffers = [*buffers, table(builder, 3, {0: aligned(builder, data)})]
         slots = {
             slot: end - self.root.Indirect(position(self.root, slot))
             for slot in range(1, MODEL_SLOTS)
             if position(self.root, slot)
-        } | {BUFFERS: _vector(builder, buffers), METADATA: _vector(builder, listed)}
+        } | {BUFFERS: vector(builder, buffers), METADATA: vector(builder, listed)}
         version = number(self.root, VERSION)
         builder.StartObject(MODEL_SLOTS)
         builder.PrependUint32Slot(VERSION, version, 0)
@@ -153,72 +167,45 @@ class _Model:
 
 
 def _metadata(
-    description: Description, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], labelled: bool
+    description: Description,
+    inputs: Sequence[TensorMetadata],
+    outputs: Sequence[TensorMetadata],
+    labelled: bool,
+    custom: Mapping[str, bytes],
 ) -> bytes:
     """Return a flatbuffer of metadata_schema.fbs. The number before each dictionary is how many slots its table has."""
     builder = flatbuffers.Builder(1024)
     write = builder.CreateString
-    files = []
-    if labelled:
-        files.append(_table(builder, 5, {0: write(LABELS_FILE)}, {2: TENSOR_AXIS_LABELS}))
-    into = _vector(builder, [_table(builder, 7, _tensor(builder, tensor)) for tensor in inputs])
-    out: list[int] = []
-    for tensor in outputs:
-        attached = {6: _vector(builder, files)} if files and not out else {}
-        out.append(_table(builder, 7, _tensor(builder, tensor) | attached))
-    graph = _table(builder, 10, {2: into, 3: _vector(builder, out)})
+    into = vector(builder, [table(builder, 7, _tensor(builder, tensor, labelled)) for tensor in inputs])
+    out = vector(builder, [table(builder, 7, _tensor(builder, tensor, labelled)) for tensor in outputs])
+    sides = {2: into, 3: out}
+    if custom:
+        own = [table(builder, 2, {0: write(name), 1: aligned(builder, data)}) for name, data in custom.items()]
+        sides[9] = vector(builder, own)
+    graph = table(builder, 10, sides)
     fields = {
         0: write(description.name),
         1: write(description.description),
         2: write(description.version),
-        3: _vector(builder, [graph]),
-        7: write(MIN_PARSER_VERSION),
+        3: vector(builder, [graph]),
+        7: write(WITH_CUSTOM if custom else MIN_PARSER_VERSION),
     }
-    builder.Finish(_table(builder, 8, fields), METADATA_IDENTIFIER)
+    builder.Finish(table(builder, 8, fields), METADATA_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _tensor(builder: flatbuffers.Builder, tensor: TensorMetadata) -> dict[int, int]:
+def _tensor(builder: flatbuffers.Builder, tensor: TensorMetadata, labelled: bool) -> dict[int, int]:
     """Write the parts of a TensorMetadata and return slot → offset."""
     fields = {0: builder.CreateString(tensor.name), 1: builder.CreateString(tensor.description)}
-    if not isinstance(tensor, ImageMetadata):
-        return fields
-    image = _table(builder, 2, {}, {0: RGB})
-    options = _table(builder, 2, {0: _floats(builder, tensor.mean), 1: _floats(builder, tensor.std)})
-    unit = _table(builder, 2, {1: options}, {0: NORMALIZATION_OPTIONS})
-    content = _table(builder, 3, {1: image}, {0: IMAGE_PROPERTIES})
-    return fields | {3: content, 4: _vector(builder, [unit])}
-
-
-def _table(
-    builder: flatbuffers.Builder, slots: int, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
-) -> int:
-    """Write a table and return its offset. `numbers` are enums and unions' types: a byte each."""
-    builder.StartObject(slots)
-    for slot, offset in offsets.items():
-        builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
-    for slot, value in (numbers or {}).items():
-        builder.PrependUint8Slot(slot, value, 0)
-    return int(builder.EndObject())
-
-
-def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
-
-
-def _floats(builder: flatbuffers.Builder, values: Iterable[float]) -> int:
-    values = list(values)
-    builder.StartVector(4, len(values), 4)
-    for value in reversed(values):
-        builder.PrependFloat32(value)
-    return int(builder.EndVector())
-
-
-def _aligned(builder: flatbuffers.Builder, data: bytes) -> int:
-    builder.StartVector(1, len(data), ALIGNMENT)
-    builder.head -= len(data)
-    builder.Bytes[builder.head : builder.head + len(data)] = data
-    return int(builder.EndVector())
+    if labelled and tensor.labelled:
+        file = table(builder, 5, {0: builder.CreateString(LABELS_FILE)}, {2: LABELLED[tensor.labelled]})
+        fields[6] = vector(builder, [file])
+    if isinstance(tensor, BoxesMetadata):
+        boxes = table(builder, 3, {}, {1: BOUNDARIES, 2: RATIO})
+        fields[3] = table(builder, 3, {1: boxes}, {0: BOX_PROPERTIES})
+    if isinstance(tensor, ImageMetadata):
+        image = table(builder, 2, {}, {0: RGB})
+        options = table(builder, 2, {0: floats(builder, tensor.mean), 1: floats(builder, tensor.std)})
+        fields[3] = table(builder, 3, {1: image}, {0: IMAGE_PROPERTIES})
+        fields[4] = vector(builder, [table(builder, 2, {1: options}, {0: NORMALIZATION_OPTIONS})])
+    return fields

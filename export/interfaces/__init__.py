@@ -32,6 +32,7 @@ MALFORMED = (
 """What reading a malformed file raises: protobuf's DecodeError is made a ValueError where it is read."""
 READERS = {
     "exported_program": "archive",
+    "mediapipe": "tflite",
     "onnx": "onnx",
     "saved_model": "saved_model",
     "tfjs": "tfjs",

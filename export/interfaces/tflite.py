@@ -106,9 +106,8 @@ def _bytes(buffer: Table) -> bytes:
 
 
 def _labels(content: bytes, metadata: Table) -> list[str]:
-    """Return the lines of the file that the first output's metadata names; none: it names none."""
-    outputs = tables(metadata, 3)
-    files = tables(outputs[0], 6) if outputs else []
+    """Return the lines of the file that the metadata of the first output which has one names; none: none does."""
+    files = next((files for output in tables(metadata, 3) if (files := tables(output, 6))), [])
     if not files:
         return []
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

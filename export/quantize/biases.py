@@ -12,7 +12,7 @@ On crops of photographs efficientnet_lite0 with ImageNet's weights has 24.6 dB i
 mobilenet_v3_small trained on digits 33.4 instead of 33.0; networks that answer to few strange samples stay as they are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,22 +38,23 @@ LARGEST = 2**30
 """Bytes of a network, of which a graph that holds two may still be stored."""
 
 
-def correct_biases(network: Network, exact: onnx.ModelProto, samples: Arrays) -> int:
+def correct_biases(network: Network, exact: onnx.ModelProto, samples: Arrays, floats: Collection[str] = ()) -> int:
     """Correct the biases of all layers that have one, in place; return how many.
 
     exact: the network before its weights were rounded. samples: of calibration, (N, …), computed all at once; of a
-    model that takes one sample only, or is too large, no bias is corrected.
+    model that takes one sample only, or is too large, no bias is corrected. floats: modules that stay in float32.
     """
     layers = {bias: layer for layer in network.layers if (bias := biased(network, layer))}
     single = network.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
     if single or not layers or exact.ByteSize() > LARGEST:
         return 0
-    names = [name for node in network.graph.node for name in node.output if name]
+    apart = network.within(floats)
+    names = [name for node in network.graph.node for name in node.output if name and name not in apart]
     seen = observe(observed(exact, names, samples))
     following = readers((node.op_type, node.input, node.output) for node in network.graph.node)
     ways = [ranges(seen, following, method) for method in WAYS]
     few = {name: values[:JUDGED] for name, values in samples.items()}
-    worths = [SideBySide(network, exact, ends).typical_db(few) for ends in ways]
+    worths = [SideBySide(network, exact, ends).typical_db(few, network.leaving(floats)) for ends in ways]
     ends = ways[1] if worths[1] > worths[0] + CHANCE_DB else ways[0]
     for bias, shift in SideBySide(network, exact, ends).shifts(layers, samples).items():
         before = network.constant(bias)
@@ -80,9 +81,8 @@ class SideBySide:
         self.network, self.exact, self.ends = network, exact, ends
         self.inputs = {item.name for item in network.graph.input}
 
-    def typical_db(self, samples: Arrays) -> float:
-        """Return the SQNR in dB that nine of ten samples exceed with steps."""
-        names = [item.name for item in self.network.graph.output]
+    def typical_db(self, samples: Arrays, names: Sequence[str]) -> float:
+        """Return the SQNR in dB that nine of ten samples exceed with steps in all of these tensors."""
         now = self._joined({}, 0)
         both = self._run([*(now.get(name, name) for name in names), *map(_twin, names)], samples)
         return typical_db(zip(both[: len(names)], both[len(names) :], strict=True))

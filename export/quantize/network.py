@@ -7,7 +7,7 @@
 Runs inside toolchains: onnx, onnxruntime and numpy only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from export.graphs.operators import module_of
 from records.tensor import Array, Arrays
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -112,6 +113,18 @@ class Network:
     def change(self, name: str, values: Array) -> None:
         """Give a constant other values of the same shape."""
         self._places[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+
+    def within(self, modules: Collection[str]) -> set[str]:
+        """Return the tensors that are computed in these modules of PyTorch's, or below them."""
+        inside = (node for node in self.graph.node if module_of(node).partition(".")[0] in modules)
+        return {name for node in inside for name in node.output}
+
+    def leaving(self, modules: Collection[str]) -> list[str]:
+        """Return the tensors that these modules make something of; without any, the outputs."""
+        inside = self.within(modules)
+        read = [name for node in self.graph.node if inside.issuperset(node.output) for name in node.input]
+        names = [name for name in dict.fromkeys(read) if name in self.makers and name not in inside]
+        return names or [item.name for item in self.graph.output]
 
     @cached_property
     def layers(self) -> list[Layer]:

@@ -40,7 +40,7 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
     samples, task = calibration(opened), tasks.load(opened.task)
     findings: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(source, samples, Path(folder), greatest)
+        prepared = prepare(source, samples, Path(folder), greatest, task.FLOAT_MODULES)
         model = OnnxRuntime(prepared.corrected.path, samples, task, Path(folder), prepared.exact)
         details = {**provenance(samples), **prepared.corrected.details}
         if list(keep) == [repair.AUTO]:
@@ -51,7 +51,7 @@ def to_int8(source: Path, opened: Checkpoint, path: Path, keep: Sequence[str] = 
             repaired, made, method = None, model.quantize(model.ranges(), kept), ""
         shutil.copyfile(made, path)
         details |= model.halves(kept, method)
-        details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs))
+        details |= self_check.built(opened.golden(), lambda inputs: run(path, inputs), task)
         operators = [
             node.op_type for node, _ in weighted(model.model.graph) if model.places.get(node.name) in kept.float32
         ]
@@ -130,6 +130,7 @@ class OnnxRuntime(Quantizing[Path]):
             for name, module in self.places.items()
             if (kept and module in kept.float32) or (only and module != only)
         ]
+        fixed = [name for name, module in self.places.items() if module in self.fixed]
         quantize_static(
             self._unrounded(float_nodes),
             str(path),
@@ -140,7 +141,7 @@ class OnnxRuntime(Quantizing[Path]):
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_quantize=[name for name, module in self.places.items() if module == only] or None,
-            nodes_to_exclude=[] if only else float_nodes or None,
+            nodes_to_exclude=[] if only else list(dict.fromkeys([*float_nodes, *fixed])) or None,
             calibration_cache_path=str(ends),
             reduce_range=True,
             extra_options={"TensorQuantOverrides": self._wide},

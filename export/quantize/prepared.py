@@ -8,7 +8,7 @@ What it computes is float32's function but for the weights' rounding and what ma
 batch normalisation into the convolutions before. Runs inside toolchains.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,18 +46,25 @@ class Prepared:
     """With weights on integer steps, for activations in float32 or 16 bits."""
     samples: Arrays
     """Of calibration, (N, …): those it is prepared by."""
+    floats: Collection[str] = ()
+    """Modules that stay in float32 in any case."""
 
     @cached_property
     def corrected(self) -> Ready:
         """Return the file for activations of 8 bits, whose biases make up for their steps as well."""
         path, network = self.rounded.path.with_name("corrected.onnx"), Network(onnx.load(self.rounded.path))
-        corrected = correct_biases(network, onnx.load(self.exact), self.samples)
+        corrected = correct_biases(network, onnx.load(self.exact), self.samples, self.floats)
         onnx.save(network.model, path)
         return Ready(path, self.rounded.details | {"corrected_biases": corrected})
 
 
-def prepare(source: Path, samples: Arrays, folder: Path, top: Callable[[Layer], int]) -> Prepared:
-    """Write the files into a folder. top: a layer's greatest integer of a weight. samples: of calibration, (N, …)."""
+def prepare(
+    source: Path, samples: Arrays, folder: Path, top: Callable[[Layer], int], floats: Collection[str] = ()
+) -> Prepared:
+    """Write the files into a folder. top: a layer's greatest integer of a weight. samples: of calibration, (N, …).
+
+    floats: modules that stay in float32 in any case.
+    """
     values = sum(array[0].size for array in samples.values())
     few = {name: array[: max(SAMPLES, VALUES // values)] for name, array in samples.items()}
     network, exact, rounded = Network(onnx.load(source)), folder / "exact.onnx", folder / "rounded.onnx"
@@ -65,7 +72,7 @@ def prepare(source: Path, samples: Arrays, folder: Path, top: Callable[[Layer], 
     onnx.save(network.model, exact)
     layers = round_weights(network, few, top)
     onnx.save(network.model, rounded)
-    return Prepared(exact, Ready(rounded, {"equalised_streams": streams, "rounded_layers": layers}), few)
+    return Prepared(exact, Ready(rounded, {"equalised_streams": streams, "rounded_layers": layers}), few, floats)
 
 
 def eight_bits(layer: Layer) -> int:

@@ -16,6 +16,7 @@ from export.graphs.saved_model_case import Case
 from export.graphs.saved_model_ways import first, told
 from export.quantize.calibration import calibration
 from export.quantize.prepared import Prepared, eight_bits, prepare
+from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from workers import memory
 
@@ -28,7 +29,9 @@ def of_checkpoint(source: Path, checkpoint: Path) -> Prepared:
 @lru_cache(maxsize=1)
 def _prepared(source: Path, checkpoint: Path) -> tuple[tempfile.TemporaryDirectory[str], Prepared]:
     folder = tempfile.TemporaryDirectory()
-    return folder, prepare(source, calibration(Checkpoint.open(checkpoint)), Path(folder.name), eight_bits)
+    opened = Checkpoint.open(checkpoint)
+    floats = tasks.load(opened.task).FLOAT_MODULES
+    return folder, prepare(source, calibration(opened), Path(folder.name), eight_bits, floats)
 
 
 @lru_cache(maxsize=3)

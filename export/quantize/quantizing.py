@@ -46,12 +46,18 @@ class Quantizing(ABC, Generic[Model]):
         self.judged = max(1, min(judged, JUDGED_VALUES // self.values, count(self.parts[0])))
         """Samples of a half that models are measured on."""
         self.kept = Kept()
-        """Modules that are not in 8 bits, whatever method sets the ranges."""
+        """Modules that are not in 8 bits, whatever method sets the ranges, beside those of `fixed`."""
 
     @cached_property
     @abstractmethod
     def places(self) -> dict[str, str]:
         """Return operator → the module it is part of."""
+
+    @cached_property
+    def fixed(self) -> list[str]:
+        """Return the modules that stay in float32 in any case: they decide, and hold no weights to speak of."""
+        names = self.task.FLOAT_MODULES
+        return [module for module in dict.fromkeys(self.places.values()) if module.partition(".")[0] in names]
 
     @cached_property
     @abstractmethod
@@ -130,7 +136,7 @@ class Quantizing(ABC, Generic[Model]):
         methods = [first, *(method for method in self.methods if method != first)]
         distinct = {repr(sorted(self.ranges(self.halves_seen[0], method).items())): method for method in methods[::-1]}
         return repair.repair(
-            self.weights,
+            {module: size for module, size in self.weights.items() if module not in self.fixed},
             self.alone,
             self.attempt,
             [method for method in methods if method in distinct.values()],
@@ -142,7 +148,7 @@ class Quantizing(ABC, Generic[Model]):
         """Return the SQNR in dB with only this module in integers, in ranges of the first half."""
         inputs = self.some(repair.RANKED)
         model = self.quantize(self.ranges(self.halves_seen[0]), only=module)
-        return self_check.least(self.run(model, inputs), self.run(None, inputs))
+        return self_check.least(self.run(model, inputs), self.run(None, inputs), self.task)
 
     def attempt(self, method: str, kept: Kept) -> tuple[Score, Model | None]:
         """Return what the model with these modules not in 8 bits is worth, in ranges of the first half, and the model.
@@ -175,7 +181,8 @@ class Quantizing(ABC, Generic[Model]):
     def apart(self, models: Sequence[Model]) -> dict[str, Any]:
         """Return the detail of a manifest that says how far two models lie apart."""
         inputs = {name: values[:HALVES] for name, values in self.samples.items()}
-        ratio = self_check.least(*(self.run(model, inputs) for model in models))
+        first, second = (self.run(model, inputs) for model in models)
+        ratio = self_check.least(first, second, self.task)
         return {"calibration_halves_sqnr_db": self_check.rounded(ratio)}
 
 

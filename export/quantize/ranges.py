@@ -22,7 +22,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 
 from measures.distance import agreement, sqnr_db, sqnr_of_most_db
-from measures.tasks import Task
+from measures.tasks import Fair, Task
 from measures.tolerance import AGREEMENT, INTEGER_DB
 from records.tensor import Array, Arrays
 
@@ -270,6 +270,7 @@ class Worth:
     def of(cls, actual: Arrays, reference: Arrays, task: Task) -> "Worth":
         """Return what outputs (N, …) by name are worth against those of the float32 model."""
         count = len(next(iter(reference.values())))
+        actual = task.pair(actual, reference, Fair()).outputs
         same = agreement(task.decide(actual), task.decide(reference)) >= min(AGREEMENT, 1 - 1 / count)
         floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
         names = floats or list(reference)

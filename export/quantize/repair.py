@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from measures.distance import agreement, sqnr_of_most_db
-from measures.tasks import Task
+from measures.tasks import Fair, Task
 from measures.tolerance import AGREEMENT, INTEGER_DB
 from records.tensor import Arrays
 
@@ -220,7 +220,7 @@ def divided(calibration: Arrays) -> tuple[Arrays, Arrays]:
 
 def score(actual: Arrays, reference: Arrays, task: Task, size_bytes: int, latency_ms: float | None = None) -> Score:
     """Return what outputs (N, …) by name are worth against the float32 model's; size_bytes: of the model."""
-    decided = task.decide(reference)
+    decided, actual = task.decide(reference), task.pair(actual, reference, Fair()).outputs
     floats = [name for name, values in reference.items() if np.issubdtype(values.dtype, np.floating)]
     names = floats or list(reference)
     ratios = [sqnr_of_most_db(actual[name], reference[name], name in task.DECIDED_BY) for name in names]

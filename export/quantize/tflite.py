@@ -187,14 +187,7 @@ class Litert(Quantizing[bytes]):
     @cached_property
     def places(self) -> dict[str, str]:
         """Return operator, by the name of its output → the module it is part of."""
-        (signature,), tensors = self._content.signatureDefs, self._content.subgraphs[0].tensors
-        tensor_twins = layers.beside(self.source)
-        tensor_twins |= {
-            layers.canonical(tensors[output.tensorIndex].name.decode()): tensor_twins[output.name.decode()]
-            for output in signature.outputs
-            if output.name.decode() in tensor_twins
-        }
-        return layers.spread(self._names, tensor_twins)
+        return places(self._content, self.source)
 
     @cached_property
     def weights(self) -> dict[str, int]:
@@ -220,15 +213,16 @@ class Litert(Quantizing[bytes]):
     @cached_property
     def _names(self) -> list[str]:
         """Return the names of the operators' outputs in order."""
-        graph = self._content.subgraphs[0]
-        return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
+        return results(self._content)
 
     def quantize(self, tensor_ranges: Ranges, kept: Kept | None = None, only: str = "") -> bytes:
         """Return the model with these modules not in 8 bits, or with only one module in integers. Raises ValueError."""
-        kept = kept or Kept()
-        places = self.places if kept or only else {}
+        kept, fixed = kept or Kept(), self.fixed if self.task.FLOAT_MODULES else []
+        places = self.places if kept or only or fixed else {}
         float_operators = [
-            name for name, module in places.items() if module in kept.float32 or (only and module != only)
+            name
+            for name, module in places.items()
+            if module in kept.float32 or module in fixed or (only and module != only)
         ]
         source = self._unrounded(float_operators) if kept or only else self.model
         quantizing = quantizer.Quantizer(source, self.recipe)
@@ -314,6 +308,8 @@ def by_litert(network: Litert) -> tuple[bytes, Worth, dict[str, Any]]:
 
 def by_converter(network: Litert) -> tuple[bytes, Worth, dict[str, Any]]:
     """Return the model of TensorFlow's quantizer, what it is worth, and details. Raises ValueError."""
+    if network.fixed:
+        raise ValueError(f"it keeps no layers in float32, and {', '.join(network.fixed)} must be")
     kind = network.kind
     settings = OPTIMIZED | {
         "target_spec": tf.lite.TargetSpec(supported_ops=[kind.operators]),
@@ -394,6 +390,27 @@ def _let_run(network: Litert) -> list[str]:
         else:
             stopped = ", ".join(network.kept.float32)
             return [f"{stopped} in float32, for LiteRT does not run it in integers"] if stopped else []
+
+
+def places(content: Any, source: Path) -> dict[str, str]:
+    """Return operator, by the name of its output → the module it is part of, of a file that was read as objects.
+
+    source: the SavedModel that it was made of.
+    """
+    (signature,), tensors = content.signatureDefs, content.subgraphs[0].tensors
+    tensor_twins = layers.beside(source)
+    tensor_twins |= {
+        layers.canonical(tensors[output.tensorIndex].name.decode()): tensor_twins[output.name.decode()]
+        for output in signature.outputs
+        if output.name.decode() in tensor_twins
+    }
+    return layers.spread(results(content), tensor_twins)
+
+
+def results(content: Any) -> list[str]:
+    """Return the names of the operators' outputs in order."""
+    graph = content.subgraphs[0]
+    return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
 
 
 LITERT, CONVERTER = "litert-quantizer", "TFLiteConverter"

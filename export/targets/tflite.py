@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from ai_edge_litert.tools import flatbuffer_utils
 
 from export import self_check
 from export.graphs import layers
 from export.graphs.onnx_runtime import loaded
 from export.graphs.tensorflow import fixed, narrow, nhwc
 from export.graphs.tflite_converter import exact, from_saved_model, run
+from export.graphs.tflite_halves import with_floats
 from export.graphs.tflite_interface import (
     content_of,
     described,
@@ -28,7 +30,7 @@ from export.graphs.tflite_interface import (
 from export.graphs.tflite_lint import lint, record
 from export.quantize.calibration import calibration, provenance, spanning
 from export.quantize.prepared_saved_model import of_checkpoint, saved
-from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly, weights_only
+from export.quantize.tflite import OPTIMIZED, WHOLE_INTEGER, best, partly, places, weights_only
 from measures import tasks
 from pipeline.checkpoint import Checkpoint
 from records.tensor import Arrays, Tensor, tensors_to
@@ -78,7 +80,7 @@ def convert(
     source: saved_model/float32's folder, or onnx/float32's file, which is prepared first: see `SOURCES`.
     """
     opened, source, place = Checkpoint.open(Path(checkpoint)), Path(source), Path(out) / ENTRY
-    golden = opened.golden()
+    golden, task = opened.golden(), tasks.load(opened.task)
     inputs, outputs = (
         tuple(narrow(nhwc(fixed(tensor, arrays[tensor.name].shape), BATCH)) for tensor in tensors)
         for tensors, arrays in ((opened.inputs, golden.inputs), (opened.outputs, golden.outputs))
@@ -89,13 +91,17 @@ def convert(
     findings = one_size(opened, inputs)
     if precision in PLAIN:
         content = from_saved_model(source, PLAIN[precision]) if PLAIN[precision] else exact(source)
+        if precision == "float16" and task.FLOAT_MODULES:
+            modules = places(flatbuffer_utils.read_model_from_bytearray(bytearray(content)), source)
+            floats = {name for name, one in modules.items() if one.partition(".")[0] in task.FLOAT_MODULES}
+            content = with_floats(content, exact(source), floats)
     else:
         details = provenance(calibration(opened))
         samples = spanning(calibration(opened), inputs)
         prepared = of_checkpoint(source, Path(checkpoint))
         path, ready = prepared.corrected if precision == "int8" else prepared.rounded
         source = saved(path, Path(checkpoint))
-        task, reference = tasks.load(opened.task), referring(prepared.exact, opened.inputs, (*inputs, *outputs))
+        reference = referring(prepared.exact, opened.inputs, (*inputs, *outputs))
         if precision == WEIGHTS_ONLY:
             content = weights_only(source)
         elif keep_float or keep_16:
@@ -113,7 +119,7 @@ def convert(
             content, chosen = best(source, samples, precision, task, reference)
         details |= ready | chosen
     if precision in {"int8_dynamic", WEIGHTS_ONLY, *WHOLE_INTEGER}:
-        details |= self_check.built(golden, lambda arrays: computed(content, arrays, (*inputs, *outputs)))
+        details |= self_check.built(golden, lambda arrays: computed(content, arrays, (*inputs, *outputs)), task)
     model = named(content, inputs, outputs)
     details["min_runtime_version"] = min_runtime_version(model)
     if precision == "int8_dynamic" and (why := too_small(model)):

@@ -1,14 +1,16 @@
 """The folder is the registry; a plan holds what was asked for, after what it is made from."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from export.target import code, constants, find, plan
+from export.target import code, find, plan
+from records.constants import constants
 from records.errors import BadInput
 
 
-def names(**options: list[str]) -> list[str]:
+def names(**options: Any) -> list[str]:
     return [conversion.name for conversion in plan(find(), **options)]
 
 
@@ -95,3 +97,13 @@ def test_unknown_names_come_with_the_nearest(options: dict[str, list[str]], said
     with pytest.raises(BadInput) as raised:
         names(**options)
     assert said in str(raised.value)
+
+
+def test_a_target_for_one_task_is_planned_for_that_task_alone(tmp_path: Path) -> None:
+    for name, more in (("all", ""), ("boxes", 'TASKS = ["detection"]\n')):
+        (tmp_path / f"{name}.py").write_text(f'TOOLCHAIN = "torch"\nSOURCES = {{"float32": "checkpoint"}}\n{more}')
+    targets = find(tmp_path)
+    assert [one.name for one in plan(targets, task="detection")] == ["all/float32", "boxes/float32"]
+    assert [one.name for one in plan(targets, task="classification")] == ["all/float32"]
+    with pytest.raises(BadInput, match="target boxes: is for detection, not classification"):
+        plan(targets, ["boxes"], task="classification")

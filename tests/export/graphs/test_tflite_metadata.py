@@ -23,9 +23,8 @@ LABELS = ["red", "green", "blue"]
 
 def described(model: bytes, labels: list[str] = LABELS, inputs: int = 1) -> bytes:
     about = Description("mean", "the mean colour", "1")
-    return with_metadata(
-        model, about, [ImageMetadata("image", "a picture")] * inputs, [TensorMetadata("colour")], labels
-    )
+    output = TensorMetadata("colour", labelled="axis")
+    return with_metadata(model, about, [ImageMetadata("image", "a picture")] * inputs, [output], labels)
 
 
 @pytest.fixture(params=["float32", "uint8"])
