@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from export.convert import Outcome
     from pipeline.checkpoint import Checkpoint
+    from validate.predict import Predicted
     from validate.report.shown import ShownReport
 
 
@@ -64,7 +65,7 @@ class Run:
 
         opened = Opened.open(self.name)
         with exclusive(opened.folder):
-            outcomes = convert(opened, plan(find(), to, precision), jobs, force, lambda _: None)
+            outcomes = convert(opened, plan(find(), to, precision, opened.checkpoint.task), jobs, force, lambda _: None)
         for sentence in (sentence for outcome in outcomes for sentence in outcome.told):
             tell(sentence)
         return outcomes
@@ -96,6 +97,17 @@ class Run:
             )
             publish.publish(report, opened)
         return ShownReport.of(report)
+
+    def predict(self, artifact: str, images: Sequence[str | os.PathLike[str]], runtime: str = "") -> "list[Predicted]":
+        """Return what an artifact, such as "tflite/int8", makes of picture files in its own runtime. Raises BadInput.
+
+        runtime: such as "litert builtin"; empty: the first of the artifact's.
+        """
+        from export.run import Run as Opened
+        from validate.predict import predict
+
+        opened = Opened.open(self.name)
+        return predict(opened, opened.artifact(artifact), [Path(file) for file in images], runtime)
 
 
 def adopt(

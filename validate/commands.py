@@ -89,6 +89,37 @@ def validate(
     raise typer.Exit(result.exit_status)
 
 
+def predict(
+    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="tflite/int8, or the artifact's folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Picture files.")],
+    run: Annotated[str, typer.Option(help="Name of the run. Default: the one trained last.")] = "",
+    runtime: Annotated[str, typer.Option(help='Such as "litert builtin". Default: the target\'s first.')] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder of the drawn pictures. Default: in the run.")] = None,
+) -> None:
+    """Run an artifact on pictures in its own runtime; print what it decides, and write the drawn pictures."""
+    from rich.console import Console
+
+    from export.run import Run
+    from pipeline.checkpoint import Checkpoint
+    from validate.predict import predict as predicted
+    from validate.report.pictures import png
+
+    place = Path(artifact)
+    if place.is_dir() and place.resolve().parent.parent.name == "artifacts":
+        folder, artifact = place.resolve().parents[2], "/".join(place.resolve().parts[-2:])
+        opened = Run(folder, Checkpoint.open(folder / "checkpoint"))
+    else:
+        opened = Run.open(run)
+    target = out or opened.folder / "predicted"
+    console = Console()
+    for result in predicted(opened, opened.artifact(artifact), images, runtime):
+        target.mkdir(parents=True, exist_ok=True)
+        file = target / f"{result.file.stem}.png"
+        file.write_bytes(png(result.drawn, max(result.drawn.shape)))
+        decided = ", ".join(result.words) or "nothing"
+        console.print(f"{result.file}: {decided} → {file}", highlight=False, markup=False, soft_wrap=True)
+
+
 def report(run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "") -> None:
     """Write report.html, report.md and junit.xml anew from report.json; nothing is run."""
     from rich.console import Console

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -21,7 +22,7 @@ from measures.tolerance import INTEGERS
 from pipeline.checkpoint import Checkpoint
 from records.errors import BadInput
 from records.golden import PREPARED, Actual, Proof, Sized, flat
-from records.tensor import Array, preparations
+from records.tensor import Array, preparations, tensors_to
 from validate.plan import Row, Runtime
 from validate.preparation.probes import prepared
 from validate.report.records import Status
@@ -91,6 +92,11 @@ def measure_all(run: Run, rows: Sequence[Row], proof: Proof, options: Options, e
     return [_timed(run, row, measurement, options) for row, measurement in zip(rows, numbers, strict=True)]
 
 
+def outputs_file(run: Run, log: str | Path) -> Path:
+    """Return the file with the outputs of a row; log: that of its worker, by which it is called."""
+    return run.folder / "report" / "actual" / f"{Path(log).stem}.safetensors"
+
+
 def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
     """Return the measurement of one artifact on golden inputs, image files and patterns."""
     if row.absent:
@@ -98,7 +104,7 @@ def measure(run: Run, row: Row, proof: Proof, options: Options) -> Measurement:
     assert row.artifact and row.place and row.log
     options.progress(row.name)
     log = run.folder / row.log
-    out = run.folder / "report" / "actual" / f"{log.stem}.safetensors"
+    out = outputs_file(run, row.log)
     probes = out.with_suffix(".probes")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
@@ -124,7 +130,7 @@ def _timed(run: Run, row: Row, numbers: Measurement, options: Options) -> Measur
     assert row.artifact and row.place and row.log
     options.progress(f"{row.name}, its latency")
     log = run.folder / row.log
-    out = run.folder / "report" / "actual" / "timed.safetensors"
+    out = outputs_file(run, "timed")
     try:
         timed_job = job(run, row.artifact, row.place, out, options)
         timed = _call(row.place, dataclasses.replace(timed_job, samples=1), log, options)
@@ -189,16 +195,21 @@ def batches(checkpoint: Checkpoint, artifact: Artifact, place: Runtime) -> tuple
     return tuple(size for size in BATCHES if size <= most and (size <= MANY or size * bytes_each <= MANY_BYTES))
 
 
+def described(artifact: Artifact) -> dict[str, Any]:
+    """Return what a runner reads of an artifact's manifest."""
+    return {
+        "inputs": tensors_to(artifact.inputs),
+        "outputs": tensors_to(artifact.outputs),
+        "min_runtime_version": artifact.min_runtime_version,
+    }
+
+
 def job(run: Run, artifact: Artifact, place: Runtime, out: Path, options: Options) -> Job:
     """Return the job that the harness of a runner is given."""
     return Job(
         runner=place.runner.file,
         path=artifact.path,
-        manifest={
-            "inputs": [dataclasses.asdict(tensor) for tensor in artifact.inputs],
-            "outputs": [dataclasses.asdict(tensor) for tensor in artifact.outputs],
-            "min_runtime_version": artifact.min_runtime_version,
-        },
+        manifest=described(artifact),
         golden=run.checkpoint.folder / "golden.safetensors",
         out=out,
         samples=place.runner.samples[place.backend],

@@ -12,7 +12,7 @@ import numpy as np
 from export.artifact import Artifact
 from measures import flags, tasks
 from measures.confidence import fall_of
-from measures.distance import agreement, floor_of
+from measures.distance import NOTHING, agreement, counted, floor_of
 from measures.tolerance import INTEGERS, Tolerance, fair_margin
 from records.golden import Actual, Further
 from records.tensor import Array, Arrays
@@ -59,14 +59,11 @@ def of_further(
     ]
     if unfit:
         return None, unfit
-    paired, alone = task.pair(actual.further, golden)
-    if alone.any():
-        unfit.append(f"further samples: parts of {int((alone > 0).sum())} have no partner in PyTorch's")
     for name in names:
-        count = int((~np.isfinite(paired[name]) & np.isfinite(golden[name])).sum())
+        count = int((~np.isfinite(actual.further[name]) & np.isfinite(golden[name])).sum())
         if count:
             unfit.append(f"further samples: {name}: {count} values are NaN or infinite")
-    return More({name: paired[name] for name in names}, golden, further.truth), unfit
+    return More({name: actual.further[name] for name in names}, golden, further.truth), unfit
 
 
 def told_further(measured: Measured, further: Further | None, more: More | None) -> Told | None:
@@ -94,8 +91,13 @@ class Decisions:
         truth: Arrays,
         table: Sequence[Tolerance],
         more: More | None = None,
+        ties: int = 0,
     ):
-        """Take golden's outputs and truth first; the margin that is fair is golden's alone."""
+        """Take golden's outputs and truth first; the margin that is fair is golden's alone.
+
+        actual: in golden's order. ties: decisions that only one of both makes, and that rounding decides about.
+        """
+        self._ties = ties
         fair = max(fair_margin(table, golden[name], floor_of(golden[name], oracle[name])) for name in golden)
         self.first = len(next(iter(golden.values())))
         """Number of golden samples, which come first."""
@@ -122,7 +124,12 @@ class Decisions:
         if not self.golden.size:
             return None
         share = agreement(np.where(self.tied, self.golden, self.actual), self.golden)
-        return Agreement(share, int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
+        return Agreement(share, self._ties + int(self.tied.sum()), judgement(self._limit(table, "agreement"), share))
+
+    @property
+    def count(self) -> int:
+        """Return how many decisions golden or the artifact makes."""
+        return int(((self.golden != NOTHING) | (self.actual != NOTHING)).sum())
 
     def scored(self, table: Sequence[Tolerance]) -> Metric | None:
         """Judge how far the metric surely falls; None: nobody said what is right, or the task has no metric."""
@@ -143,15 +150,9 @@ class Decisions:
 
     def pairs(self) -> list[Decided]:
         """Return how often each pair of decisions occurs."""
-        if not self.golden.size:
-            return []
-        both = np.stack([self.golden.ravel(), self.actual.ravel()])
-        each, counts = np.unique(both, axis=1, return_counts=True)
-        names = self.names
-        return [
-            Decided(names[int(before)], names[int(after)], int(count))
-            for (before, after), count in zip(each.T, counts, strict=True)
-        ]
+        names, pairs = self.names, counted(self.golden, self.actual)
+        pairs.pop((NOTHING, NOTHING), None)
+        return [Decided(called(before, names), called(after, names), count) for (before, after), count in pairs.items()]
 
     def worst(self) -> list[Sample]:
         """Return the golden samples decided otherwise, then those whose outputs lie farthest apart."""
@@ -177,12 +178,17 @@ class Decisions:
         ]
 
 
+def called(decision: int, names: Mapping[int, str]) -> str:
+    """Return what a decision is called; one that has no name, for no label is so great, by its number."""
+    return names.get(decision, f"unknown {decision}")
+
+
 def told(decision: Array, names: Mapping[int, str]) -> str:
     """Return a sample's decision (…) in words: `cat`; of more than one, each with its share: `cat 61 %, dog 39 %`."""
     values, counts = np.unique(decision, return_counts=True)
     if not decision.size:
         return ""
     if decision.size == 1:
-        return names[int(values[0])]
+        return called(int(values[0]), names)
     most = np.argsort(-counts, kind="stable")[:TOLD]
-    return ", ".join(f"{names[int(values[place])]} {counts[place] / decision.size:.0%}" for place in most)
+    return ", ".join(f"{called(int(values[place]), names)} {counts[place] / decision.size:.0%}" for place in most)

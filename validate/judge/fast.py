@@ -53,4 +53,4 @@ def _decisions(name: str, measurement: Measurement, golden: Golden, count: int) 
     task, outputs = tasks.load(name), measurement.outputs().golden
     expected = {key: values[:count] for key, values in golden.outputs.items()}
     actual = {key: outputs[key][:count] for key in expected}
-    return np.asarray(task.decide({**actual, **task.pair(actual, expected)[0]}))
+    return np.asarray(task.decide({**actual, **task.pair(actual, expected, tasks.Fair()).outputs}))

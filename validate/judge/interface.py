@@ -33,7 +33,7 @@ QUANTIZED = {
 }
 """Operators with weights that the formats' quantizers take, in int8 and in int8_int16: of those, none stays in float32
 unless it is asked to. Others (CONV_3D) have no integers anywhere, and are warned of."""
-LABELLED = {"exported_program", "onnx", "tfjs", "tflite", "torchscript"}
+LABELLED = {"exported_program", "mediapipe", "onnx", "tfjs", "tflite", "torchscript"}
 """Targets whose files have a place for labels."""
 OF_A_BYTE = ((0.0,), (255.0,))
 """Mean and deviation that make of a byte what training made: normalisation is inside the model."""

@@ -45,6 +45,7 @@ from records.golden import PATTERNS, Actual, Fresh, Golden, Patterns, Probes, Pr
 from records.tensor import Array, Arrays, preparations
 from validate.judge.decisions import Decisions, of_further, told_further
 from validate.judge.judgements import judgement, wording
+from validate.judge.pairing import fairness, paired
 from validate.measure import Measurement
 from validate.plan import Row, quantization
 from validate.report.records import (
@@ -95,11 +96,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     for name in sorted(set(actual.golden) - set(expected)):
         problems.append(f"{name}: an output that golden does not have")
     outputs: list[Output] = []
-    if all(name in actual.golden and actual.golden[name].shape == expected[name].shape for name in expected):
-        aligned, alone = task.pair(actual.golden, expected)
-        actual = dataclasses.replace(actual, golden={**actual.golden, **aligned})
-        if alone.any():
-            problems.append(f"{int(alone.sum())} parts of {int((alone > 0).sum())} samples have no partner in golden")
+    actual, ties = paired(task, fairness(table, expected, oracle, artifact.decoding), actual, proof, count)
     for name, reference in expected.items():
         if name not in actual.golden:
             problems.append(f"{name}: missing among the outputs ({', '.join(actual.golden)})")
@@ -112,17 +109,19 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             problems.append(f"{name}: {error}")
     whole = len(outputs) == len(expected) and count > 0
     decision_fields: dict[str, Any] = {}
+    made = 0
     red: list[str] = []
     more, unfit = of_further(task, artifact, actual, measured, proof.further)
     if whole:
         truth = {name: values[:count] for name, values in golden.truth.items()}
-        decided = Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table, more)
+        decided = Decisions(task, artifact.labels, actual.golden, expected, oracle, truth, table, more, int(ties.sum()))
         decision_fields = {
             "agreement": decided.agreed(table),
             "metric": decided.scored(table),
             "decisions": decided.pairs(),
             "worst": decided.worst(),
         }
+        made = decided.count
         red = _flags(artifact, outputs, decided, actual, golden, table)
     files = proof.probes if preparations(artifact.inputs) else None
     from_file, unfed = _from_file(row, actual, files, measured) if files else (None, [])
@@ -133,8 +132,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     if proof.fresh:
         mixed, wrong = _of_fresh(outputs, actual, proof.fresh, golden, table)
         probed, strange = probed + mixed, strange + wrong
-    decisions = count + (more.count if more else 0)
-    problems += _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), decisions)
+    problems += _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), made)
     problems += red + strange + unfed + unfit
     problems += row.misfits
     close = _close(
@@ -146,11 +144,11 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
     )
     metric = decision_fields.get("metric")
     if metric and metric.needed:
-        first = len(next(iter(golden.outputs.values())))
+        first, samples = len(next(iter(golden.outputs.values()))), count + (more.count if more else 0)
         offered = artifact.precision in INTEGERS and metric.needed > first and (more is not None or not proof.further)
         more_by = f"--decisions {metric.needed - first}, or " if offered else ""
         close.append(
-            f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {decisions} samples are too few to tell whether "
+            f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {samples} samples are too few to tell whether "
             f"more than {metric.judgement.allowed:.4g} is lost; {metric.needed} would ({more_by}data.golden)"
         )
     unlike = _unlike_its_conversion(artifact, actual, golden, [output.name for output in outputs])
@@ -264,8 +262,8 @@ def _output(
             for row in table
             if hasattr(difference, row.measure)
         ]
-    else:
-        judgements = [judgement(row.of(golden.size), equal(actual, golden)) for row in EXACT]
+    else:  # what decisions are made of is judged as such
+        judgements = [] if decided else [judgement(row.of(golden.size), equal(actual, golden)) for row in EXACT]
     return Output(
         name=name,
         noise_floor=float(np.abs(golden.astype(np.float64) - oracle).max()),
@@ -458,17 +456,20 @@ def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
 def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> tuple[FromFile | None, list[str]]:
     """Return the numbers of an app that starts from an image file, and a sentence for all that is beyond tolerance."""
     assert row.artifact
-    names = [tensor.name for tensor in row.artifact.outputs]
+    task, names = tasks.load(row.artifact.task), [tensor.name for tensor in row.artifact.outputs]
     files = measured.from_file
     if files is None or any(name not in arrays for name in names for arrays in (actual.file, actual.training)):
         return None, [f"image files prepared in {row.language}: none was run"]
     steps = float("nan") if files.input_steps is None else files.input_steps  # JSON's null is a NaN
+    names = [name for name in names if _of_floats(probes.outputs[name])] or names
     file_db = least_db([(actual.file[name], actual.training[name]) for name in names])
     probe_db = least_db([(actual.file[name][:1], probes.outputs[name][:1]) for name in names])
     values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
     scales = [tensor.scale for tensor in row.artifact.inputs if tensor.preparation and tensor.scale]
     own_db = least_db([(actual.training[name][:1], probes.outputs[name][:1]) for name in names])
-    table = allowed_from_file(row.artifact.precision, max(scales, default=None), row.overrides, own_db)
+    table = allowed_from_file(
+        row.artifact.precision, max(scales, default=None), row.overrides, own_db, task.SENSITIVE_DB
+    )
     judgements = [judgement(tolerance, values[tolerance.measure]) for tolerance in table]
     beyond = ", ".join(wording(judgement) for judgement in judgements if not judgement.within)
     return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from export.graphs.layers import Twin
 from export.graphs.stopped import Operator, find_stop, names_operator
 from export.run import Run
-from export.target import constants
+from records.constants import constants
 from records.errors import BadInput
 from validate.localise.localise import LIMIT_S, ONNX, SAVED_MODEL, Start, in_its_own_process, readable
 from validate.report.records import Result

@@ -33,9 +33,9 @@ from safetensors.numpy import load_file
 from export.artifact import Artifact
 from export.graphs.layers import Place, Twin
 from export.run import Run
-from export.target import constants
 from measures.distance import CEILING_DB, sqnr_db
 from measures.tolerance import INTEGER_DB
+from records.constants import constants
 from records.errors import BadInput
 from records.folder import Scratch
 from records.tensor import Array

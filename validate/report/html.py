@@ -3,6 +3,7 @@
 html(tag("p", "1 < 2", class_="note"))      # <p class="note">1 &lt; 2</p>
 """
 
+import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree
@@ -52,6 +53,11 @@ def xml(root: Element) -> str:
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text.decode() + "\n"
+
+
+def url(image: bytes, kind: str) -> str:
+    """Return the address that holds an image file itself; kind: png or jpeg."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def wide(label: str, head: Sequence[Inside], body: Iterable[Inside], class_: str = "") -> Element:

@@ -12,9 +12,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree.ElementTree import Element
 
 from validate.report import pictures, sentences
+from validate.report.drawn import Drawn
 from validate.report.html import Inside, facts, html, scrolling, table, tag, wide
 from validate.report.page_decisions import changes, samples
 from validate.report.page_row import MARKS, detail, kind, tolerance_id
@@ -23,8 +25,10 @@ from validate.report.records import FromFile, Judgement, Localisation, Repair, R
 STYLE = Path(__file__).with_name("page.css")
 
 
-def render(report: Report, images: Mapping[int, bytes]) -> str:
-    """Return the page. images: golden inputs as PNG, by their index."""
+def render(
+    report: Report, images: Mapping[int, bytes], drawn: Mapping[str, Sequence[Drawn]] = MappingProxyType({})
+) -> str:
+    """Return the page. images: golden inputs as PNG, by index. drawn: the worst samples of each row, by its name."""
     style = STYLE.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -38,7 +42,7 @@ def render(report: Report, images: Mapping[int, bytes]) -> str:
         tag("link", rel="icon", href="data:,"),
         tag("style", style),
     )
-    sections = [section for section in _sections(report, images) if section.content]
+    sections = [section for section in _sections(report, images, drawn) if section.content]
     body = tag("body", _header(report), _contents(sections), tag("main", *(section.element for section in sections)))
     return "<!doctype html>\n" + html(tag("html", head, body, lang="en")) + "\n"
 
@@ -63,7 +67,8 @@ class Section:
         return tag("section", heading, *self.content, id=self.id, aria_labelledby=f"{self.id}-title")
 
 
-def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
+def _sections(report: Report, images: Mapping[int, bytes], drawn: Mapping[str, Sequence[Drawn]]) -> list[Section]:
+    rows = [detail(report, result, drawn.get(result.name, ())) for result in sentences.ordered(report.results)]
     return [
         Section("failures", "What failed, and what to type next", _failures(report)),
         Section("notes", "What else to know", _notes(report)),
@@ -81,7 +86,7 @@ def _sections(report: Report, images: Mapping[int, bytes]) -> list[Section]:
         Section("probes", "Probes: inputs unlike golden's", _probes(report)),
         Section("integers", "How the integers came about", _integers(report)),
         Section("phones", "What runs on the fast path of a phone", _phones(report)),
-        Section("details", "Each row", [detail(report, result) for result in sentences.ordered(report.results)]),
+        Section("details", "Each row", rows),
         Section("tolerances", "Tolerances, their reasons and sources", _tolerances(report)),
         Section("versions", "Versions, hashes, settings", _versions(report)),
     ]

@@ -1,12 +1,11 @@
 """What the page says of decisions: golden inputs that are worth a look, and which class became which."""
 
-import base64
 from collections import Counter
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 from validate.report import sentences
-from validate.report.html import Inside, table, tag, wide
+from validate.report.html import Inside, table, tag, url, wide
 from validate.report.records import Decided, Report, Result
 
 CLASSES = 20
@@ -38,15 +37,14 @@ def _sample(report: Report, index: int, image: bytes | None) -> Element:
     rows = [(row, sample) for row in sentences.ordered(report.results) for sample in row.worst if sample.index == index]
     sample = rows[0][1]
     others = [f"{sample.actual} by {row.name}" for row, sample in rows if sample.agreement < 1]
-    text = f"label {sample.label}, PyTorch {sample.golden}"
+    text = f"{f'label {sample.label}, ' if sample.label else ''}PyTorch {sample.golden}"
     caption: list[Inside] = [tag("strong", f"#{index}"), f" {text}"]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         caption.append(tag("span", f"{', '.join(others[:3])}{more}", class_="changed"))
     else:
         caption.append(tag("span", f"decided alike; among the farthest off in {len(rows)} rows", class_="quiet"))
-    source = f"data:image/png;base64,{base64.b64encode(image).decode()}" if image else None
-    picture = tag("img", src=source, alt=f"golden input {index}: {text}") if source else None
+    picture = tag("img", src=url(image, "png"), alt=f"golden input {index}: {text}") if image else None
     return tag("figure", picture, tag("figcaption", *caption), id=f"sample-{index}")
 
 

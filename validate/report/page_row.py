@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from validate.report import page_decisions, pictures, sentences
-from validate.report.html import Inside, facts, table, tag
+from validate.report.drawn import BYTES, EACH, Drawn
+from validate.report.html import Inside, facts, table, tag, url
 from validate.report.records import Further, Judgement, Output, Report, Result, Sample
 from validate.runtimes.job import Latency
 
@@ -20,8 +21,8 @@ def kind(result: Result) -> str:
     return "tight" if result.warnings else "pass"
 
 
-def detail(report: Report, result: Result) -> Element:
-    """Return one row with all its numbers; it is open on the page if the row failed."""
+def detail(report: Report, result: Result, drawn: Sequence[Drawn] = ()) -> Element:
+    """Return one row with all its numbers; it is open on the page if the row failed. drawn: its worst samples."""
     figures, name = sentences.figures(result), kind(result)
     room = f", {figures.headroom} left" if figures.headroom else ""
     numbers = f" {figures.sqnr} dB{room}" if figures.sqnr else ""
@@ -42,6 +43,7 @@ def detail(report: Report, result: Result) -> Element:
         _probed(result),
         page_decisions.confusion(report, result),
         _worst(report, result.worst),
+        _pairs(result, drawn),
         _facts(report, result),
         id=sentences.slug(result),
         open=result.blocking,
@@ -117,6 +119,37 @@ def _worst(report: Report, samples: Sequence[Sample]) -> Inside:
         rows.append((name, sample.label, sample.golden, sample.actual, sentences.number(sample.difference, ".2e")))
     head = ("worst samples", "label", "PyTorch", "here", "difference")
     return table("Worst samples", head, rows) if rows else None
+
+
+def _pairs(result: Result, drawn: Sequence[Drawn]) -> Inside:
+    """Return the worst samples as pictures, PyTorch and the artifact side by side; folded in a good row."""
+    if not drawn:
+        return None
+    note = (
+        f"PyTorch on the left, this row on the right: the samples that lie farthest apart, at most {EACH} of a row and "
+        f"{BYTES / 1e6:.0f} MB of a page."
+    )
+    return tag(
+        "details",
+        tag("summary", "Worst samples, drawn"),
+        tag("p", note, class_="quiet"),
+        tag("div", *(_pair(each) for each in drawn), class_="pairs"),
+        open=result.blocking,
+    )
+
+
+def _pair(drawn: Drawn) -> Element:
+    sample = drawn.sample
+    sides = [
+        tag("img", src=url(file, "jpeg"), alt=f"sample {sample.index}, {whose}: {words}")
+        for whose, file, words in zip(("PyTorch", "here"), (drawn.golden, drawn.actual), drawn.words, strict=True)
+    ]
+    alike = "decided alike" if sample.agreement == 1 else f"{sample.agreement:.1%} decided alike"
+    text = f" {alike}, greatest difference {sentences.number(sample.difference, '.2e')}"
+    changed = None if sample.agreement == 1 else "changed"
+    return tag(
+        "figure", *sides, tag("figcaption", tag("strong", f"#{sample.index}"), tag("span", text, class_=changed))
+    )
 
 
 def _facts(report: Report, result: Result) -> Element:

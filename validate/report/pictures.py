@@ -23,6 +23,10 @@ from validate.report.sentences import EQUAL_DB
 
 THUMBNAIL = 96
 """Pixels of a golden input's longer side, at most."""
+LARGE = 320
+"""Pixels of the longer side of a picture with something drawn on it, at most."""
+QUALITY = 85
+"""Of a JPEG file, 0 to 95."""
 SHAPES = ("circle", "square", "triangle", "diamond", "hexagon", "fall", "cross", "star")
 """Of targets in a scatter plot."""
 COLOURS = 7
@@ -291,10 +295,19 @@ def pixels(image: Array) -> Array:
     return np.round(np.clip(np.moveaxis(image, 0, 2), 0, 1) * 255).astype(np.uint8)
 
 
-def png(pixels: Array) -> bytes:
-    """Return a picture (H, W, 3) uint8 as a PNG file, reduced to `THUMBNAIL` pixels on its longer side."""
+def png(pixels: Array, longest: int = THUMBNAIL) -> bytes:
+    """Return a picture (H, W, 3) uint8 as a PNG file, reduced to so many pixels on its longer side."""
+    return _file(pixels, longest, "PNG", optimize=True)
+
+
+def jpeg(pixels: Array, longest: int = LARGE) -> bytes:
+    """Return a picture (H, W, 3) uint8 as a JPEG file, reduced likewise; thin lines keep their colours."""
+    return _file(pixels, longest, "JPEG", optimize=True, quality=QUALITY, subsampling=0)
+
+
+def _file(pixels: Array, longest: int, kind: str, **options: bool | int) -> bytes:
     picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((longest, longest))
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    picture.save(file, kind, **options)
     return file.getvalue()

@@ -13,7 +13,8 @@ from pathlib import Path
 from export.run import Run
 from measures import tasks
 from records.errors import BadInput, room_for
-from validate.report import page, page_decisions, pictures, records, reproduce, summary
+from records.golden import Golden
+from validate.report import drawn, page, page_decisions, pictures, records, reproduce, summary
 from validate.report.records import Report
 from validate.runtimes import runner
 
@@ -29,8 +30,10 @@ def publish(report: Report, run: Run) -> list[Path]:
         try:
             (new / SCRIPTS).mkdir(parents=True)
             records.write(report, new / RECORD)
+            golden = run.checkpoint.golden()
+            inputs = images(run, page_decisions.chosen(report), golden)
             texts = {
-                "report.html": page.render(report, images(run, page_decisions.chosen(report))),
+                "report.html": page.render(report, inputs, drawn.draw(report, run, golden)),
                 "report.md": summary.markdown(report),
                 "junit.xml": summary.junit(report),
                 **{f"{SCRIPTS}/{name}": text for name, text in reproduce.scripts(report, run).items()},
@@ -64,20 +67,18 @@ def _move(new: Path, folder: Path) -> list[Path]:
     return [path.replace(folder / path.name) for path in sorted(new.iterdir(), key=lambda path: path.is_dir())]
 
 
-def images(run: Run, indices: Iterable[int]) -> dict[int, bytes]:
+def images(run: Run, indices: Iterable[int], golden: Golden) -> dict[int, bytes]:
     """Return golden inputs as PNG files, golden's decision drawn on each; none, where the model takes no image."""
-    checkpoint = run.checkpoint
-    image = next((tensor for tensor in checkpoint.inputs if tensor.layout == "NCHW" and tensor.channels == "RGB"), None)
-    chosen = sorted(indices)
-    if image is None or not chosen:
+    image, task = drawn.image_of(run.checkpoint.inputs), tasks.load(run.checkpoint.task)
+    if image is None:
         return {}
-    task, golden = tasks.load(checkpoint.task), checkpoint.golden()
-    decisions = task.decide({name: values[chosen] for name, values in golden.outputs.items()})
-    inputs = golden.inputs[image.name]
-    return {
-        index: pictures.png(task.draw(pictures.pixels(inputs[index]), decision))
-        for index, decision in zip(chosen, decisions, strict=True)
-    }
+    labels, inputs = run.checkpoint.labels, golden.inputs[image.name]
+
+    def png(index: int) -> bytes:
+        outputs = {name: values[index] for name, values in golden.outputs.items()}
+        return pictures.png(task.draw(pictures.pixels(inputs[index]), outputs, labels))
+
+    return {index: png(index) for index in sorted(indices)}
 
 
 def read(run: Run) -> Report:

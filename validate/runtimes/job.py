@@ -22,6 +22,8 @@ class Budget:
 
     collect_s: float = 60.0
     """Seconds for golden inputs: a slow runtime takes fewer."""
+    call_s: float = 4.0
+    """Seconds of one call: where an artifact takes any number of samples, it is given no more than that allows."""
     files_s: float = 5.0
     """Seconds for image files."""
     patterns_s: float = 10.0

@@ -11,13 +11,14 @@ import { decode, prepare } from "../preparation/prepare.mjs";
 import { encode, open, size } from "./safetensors.mjs";
 import { restored, stored } from "./tensor.mjs";
 
-const BATCH = 8; // samples per call while outputs are collected, unless the runner has its own BATCH
+const BATCH = 8; // samples per call while outputs are collected, at most, unless the runner has its own BATCH
 const LEAST = 4; // samples that are run however long they take
 const PROBED = 2; // samples that are run once more, and each alone
 const LEAST_PATTERNS = 2; // patterns that are run however long they take: black and white
 const LEAST_FRESH = 2; // inputs made anew that are run however long they take
 const BUDGET = {
   collect_s: 60,
+  call_s: 4,
   files_s: 5,
   patterns_s: 10,
   batches_s: 1,
@@ -62,7 +63,9 @@ export async function run(job, read, write) {
   const inputs = await inputsOf(await open(read.golden), manifest, job.samples);
   const count = Object.values(inputs)[0].shape[0];
   const fixed = manifest.inputs[0].shape[0];
-  const batch = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
+  const sizes = job.batches ?? [];
+  const wanted = Number.isInteger(fixed) ? fixed : (runner.BATCH ?? BATCH);
+  const batch = sizes.length ? await paced(infer, slice(inputs, 0, 1), wanted, budget.call_s) : wanted;
   const parts = [];
   const start = performance.now();
   const end = start + 1e3 * budget.collect_s;
@@ -76,9 +79,9 @@ export async function run(job, read, write) {
   const probes = read.probes && (await open(read.probes));
   const files = probes ? await fromFiles(infer, probes, manifest, budget) : {};
   const patterns = probes ? await ofPatterns(infer, probes, manifest, budget) : {};
-  const sizes = probes ? await ofSizes(infer, probes, manifest, batch) : {};
+  const resized = probes ? await ofSizes(infer, probes, manifest, batch) : {};
   const fresh = probes ? await anew(infer, probes, manifest, batch, budget) : {};
-  const batches = await batched(infer, inputs, manifest, (job.batches ?? []).filter((size) => size <= samples), batch, budget);
+  const batches = await batched(infer, inputs, manifest, sizes.filter((size) => size <= samples), batch, each, budget);
   const further = await beyond(infer, read.further ?? [], job, batch, each, budget);
   const { times, last } = await latency(infer, slice(inputs, 0, 1), budget);
   await write(
@@ -87,7 +90,7 @@ export async function run(job, read, write) {
       ...beside,
       ...files.outputs,
       ...patterns,
-      ...sizes,
+      ...resized,
       ...fresh,
       ...further.outputs,
       ...batches,
@@ -101,6 +104,18 @@ export async function run(job, read, write) {
     further: further.taken ?? null,
     latency_ms: { ...summary(times), calls: times.length, batch: 1, threads: infer.threads ?? job.threads },
   };
+}
+
+/** The samples of a call, `most` or fewer, so that it takes no longer than its seconds, by the time of one. */
+async function paced(infer, one, most, seconds) {
+  let each = 0;
+  for (let call = 0; call < 2; call++) { // the first may have prepared something
+    const start = performance.now();
+    await infer(one);
+    each = (performance.now() - start) / 1e3;
+    if (most * each <= seconds) return most;
+  }
+  return Math.max(1, Math.floor(seconds / each));
 }
 
 /** Image files, decoded and prepared as an app does it and run one by one, and training's inputs of the same images.
@@ -174,12 +189,15 @@ async function anew(infer, probes, manifest, batch, budget) {
 }
 
 /** Outputs of the first golden inputs in one call, by each number of them and name, `batches.33.` before it; the number
- that golden was run in is left out, and so is what time does not allow. */
-async function batched(infer, inputs, manifest, sizes, batch, budget) {
+ that golden was run in is left out, and so is what time does not allow: of a slow artifact all but the least. */
+async function batched(infer, inputs, manifest, sizes, batch, each, budget) {
   const outputs = {};
+  const others = sizes.filter((size) => size !== batch);
+  const affordable = others.filter((size) => size * each <= budget.call_s);
+  const least = [...others].sort((a, b) => a - b).slice(0, 1);
   const end = performance.now() + 1e3 * budget.batches_s;
-  for (const size of sizes) {
-    if (size === batch || performance.now() >= end) continue;
+  for (const size of affordable.length ? affordable : least) {
+    if (performance.now() >= end) continue;
     Object.assign(outputs, named(`batches.${size}`, asGolden(await infer(slice(inputs, 0, size)), manifest)));
   }
   return outputs;

@@ -30,14 +30,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from export.target import constants
+from records.constants import constants
 from records.golden import FRESH, INPUT, PATTERN, PREPARED, SIZED, Actual
 from records.tensor import Array, Arrays, Tensor, tensors_from
 from validate.runtimes.job import Budget, Files, Job, Latency, Measured, Taken
 
 FOLDER = Path(__file__).parent / "runners"
 BATCH = 32
-"""Samples per call while outputs are collected."""
+"""Samples per call while outputs are collected, at most."""
 ALL = 2**31 - 1
 """Samples: as many as golden has, and time allows."""
 LEAST = 4
@@ -133,6 +133,7 @@ def measure(**record: Any) -> dict[str, Any]:
     infer = module.activate(job.path, dict(job.manifest), job.threads, job.backend)
     session = Session(infer, tensors_from(job.manifest["inputs"]), tensors_from(job.manifest["outputs"]))
     inputs = session.stored(_rows(job.golden, session.inputs, INPUT, job.samples))
+    session = session.paced(inputs, job.budget.call_s) if job.batches else session
     start = time.perf_counter()
     outputs, samples = session.collect(inputs, job.budget.collect_s, LEAST)
     each_s = (time.perf_counter() - start) / max(1, samples)
@@ -149,7 +150,7 @@ def measure(**record: Any) -> dict[str, Any]:
         training=trained,
         pattern=session.collect(session.stored(patterns), job.budget.patterns_s, LEAST_PATTERNS, batch=1)[0],
         sized=session.resized(job.probes),
-        batches=session.batched(inputs, [size for size in job.batches if size <= samples], job.budget.batches_s),
+        batches=session.batched(inputs, [size for size in job.batches if size <= samples], job.budget, each_s),
         fresh=session.anew(job.probes, job.budget.fresh_s),
         further=further,
     )
@@ -167,12 +168,25 @@ class Session:
     infer: Callable[[Arrays], Arrays]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    most: int = BATCH
+    """Samples of one call, at most, where the artifact takes any number."""
 
     @property
     def batch(self) -> int:
-        """Return the samples of one call: the artifact's fixed batch size, or `BATCH`."""
+        """Return the samples of one call: the artifact's fixed batch size, or `most`."""
         fixed = self.inputs[0].shape[0]
-        return fixed if isinstance(fixed, int) else BATCH
+        return fixed if isinstance(fixed, int) else self.most
+
+    def paced(self, inputs: Arrays, call_s: float) -> "Session":
+        """Return a session whose calls take no more samples than a call's seconds allow, by the time of one."""
+        one = {name: value[:1] for name, value in inputs.items()}
+        for _ in range(2):  # the first may have prepared something
+            start = time.perf_counter()
+            self.infer(one)
+            each_s = time.perf_counter() - start
+            if self.most * each_s <= call_s:
+                return self
+        return replace(self, most=max(1, int(call_s / each_s)))
 
     def stored(self, arrays: Arrays) -> dict[str, Array]:
         """Return inputs, given as the checkpoint has them, in the artifact's layout and type."""
@@ -219,15 +233,18 @@ class Session:
             outputs |= {f"{number}.{name}": value for name, value in few.items()}
         return outputs
 
-    def batched(self, inputs: Arrays, sizes: Iterable[int], limit_s: float) -> dict[str, Array]:
+    def batched(self, inputs: Arrays, sizes: Sequence[int], budget: Budget, each_s: float) -> dict[str, Array]:
         """Return the outputs of the first stored inputs in one call, by each number of them and name: `33.logits`.
 
-        No further call is begun after `limit_s` seconds. The number that golden was run in is left out.
+        No further call is begun after the budget's seconds. The number that golden was run in is left out, and of an
+        artifact that is slow all but the least; each_s: seconds that a golden input took.
         """
         outputs: dict[str, Array] = {}
-        end = time.perf_counter() + limit_s
-        for size in sizes:
-            if size != self.batch and time.perf_counter() < end:
+        others = [size for size in sizes if size != self.batch]
+        affordable = [size for size in others if size * each_s <= budget.call_s] or sorted(others)[:1]
+        end = time.perf_counter() + budget.batches_s
+        for size in affordable:
+            if time.perf_counter() < end:
                 called = self.call({name: value[:size] for name, value in inputs.items()})
                 outputs |= {f"{size}.{name}": np.ascontiguousarray(value) for name, value in called.items()}
         return outputs

@@ -190,7 +190,8 @@ def test_padded_maxima_leave_an_infinite_step(awkward: Path, tmp_path: Path) -> 
     """Which LiteRT aborts at: in ranges of ours the padding sets none, and TensorFlow's quantizer is refused."""
     details = unmended(tmp_path, "maxima_as_they_are", "onnx/float32", converter=False)["details"]
     assert details["quantizer"] == "litert-quantizer"
-    assert list(details["quantizers_sqnr_db"]) == ["litert-quantizer"]
+    others = {name: why for name, why in details["quantizers_sqnr_db"].items() if name != "litert-quantizer"}
+    assert all("an infinite value in the range of" in str(why) for why in others.values()), others
     (tmp_path / "again").mkdir()
     with pytest.raises(WorkerFailed, match="an infinite value in the range of"):
         unmended(tmp_path / "again", "maxima_as_they_are", "onnx/float32", converter=True)

@@ -1,0 +1,82 @@
+"""Puts what an artifact found in golden's order, for whatever it was run on, before anything is compared.
+
+    ready, ties = paired(task, fair, actual, proof, count)
+    ready.golden["boxes"]                      # (N, D, 4): each box in the place of its partner
+
+Of most tasks every value has its place, and nothing is moved. What is missing or of another shape stays as it is, to be
+told as such where it is judged.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from measures import tasks
+from measures.distance import floor_of
+from measures.tasks import Fair
+from measures.tolerance import Tolerance, allowed_noise
+from records.golden import Actual, Proof
+from records.tensor import Array, Arrays
+
+
+def fairness(table: tuple[Tolerance, ...], golden: Arrays, oracle: Arrays, thresholds: Mapping[str, float]) -> Fair:
+    """Return what leaves a decision to rounding: noise that a table allows each output of floats, and thresholds."""
+    noise = {
+        name: allowed_noise(table, values, floor_of(values, oracle[name]))
+        for name, values in golden.items()
+        if values.size and np.issubdtype(values.dtype, np.floating)
+    }
+    return Fair(noise, thresholds)
+
+
+def paired(task: tasks.Task, fair: Fair, actual: Actual, proof: Proof, count: int) -> tuple[Actual, Array]:
+    """Return outputs in the order of what PyTorch gave for the same inputs, and the ties of golden's samples (N,).
+
+    count: golden samples that were run.
+    """
+    ties = np.zeros(count, np.int64)
+
+    def ordered(values: Arrays, reference: Arrays) -> Arrays:
+        fits = values and all(
+            name in values and values[name].shape == rows.shape and values[name].dtype.kind == rows.dtype.kind
+            for name, rows in reference.items()
+        )
+        return {**values, **task.pair(values, reference, fair).outputs} if fits else values
+
+    def first(values: Arrays, reference: Arrays) -> Arrays:
+        """Return outputs of the first samples of a reference in its order."""
+        rows = len(next(iter(values.values()), ()))
+        return ordered(values, {name: each[:rows] for name, each in reference.items()})
+
+    def keyed(values: Arrays, references: Mapping[str, Arrays]) -> Arrays:
+        """Return outputs by what stands before their names, each in the order of its reference."""
+        found: dict[str, Array] = {}
+        for key, reference in references.items():
+            part = {name.partition(".")[2]: rows for name, rows in values.items() if name.partition(".")[0] == key}
+            found |= {f"{key}.{name}": rows for name, rows in first(part, reference).items()}
+        return {**values, **found}
+
+    expected = {name: values[:count] for name, values in proof.golden.outputs.items()}
+    golden = actual.golden
+    if all(name in golden and golden[name].shape == rows.shape for name, rows in expected.items()):
+        pairs = task.pair(golden, expected, fair)
+        golden, ties = {**golden, **pairs.outputs}, pairs.ties
+    outputs = proof.golden.outputs
+    probes = proof.probes.outputs if proof.probes else {}
+    return (
+        Actual(
+            golden=golden,
+            together=first(actual.together, outputs),
+            again=first(actual.again, outputs),
+            alone=first(actual.alone, outputs),
+            file=first(actual.file, probes),
+            training=first(actual.training, probes),
+            pattern=first(actual.pattern, proof.patterns.outputs) if proof.patterns else actual.pattern,
+            sized=keyed(actual.sized, {str(place): sized.outputs for place, sized in enumerate(proof.sizes)}),
+            batches=keyed(actual.batches, {name.partition(".")[0]: outputs for name in actual.batches}),
+            fresh=first(actual.fresh, proof.fresh.outputs) if proof.fresh else actual.fresh,
+            further=first(actual.further, proof.further.outputs) if proof.further else actual.further,
+            last=first(actual.last, outputs),
+        ),
+        ties,
+    )
