@@ -32,7 +32,7 @@ from records.golden import Actual
 from records.tensor import Arrays
 from validate import parity
 from validate.localise import localise
-from validate.measure import Options
+from validate.measure import Options, outputs_file
 from validate.plan import Runtime
 from validate.report.records import Localisation, Report, Result
 from validate.runtimes import runner
@@ -245,8 +245,7 @@ class Bench:
     def given(self, result: Result) -> Arrays:
         """What a row's runtime gave."""
         assert result.log
-        file = self.run.folder / "report" / "actual" / f"{Path(result.log).stem}.safetensors"
-        return Actual.of(load_file(file)).golden
+        return Actual.of(load_file(outputs_file(self.run, result.log))).golden
 
     def examine(self, mutant: Mutant) -> Outcome:
         """Break the artifact, have it judged, look for the layer at fault, put it back. Once."""

@@ -28,14 +28,13 @@ ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP
 Operator = Callable[..., Any]
 
 
-def convert(fault: str, source: str, checkpoint: str, good: str, target: str, out: str) -> None:
+def convert(fault: str, source: str, checkpoint: str, good: str, target: str, out: str, name: str = "") -> None:
     """Write a target's file into the folder `out`, by way of a SavedModel with the fault.
 
     source: the ONNX file. good: the folder of the SavedModel without it, whose manifest the TFLite target reads.
+    name: of what the file holds, where that is not the fault's: what is converted is remembered by it.
     """
-    folder = (
-        Path(out) if target == "saved_model" else Path(out).with_name(fault)
-    )  # a name of its own: what is converted is remembered by it
+    folder = Path(out) if target == "saved_model" else Path(out).with_name(name or fault)
     case = Case.of(Path(source), Checkpoint.open(Path(checkpoint)))
     with FAULTS[fault]():
         by_importer(case, folder / saved_model.VERSION)
