@@ -83,10 +83,18 @@ def fields() -> str:
 
 
 def tolerances() -> str:
-    """Return every tolerance with its reason, precisions that share one together; those of image files last."""
+    """Return every tolerance with its reason, precisions that share one together; those of image files last.
+
+    What a task allows by itself, and most do not, is said to be that task's.
+    """
     alike: dict[Tolerance, list[str]] = {}
-    decisions = {precision: tasks.load("classification").tolerances(precision) for precision in TABLE}
-    for allowed in (TABLE, decisions, PREPARATION):
+    usual = {precision: tasks.load("classification").tolerances(precision) for precision in TABLE}
+    own = {
+        f"{precision} ({name})": [limit for limit in task.tolerances(precision) if limit not in usual[precision]]
+        for name, task in ((name, tasks.load(name)) for name in tasks.names())
+        for precision in TABLE
+    }
+    for allowed in (TABLE, usual, own, PREPARATION):
         for precision, limits in allowed.items():
             for limit in limits:
                 alike.setdefault(limit, []).append(precision)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from export.target import code, constants
+from export.target import code
+from records.constants import constants
 from workers import registry
 
 ROOT = Path(__file__).parents[1]

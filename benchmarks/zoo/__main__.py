@@ -1,6 +1,7 @@
 """Run the networks that have no row yet, one after the other, and write the table."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from benchmarks.zoo.networks import NETWORKS, Network, named
 from benchmarks.zoo.row import Row, judged
 from benchmarks.zoo.table import render, status
 
+PAGE = Path("docs/zoo.md")
+
 
 def main(
     only: Annotated[str, typer.Option(help="Networks, with commas. Default: all.")] = "",
@@ -19,15 +22,16 @@ def main(
     red: Annotated[bool, typer.Option("--red", help="Run also those whose row is not green.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the runs of green networks, too: gigabytes.")] = False,
     work: Annotated[Path, typer.Option(help="Where runs, logs and rows are kept.")] = Path("runs/zoo"),
-    page: Annotated[Path, typer.Option(help="The table.")] = Path("docs/zoo.md"),
+    page: Annotated[Path, typer.Option(help="The table.")] = PAGE,
 ) -> None:
-    """Export and validate every network of the zoo, and write docs/zoo.md."""
+    """Export and validate every network of the zoo, and write docs/zoo.md; to another page, those that are named."""
     try:
         wanted = named(only)
     except KeyError as error:
         raise typer.BadParameter(
             f"{error.args[0]}: no such network. Those there are: benchmarks/zoo/networks.py."
         ) from error
+    shown = wanted if page != PAGE else NETWORKS
     work.mkdir(parents=True, exist_ok=True)
     for network in wanted:
         place = work / "rows" / f"{network.name}.json"
@@ -39,8 +43,8 @@ def main(
         print(f"{network.name}: {status(row)}", flush=True)
         if row.green and not keep:
             shutil.rmtree(work / "runs" / network.name)
-        write_page(work, page)
-    print(write_page(work, page))
+        write_page(work, page, shown)
+    print(write_page(work, page, shown))
 
 
 def attempted(network: Network, work: Path) -> Row:
@@ -52,12 +56,12 @@ def attempted(network: Network, work: Path) -> Row:
         return judged(Row(network.name, network.source, network.size, problems=(lost,)))
 
 
-def write_page(work: Path, page: Path) -> str:
-    """Write the table of the rows that are there; → how many are green."""
-    places = [work / "rows" / f"{network.name}.json" for network in NETWORKS]
+def write_page(work: Path, page: Path, networks: Sequence[Network]) -> str:
+    """Write the table of the networks' rows that are there; → how many are green."""
+    places = [work / "rows" / f"{network.name}.json" for network in networks]
     found = [rows.read(place) for place in places if place.exists()]
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(found, len(NETWORKS)))
+    page.write_text(render(found, len(networks)))
     return f"{sum(row.green for row in found)} of {len(found)} green: {page}"
 
 

@@ -79,8 +79,8 @@ def anywhere(*words: str) -> list[str]:
 def described(row: Row, run: Run) -> Row:
     """Return the row with what the checkpoint says: its parameters, and what float32 itself loses."""
     golden = run.checkpoint.golden()
-    (output,) = run.checkpoint.outputs
-    floor = sqnr_db(golden.outputs[output.name], golden.oracle[output.name])
+    floats = [name for name, values in golden.outputs.items() if values.dtype.kind == "f"]
+    floor = min(sqnr_db(golden.outputs[name], golden.oracle[name]) for name in floats)
     parameters = sum(parameter.numel() for parameter in run.checkpoint.model().parameters())
     return replace(row, parameters=parameters, floor_db=self_check.rounded(floor))
 

@@ -24,6 +24,7 @@ class Network:
     """Height and width of its input in pixels."""
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     """As `model.options`."""
+    task: str = "classification"
 
     @property
     def source(self) -> str:
@@ -39,6 +40,11 @@ def own(name: str) -> Network:
 def timm(name: str, size: int = SIZE, **options: bool | int | float | str) -> Network:
     """Return a network of timm's; the options are its constructor's."""
     return Network(name, f"timm:{name}", size, options)
+
+
+def finding(name: str, task: str, size: int) -> Network:
+    """Return one of torchvision's detectors or segmentation models."""
+    return Network(name, name, size, task=task)
 
 
 NETWORKS: tuple[Network, ...] = (
@@ -100,6 +106,17 @@ NETWORKS: tuple[Network, ...] = (
     Network("swin_t", "swin_t"),
     Network("swin_v2_t", "swin_v2_t"),
     Network("maxvit_t", "maxvit_t", 224),
+    finding("ssdlite320_mobilenet_v3_large", "detection", 320),
+    finding("ssd300_vgg16", "detection", 300),
+    finding("retinanet_resnet50_fpn", "detection", 160),
+    finding("retinanet_resnet50_fpn_v2", "detection", 160),
+    finding("fcos_resnet50_fpn", "detection", 160),
+    finding("fasterrcnn_mobilenet_v3_large_320_fpn", "detection", 320),
+    finding("fasterrcnn_resnet50_fpn_v2", "detection", 160),
+    finding("lraspp_mobilenet_v3_large", "segmentation", 160),
+    finding("deeplabv3_mobilenet_v3_large", "segmentation", 160),
+    finding("deeplabv3_resnet50", "segmentation", 128),
+    finding("fcn_resnet50", "segmentation", 128),
 )
 
 
