@@ -18,6 +18,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
 from pipeline.data import IMAGE, Data, Split
 from pipeline.datasets import Sample
+from pipeline.detectors import rivals_of
 from pipeline.detectors.suppression import ROUNDS, unsettled
 from pipeline.models import named
 from pipeline.oracle import in_double
@@ -218,7 +219,11 @@ class HeldOut:
                 oracle = to_numpy(predict(double, doubled(inputs), self.outputs, batch))
             return to_numpy(inputs), outputs, self._in_order(oracle, outputs)
 
-        golden = Golden(*run(self.golden.inputs, self.batch), truth=to_numpy(self.golden.truth))
+        with rivals_of(local) as calls:  # in the first of both, not in the oracle, which is a copy
+            golden = Golden(*run(self.golden.inputs, self.batch), truth=to_numpy(self.golden.truth))
+        if calls:
+            rivals = {name: torch.cat([call[name] for call in calls]) for name in calls[0]}
+            golden = replace(golden, rivals=to_numpy(rivals))
         if finished or measures.tasks.load(self.told.task).IN_PLACE:  # a new detector finds nothing anywhere
             _check_signal(golden.outputs)
         beside: dict[str, Array] = {}
@@ -407,4 +412,5 @@ def to_numpy(tensors: Tensors) -> dict[str, Array]:
     without_bfloat16 = {
         name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in local.items()
     }
-    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in without_bfloat16.items()}
+    # numpy.ascontiguousarray would give a number an axis.
+    return {name: np.asarray(tensor.numpy(), order="C") for name, tensor in without_bfloat16.items()}

@@ -15,7 +15,7 @@ from records.tensor import Array, Arrays
 
 PATTERNS = ("black", "white", "checkerboard", "noise", "shifted")
 """Names of inputs unlike golden's, in the order in which they are run: a slow runtime takes the first only."""
-INPUT, OUTPUT, ORACLE = "input", "output", "oracle"
+INPUT, OUTPUT, ORACLE, RIVAL = "input", "output", "oracle", "rival"
 FLOOR, FILE, PATTERN, PREPARED, SIZED, FRESH = "floor", "file", "pattern", "prepared", "sized", "fresh"
 """Kinds of arrays: what stands before the first dot of a flat name."""
 
@@ -42,16 +42,20 @@ class Golden:
     """(N, …) float64: the same outputs computed in double precision."""
     truth: Arrays
     """What the task's metric is taken against: `labels` (N,) int64."""
+    rivals: Arrays = field(default_factory=dict)
+    """(N, …), by the task's own names: what was all but chosen in the outputs' place; empty: the task has none."""
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Golden":
         """Return the record of arrays by flat names: the inverse of `arrays`."""
         truth = {name: value for name, value in arrays.items() if "." not in name}
-        return cls(part(arrays, INPUT), part(arrays, OUTPUT), part(arrays, ORACLE), truth)
+        inputs, outputs, oracle, rivals = (part(arrays, kind) for kind in (INPUT, OUTPUT, ORACLE, RIVAL))
+        return cls(inputs, outputs, oracle, truth, rivals)
 
     def arrays(self) -> dict[str, Array]:
         """Return all arrays by their flat names, as they are in a file."""
-        return {**flat({INPUT: self.inputs, OUTPUT: self.outputs, ORACLE: self.oracle}), **self.truth}
+        kinds = {INPUT: self.inputs, OUTPUT: self.outputs, ORACLE: self.oracle, RIVAL: self.rivals}
+        return {**flat(kinds), **self.truth}
 
 
 @dataclass(frozen=True)

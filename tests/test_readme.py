@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,9 +121,9 @@ def environment(**values: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in given} | values
 
 
-def commands() -> list[str]:
-    """README's first, then those of docs/, which use what README's left."""
-    blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
+def commands(pages: Sequence[Path]) -> list[str]:
+    """Those of some pages, in order; those of docs/ use what README's left."""
+    blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -157,7 +158,10 @@ def programs_but(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "pages", [PAGES[:1], pytest.param(PAGES, marks=pytest.mark.nightly)], ids=["readme", "readme-and-docs"]
+)
+def test_every_command_runs(pages: list[Path], checkout: Path, tmp_path: Path) -> None:
     scans(checkout / "my_images", 30)
     # Stands in for the download of --pretrained: torchvision takes what lies in its cache.
     weights = torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
@@ -170,7 +174,7 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
         TORCH_HOME=str(tmp_path / "torch"),
     )
     ran: dict[str, int] = {}
-    for line in commands():
+    for line in commands(pages):
         if line == "make test":  # is what runs this
             continue
         # At 224×224, TensorFlow.js' cpu backend takes a quarter of a minute per image.

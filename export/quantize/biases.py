@@ -20,6 +20,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from export.graphs.onnx_runtime import session
 from export.quantize.network import Layer, Network, observed
 from export.quantize.ranges import CHANCE_DB, STEPS, Ranges, observe, ranges, readers, typical_db
 from records.tensor import Arrays
@@ -100,10 +101,8 @@ class SideBySide:
         self.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names))
         form = self.network.model
         model = helper.make_model(self.graph, opset_imports=form.opset_import, ir_version=form.ir_version)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return list(session.run(names, samples))
+        basic = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        return list(session(model.SerializeToString(), basic).run(names, samples))
 
     def _joined(self, layers: Mapping[str, Layer], count: int) -> dict[str, str]:
         """Build the graph; return tensor → what its readers read instead."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
+from export.graphs.onnx_runtime import session
 from export.graphs.operators import module_of
 from records.tensor import Array, Arrays
 
@@ -167,12 +167,12 @@ def observed(model: onnx.ModelProto, names: Sequence[str], samples: Arrays) -> I
     known = onnx.shape_inference.infer_shapes(copy).graph.value_info
     floats = [item.name for item in known if item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
     copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in floats if name in wanted)
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
-    results = [output.name for output in session.get_outputs()]
+    opened = session(copy.SerializeToString())
+    results = [output.name for output in opened.get_outputs()]
     values = sum(array[0].size for array in samples.values())
-    size = 1 if session.get_inputs()[0].shape[:1] == [1] else max(BATCH, VALUES // values)
+    size = 1 if opened.get_inputs()[0].shape[:1] == [1] else max(BATCH, VALUES // values)
     count = len(next(iter(samples.values())))
     for start in range(0, count, size):
         part = {name: values[start : start + size] for name, values in samples.items()}
-        arrays = {**part, **dict(zip(results, session.run(results, part), strict=True))}
+        arrays = {**part, **dict(zip(results, opened.run(results, part), strict=True))}
         yield min(size, count - start), {name: array for name, array in arrays.items() if array.dtype == np.float32}

@@ -32,6 +32,8 @@ class Fair:
     """By output, in its unit."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """By the task's own names: a checkpoint's `decoding`."""
+    rivals: Arrays = field(default_factory=dict)
+    """(N, …) by the task's own names: what golden all but chose for each sample, as `Golden.rivals`; empty: unknown."""
 
 
 @dataclass(frozen=True)

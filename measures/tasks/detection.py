@@ -65,12 +65,35 @@ class _Found:
         return cls(boxes, scores, outputs["labels"][index, :count].astype(np.int64), count == room)
 
 
+@dataclass(frozen=True)
+class _Rivals:
+    """What rounding may give in the place of each of K boxes of one sample."""
+
+    boxes: Array
+    """(K, R, 4) float64."""
+    scores: Array
+    """(K, R) float64, 0 where there is none."""
+    least: float
+    """The last candidate's score; −∞: unknown."""
+
+    @classmethod
+    def of(cls, rivals: Arrays, index: int, count: int) -> "_Rivals":
+        """Return those of a sample's `count` boxes; of nothing that is known, none."""
+        if not rivals:
+            return cls(np.zeros((count, 0, 4)), np.zeros((count, 0)), -np.inf)
+        boxes, scores = (rivals[name][index, :count].astype(np.float64) for name in ("boxes", "scores"))
+        return cls(boxes, scores, float(rivals["least"][index]))
+
+
 def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
     """Return boxes (N, D, 4), scores (N, D), labels (N, D) and count (N,), each box in the place of golden's.
 
     Another output has a value for each box: (N, D, …). What only one of both has is no distance of boxes. It is one of
     scores and of labels, unless it is fair: what golden alone has, scores 0 for `NOTHING`; what the artifact alone has
     takes a place that is free. Samples that hold no numbers are returned as they are.
+
+    A box that is one of its partner's rivals, where golden's score leads by no more than allowed noise, is a tie, and
+    its distance is that from the rival.
     """
     outputs = {name: np.array(values) for name, values in actual.items()}
     ties = np.zeros(len(golden["count"]), np.int64)
@@ -82,16 +105,19 @@ def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
         ours, theirs = _Found.of(actual, index), _Found.of(golden, index)
         if not 0 <= actual["count"][index] <= golden["scores"].shape[1]:  # an app would read what is not there
             ours = _Found(ours.boxes[:0], ours.scores[:0], ours.labels[:0], full=False)
-        place = _partners(ours, theirs)
-        extra, missed = place < 0, ~np.isin(np.arange(len(theirs.scores)), place)
-        fair_extra, fair_missed = _left_to_rounding(ours, theirs, extra, missed, fair)
-        ties[index] = fair_extra.sum() + fair_missed.sum()
+        rivals = _Rivals.of(fair.rivals, index, len(theirs.scores))
+        pairing = _Pairing.of(ours, theirs, rivals, fair)
+        place, extra, swapped = pairing.place, pairing.extra, pairing.swapped
+        fair_extra, fair_missed = _left_to_rounding(ours, theirs, pairing, rivals.least, fair)
+        ties[index] = fair_extra.sum() + fair_missed.sum() + swapped.sum()
         outputs["count"][index] = len(theirs.scores)
         for name in golden.keys() - {"count"}:
             values = np.array(golden[name][index])
             values[place[~extra]] = actual[name][index][: len(place)][~extra]
+            if name in pairing.ahead:
+                values[place[swapped]] += pairing.ahead[name][swapped].astype(values.dtype)
             outputs[name][index] = values
-        unfair = np.flatnonzero(missed & ~fair_missed)
+        unfair = np.flatnonzero(pairing.missed & ~fair_missed)
         outputs["labels"][index, unfair], outputs["scores"][index, unfair] = NOTHING, 0
         more = np.flatnonzero(extra & ~fair_extra)
         free = [*unfair, *range(len(theirs.scores), golden["scores"].shape[1]), *np.flatnonzero(fair_missed)]
@@ -121,17 +147,62 @@ def _partners(ours: _Found, theirs: _Found) -> Array:
     return place
 
 
-def _left_to_rounding(ours: _Found, theirs: _Found, extra: Array, missed: Array, fair: Fair) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class _Pairing:
+    """Which of our K boxes of a sample is which of golden's L."""
+
+    place: Array
+    """(K,) int64: the partner among golden's; -1: it has none."""
+    missed: Array
+    """(L,) bool: which of golden's nothing of ours is the partner of."""
+    swapped: Array
+    """(K,) bool: which is its partner's rival, where rounding decides which of both is kept."""
+    ahead: Mapping[str, Array]
+    """By output, what golden's box is beyond that rival, (K, …): with it added, ours is compared with golden's."""
+
+    @classmethod
+    def of(cls, ours: _Found, theirs: _Found, rivals: _Rivals, fair: Fair) -> "_Pairing":
+        """Pair boxes by class and overlap."""
+        place = _partners(ours, theirs)
+        missed = ~np.isin(np.arange(len(theirs.scores)), place)
+        ahead = {"boxes": np.zeros_like(ours.boxes), "scores": np.zeros_like(ours.scores)}
+        swapped = np.zeros(len(place), bool)
+        for row in np.flatnonzero(place >= 0):
+            partner = place[row]
+            lead = theirs.scores[partner] - rivals.scores[partner]  # (R,)
+            near = (rivals.scores[partner] > 0) & (lead <= fair.noise.get("scores", 0.0))
+            away = np.abs(ours.boxes[row] - theirs.boxes[partner]).max()
+            if not near.any() or away <= fair.noise.get("boxes", 0.0):
+                continue
+            apart = np.where(near, np.abs(ours.boxes[row] - rivals.boxes[partner]).max(axis=1), np.inf)
+            rival = int(apart.argmin())
+            if apart[rival] < away:
+                swapped[row] = True
+                ahead["boxes"][row] = theirs.boxes[partner] - rivals.boxes[partner, rival]
+                ahead["scores"][row] = lead[rival]
+        return cls(place, missed, swapped, ahead)
+
+    @property
+    def extra(self) -> Array:
+        """Return which of ours have no partner (K,) bool."""
+        return np.asarray(self.place < 0)
+
+    @property
+    def replaced(self) -> Array:
+        """Return which of golden's have a rival in their place (L,) bool."""
+        return np.isin(np.arange(len(self.missed)), self.place[self.swapped])
+
+
+def _left_to_rounding(ours: _Found, theirs: _Found, pairing: _Pairing, least: float, fair: Fair) -> tuple[Array, Array]:
     """Return which of our boxes without a partner, and which of theirs, rounding decides about: two masks.
 
-    That is where a score lies at the threshold, or at the least that there is room for; where the overlap with another
-    box lies at the threshold of suppression, or which of both suppresses the other; and where the other is such a one
-    itself.
+    That is where a score lies at the threshold, at the last candidate's (`least`), or at the least that there is room
+    for; where the overlap with another box lies at the threshold of suppression, or which of both suppresses the other;
+    and where the other is such a one itself, or a rival in the place of golden's.
     """
-    sides = (ours, theirs)
-    alone = (extra.copy(), missed.copy())
+    sides, alone = (ours, theirs), (pairing.extra, pairing.missed)
     decided = tuple(
-        mask & (_at_threshold(found, fair) | _at_rank(found, other, fair))
+        mask & (_at_threshold(found, least, fair) | _at_rank(found, other, fair))
         for mask, found, other in zip(alone, sides, sides[::-1], strict=True)
     )
     overlaps = iou(ours.boxes, theirs.boxes)
@@ -140,22 +211,24 @@ def _left_to_rounding(ours: _Found, theirs: _Found, extra: Array, missed: Array,
     limit = fair.thresholds.get("iou", 1.0)
     near = np.abs(overlaps - limit) <= slack
     beyond = overlaps >= limit - slack
-    swapped = beyond & (np.abs(ours.scores[:, None] - theirs.scores) <= fair.noise.get("scores", 0.0))
-    either = near | swapped
-    decided = (decided[0] | (extra & either.any(axis=1)), decided[1] | (missed & either.any(axis=0)))
+    level = beyond & (np.abs(ours.scores[:, None] - theirs.scores) <= fair.noise.get("scores", 0.0))
+    either = near | level
+    decided = (decided[0] | (alone[0] & either.any(axis=1)), decided[1] | (alone[1] & either.any(axis=0)))
     while True:  # of a chain each decides about the next
         following = (
-            decided[0] | (extra & (beyond & decided[1]).any(axis=1)),
-            decided[1] | (missed & (beyond & decided[0][:, None]).any(axis=0)),
+            decided[0] | (alone[0] & (beyond & (decided[1] | pairing.replaced)).any(axis=1)),
+            decided[1] | (alone[1] & (beyond & (decided[0] | pairing.swapped)[:, None]).any(axis=0)),
         )
         if all(np.array_equal(*pair) for pair in zip(decided, following, strict=True)):
             return decided
         decided = following
 
 
-def _at_threshold(found: _Found, fair: Fair) -> Array:
-    apart = np.abs(found.scores - fair.thresholds.get("score", 0.0))
-    return np.asarray(apart <= fair.noise.get("scores", 0.0))
+def _at_threshold(found: _Found, least: float, fair: Fair) -> Array:
+    """Return which boxes score as little as what is asked for at least, or as the last candidate."""
+    noise = fair.noise.get("scores", 0.0)
+    apart = [np.abs(found.scores - bound) <= noise for bound in (fair.thresholds.get("score", 0.0), least)]
+    return np.asarray(apart[0] | apart[1])
 
 
 def _at_rank(found: _Found, other: _Found, fair: Fair) -> Array:

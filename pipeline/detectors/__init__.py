@@ -11,6 +11,8 @@ K best of all anchors and classes are decoded and suppressed exactly, and the D 
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol, cast
 
@@ -18,10 +20,12 @@ import torch
 from torch import nn
 from torchvision.models.detection.image_list import ImageList
 
-from pipeline.detectors.suppression import ROUNDS, survivors
+from pipeline.detectors.suppression import ROUNDS, suppressing, survivors
 from records.errors import BadInput
 
 Tensors = dict[str, torch.Tensor]
+RIVALS = 4
+"""Boxes that are kept of those that one alone suppresses, the best: any of them may come in its place."""
 WITHOUT_BACKGROUND = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn")
 """Models of torchvision's whose classes are all things; of others, class 0 is what is nothing."""
 
@@ -141,18 +145,57 @@ class Decode(nn.Module):
 
         boxes: (N, A, 4), or (N, A, C, 4) where each class has its own; scores: (N, A, C) in [0, 1].
         """
-        classes = scores.shape[2]
-        best, place = scores.flatten(1).topk(self.decoding.candidates)  # (N, K)
-        label = place % classes
-        if boxes.ndim == 3:
-            place = torch.div(place, classes, rounding_mode="floor")
-        chosen = rows(boxes.flatten(1, -2), place)  # (N, K, 4)
+        chosen, best, label = self._candidates(boxes, scores)
         kept = survivors(chosen, best, label, self.decoding.score, self.decoding.iou, self.before, ROUNDS)
         ranked, order = (best * kept).topk(self.decoding.detections)  # (N, D)
         there = ranked > 0
         count = there.to(torch.int32).sum(dim=1, dtype=torch.int32)
         found = torch.where(there[..., None], rows(chosen, order), 0.0)
         return found, ranked, torch.where(there, label.gather(1, order), 0).to(torch.int32), count
+
+    def rivals(self, boxes: torch.Tensor, scores: torch.Tensor) -> Tensors:
+        """Return what rounding may give in the place of each box that `forward` gives of the same candidates.
+
+        boxes (N, D, R, 4) and scores (N, D, R): the R best that this box alone suppresses, zeros where there are none;
+        least (N,): the score of the last candidate.
+        """
+        chosen, best, label = self._candidates(boxes, scores)
+        kept = survivors(chosen, best, label, self.decoding.score, self.decoding.iou, self.before, ROUNDS)
+        _, order = (best * kept).topk(self.decoding.detections)  # (N, D)
+        hits = suppressing(chosen, label, self.decoding.iou, self.before) * kept[:, None]  # (N, K, K): by whom each is
+        alone = hits * (hits.sum(2, keepdim=True) == 1) * (best > self.decoding.score)[..., None]
+        by_box = (
+            rows(alone.transpose(1, 2), order) * best[:, None]
+        )  # (N, D, K): the scores of those that each suppresses
+        ranked, place = by_box.topk(min(RIVALS, by_box.shape[2]))  # (N, D, R)
+        found = rows(chosen, place.flatten(1)).unflatten(1, place.shape[1:])
+        return {"boxes": found * (ranked > 0)[..., None], "scores": ranked, "least": best[:, -1]}
+
+    def _candidates(self, boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return boxes (N, K, 4), scores (N, K) and labels (N, K) int64 of the K best pairs of box and class."""
+        classes = scores.shape[2]
+        best, place = scores.flatten(1).topk(self.decoding.candidates)
+        label = place % classes
+        if boxes.ndim == 3:
+            place = torch.div(place, classes, rounding_mode="floor")
+        return rows(boxes.flatten(1, -2), place), best, label
+
+
+@contextmanager
+def rivals_of(model: nn.Module) -> Iterator[list[Tensors]]:
+    """Give a list to which each call of a detector in the context adds its rivals (see `Decode.rivals`).
+
+    Of a model that is no detector it stays empty.
+    """
+    found: list[Tensors] = []
+    if not isinstance(model, Detector):
+        yield found
+        return
+    hook = model.decode.register_forward_pre_hook(lambda decode, candidates: found.append(decode.rivals(*candidates)))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def rows(values: torch.Tensor, place: torch.Tensor) -> torch.Tensor:

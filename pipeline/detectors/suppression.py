@@ -48,14 +48,7 @@ def survivors(
     boxes: (N, K, 4), scores and labels: (N, K), the best first. least: what a score is more than. limit: of IoU.
     before: (1, K, K) float, 1 where the column's box is before the row's.
     """
-    corner = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])  # (N, K, K, 2)
-    end = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
-    sides = (end - corner).clamp(min=0.0)
-    both = sides[..., 0] * sides[..., 1]  # (N, K, K)
-    area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-    either = area[:, :, None] + area[:, None] - both
-    same = (labels[:, :, None] == labels[:, None]).to(boxes.dtype)
-    over = (both > limit * either).to(boxes.dtype) * same * before
+    over = suppressing(boxes, labels, limit, before)
     able = (scores > least).to(boxes.dtype)
     kept = able
     for _ in range(rounds):
@@ -63,6 +56,21 @@ def survivors(
     for calls in _watching:
         calls.append((_repeated(kept, over, able) != kept).any(1))
     return kept
+
+
+def suppressing(boxes: torch.Tensor, labels: torch.Tensor, limit: float, before: torch.Tensor) -> torch.Tensor:
+    """Return 1 where the column's box suppresses the row's, if it is kept itself: (N, K, K) float; else 0.
+
+    The arguments are those of `survivors`.
+    """
+    corner = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])  # (N, K, K, 2)
+    end = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
+    sides = (end - corner).clamp(min=0.0)
+    both = sides[..., 0] * sides[..., 1]  # (N, K, K)
+    area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    either = area[:, :, None] + area[:, None] - both
+    same = (labels[:, :, None] == labels[:, None]).to(boxes.dtype)
+    return (both > limit * either).to(boxes.dtype) * same * before
 
 
 def _repeated(kept: torch.Tensor, over: torch.Tensor, able: torch.Tensor) -> torch.Tensor:

@@ -101,6 +101,60 @@ def test_what_a_tie_suppresses_is_a_tie() -> None:
     assert decided(found(B, second), found(B, first), loose) == (1.0, 2)
 
 
+def rivals(*boxes: tuple[tuple[float, float, float, float], float], least: float = 0.0) -> dict[str, Array]:
+    """Of the first box of one sample, what it alone suppresses; the others have nothing."""
+    given: dict[str, Array] = {
+        "boxes": np.zeros((1, ROOM, 4, 4), np.float32),
+        "scores": np.zeros((1, ROOM, 4), np.float32),
+        "least": np.array([least], np.float32),
+    }
+    for place, (box, score) in enumerate(boxes):
+        given["boxes"][0, 0, place], given["scores"][0, 0, place] = box, score
+    return given
+
+
+RIVAL = (13.0, 12.0, 61.0, 60.0)  # IoU with A: 0.84
+
+
+def test_a_rival_that_golden_all_but_chose_is_a_tie_and_is_measured_as_what_it_is() -> None:
+    known = Fair(FAIR.noise, FAIR.thresholds, rivals((RIVAL, A[1] - 5e-5), ((10.0, 15.0, 60.0, 65.0), 0.4)))
+    moved = tuple(side + 0.004 for side in RIVAL)
+    actual = found((moved, A[1] - 3e-5, A[2]), B)  # type: ignore[arg-type]
+    pairs = detection.pair(actual, found(A, B), known)
+    assert pairs.ties.tolist() == [1]
+    assert pairs.outputs["boxes"][0, 0] - np.array(A[0]) == pytest.approx(0.004, abs=1e-4)
+    assert pairs.outputs["scores"][0, 0] == pytest.approx(A[1] + 2e-5, abs=1e-6)
+    assert detection.pair(actual, found(A, B), FAIR).ties.tolist() == [0]
+
+
+def test_a_rival_far_behind_is_no_tie_and_neither_is_a_box_beside_its_rival() -> None:
+    behind = Fair(FAIR.noise, FAIR.thresholds, rivals((RIVAL, A[1] - 2e-4)))
+    pairs = detection.pair(found((RIVAL, A[1], A[2]), B), found(A, B), behind)
+    assert pairs.ties.tolist() == [0]
+    assert np.abs(pairs.outputs["boxes"][0, 0] - np.array(A[0])).max() == pytest.approx(3)
+    known = Fair(FAIR.noise, FAIR.thresholds, rivals((RIVAL, A[1] - 5e-5)))
+    astray = tuple(side + 1 for side in RIVAL)
+    pairs = detection.pair(found((astray, A[1], A[2]), B), found(A, B), known)  # type: ignore[arg-type]
+    assert np.abs(pairs.outputs["boxes"][0, 0] - np.array(A[0])).max() == pytest.approx(1)
+
+
+def test_what_is_there_because_a_rival_came_is_a_tie() -> None:
+    loose = {"score": 0.05, "iou": 0.35}
+    known = Fair(FAIR.noise, loose, rivals((RIVAL, A[1] - 5e-5)))
+    under = ((10.0, 30.0, 60.0, 80.0), 0.5, 3)  # IoU with A: 0.43; golden suppresses it
+    actual = found((RIVAL, A[1] - 5e-5, A[2]), under, B)
+    assert decided(actual, found(A, B), known) == (1.0, 2)
+    assert decided(actual, found(A, B), Fair(FAIR.noise, loose))[0] < 1
+
+
+def test_a_score_at_the_last_candidates_is_a_tie() -> None:
+    faint = ((10.0, 200.0, 30.0, 230.0), 0.20005, 0)
+    known = Fair(FAIR.noise, FAIR.thresholds, rivals(least=0.2))
+    assert decided(found(A, B), found(A, B, faint), known) == (1.0, 1)
+    assert decided(found(A, B, faint), found(A, B), known) == (1.0, 1)
+    assert decided(found(A, B), found(A, B, faint)) == (pytest.approx(2 / 3), 0)
+
+
 def test_the_last_of_a_full_sample_is_a_tie_with_one_that_scores_as_little() -> None:
     last, other = ((200.0, 0.0, 220.0, 30.0), 0.30001, 0), ((0.0, 200.0, 20.0, 230.0), 0.30003, 0)
     assert decided(found(A, B, other, room=3), found(A, B, last, room=3)) == (1.0, 2)

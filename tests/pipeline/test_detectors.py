@@ -14,7 +14,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 import anywhere
-from pipeline.detectors import Decoding, Detector, detector, family_of, names
+from pipeline.detectors import Decode, Decoding, Detector, detector, family_of, names, rivals_of
 from pipeline.detectors.suppression import ROUNDS, survivors, unsettled
 from records.errors import BadInput
 
@@ -252,3 +252,56 @@ def test_what_is_no_detector_is_named() -> None:
     assert family_of(nn.Linear(2, 2)) is None
     with pytest.raises(BadInput, match=r"Linear: no detector that is known; .*retinanet, ssd of torchvision are"):
         detector(nn.Linear(2, 2), SIZE, ASKED)
+
+
+def crowd(count: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes (1, A, 4) in a few heaps, and scores (1, A, 1), no two alike."""
+    generator = torch.Generator().manual_seed(1)
+    corner = (
+        torch.randint(0, 4, (1, count, 2), generator=generator) * 60 + torch.rand(1, count, 2, generator=generator) * 12
+    )
+    boxes = torch.cat([corner, corner + 40 + 8 * torch.rand(1, count, 2, generator=generator)], dim=2)
+    scores = torch.linspace(0.1, 0.9, count)[torch.randperm(count, generator=generator)]
+    return boxes, scores.view(1, -1, 1)
+
+
+def test_a_rival_comes_in_the_place_of_its_box_where_its_score_is_the_higher_one() -> None:
+    boxes, scores = crowd()
+    decode = Decode(Decoding(score=0.05, iou=0.5, detections=30, candidates=36))
+    found, ranked, _, count = decode(boxes, scores)
+    rivals = decode.rivals(boxes, scores)
+    assert rivals["least"].item() == scores.flatten().sort(descending=True).values[35]
+    tried = 0
+    for place in range(int(count)):
+        box, score, rival, rivals_score = (
+            found[0, place],
+            ranked[0, place],
+            rivals["boxes"][0, place, 0],
+            rivals["scores"][0, place, 0],
+        )
+        assert (rivals["scores"][0, place] < score).all()
+        if not rivals_score:
+            assert not rivals["boxes"][0, place, 0].any()
+            continue
+        changed = scores.clone()
+        (mine,), (other,) = ((boxes[0] == each).all(1).nonzero()[:, 0] for each in (box, rival))
+        assert scores[0, other, 0] == rivals_score
+        changed[0, mine], changed[0, other] = rivals_score, score
+        after, *_ = decode(boxes, changed)
+        assert not (after == box).all(-1).any()
+        assert (after == rival).all(-1).any()
+        tried += 1
+    assert tried > 3
+
+
+def test_rivals_are_of_each_call_of_a_detector_and_of_nothing_else() -> None:
+    model = detector(made("ssdlite320_mobilenet_v3_large"), SIZE, ASKED).eval()
+    with torch.no_grad(), rivals_of(model) as calls:
+        model(images())
+        model(images(1))
+    assert [call["scores"].shape for call in calls] == [(3, 20, 4), (1, 20, 4)]
+    model(images(1))
+    assert len(calls) == 2
+    with rivals_of(nn.Identity()) as calls:
+        pass
+    assert not calls

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file as numpy_file
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.golden import to_numpy
 from pipeline.weights import Loaded, load, read
 from records.errors import BadInput
 
@@ -235,3 +237,11 @@ def test_an_index_that_is_none_is_one_sentence(tmp_path: Path, index: str, said:
     (tmp_path / "a.safetensors").write_bytes(b"no tensors")
     with pytest.raises(BadInput, match="truncated or no safetensors"):
         read(tmp_path, trust=False)
+
+
+def test_a_checkpoints_own_weights_are_read(tmp_path: Path, trained: Net, model: Net) -> None:
+    """BatchNorm's counter is a number, and stays one."""
+    trained.features(torch.rand(2, 3, 8, 8))
+    numpy_file(to_numpy(trained.state_dict()), tmp_path / "weights.safetensors")
+    load(model, tmp_path / "weights.safetensors")
+    assert same(model, trained)

@@ -8,6 +8,7 @@ told as such where it is judged.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from measures.tasks import Fair
 from measures.tolerance import Tolerance, allowed_noise
 from records.golden import Actual, Proof
 from records.tensor import Array, Arrays
+
+NONE: Arrays = {}
 
 
 def fairness(table: tuple[Tolerance, ...], golden: Arrays, oracle: Arrays, thresholds: Mapping[str, float]) -> Fair:
@@ -36,47 +39,48 @@ def paired(task: tasks.Task, fair: Fair, actual: Actual, proof: Proof, count: in
     """
     ties = np.zeros(count, np.int64)
 
-    def ordered(values: Arrays, reference: Arrays) -> Arrays:
+    def ordered(values: Arrays, reference: Arrays, rivals: Arrays) -> Arrays:
         fits = values and all(
             name in values and values[name].shape == rows.shape and values[name].dtype.kind == rows.dtype.kind
             for name, rows in reference.items()
         )
-        return {**values, **task.pair(values, reference, fair).outputs} if fits else values
+        return {**values, **task.pair(values, reference, replace(fair, rivals=rivals)).outputs} if fits else values
 
-    def first(values: Arrays, reference: Arrays) -> Arrays:
+    def first(values: Arrays, reference: Arrays, rivals: Arrays = NONE) -> Arrays:
         """Return outputs of the first samples of a reference in its order."""
         rows = len(next(iter(values.values()), ()))
-        return ordered(values, {name: each[:rows] for name, each in reference.items()})
+        return ordered(values, *({name: each[:rows] for name, each in side.items()} for side in (reference, rivals)))
 
-    def keyed(values: Arrays, references: Mapping[str, Arrays]) -> Arrays:
+    def keyed(values: Arrays, references: Mapping[str, Arrays], rivals: Arrays = NONE) -> Arrays:
         """Return outputs by what stands before their names, each in the order of its reference."""
         found: dict[str, Array] = {}
         for key, reference in references.items():
             part = {name.partition(".")[2]: rows for name, rows in values.items() if name.partition(".")[0] == key}
-            found |= {f"{key}.{name}": rows for name, rows in first(part, reference).items()}
+            found |= {f"{key}.{name}": rows for name, rows in first(part, reference, rivals).items()}
         return {**values, **found}
 
+    rivals = proof.golden.rivals
     expected = {name: values[:count] for name, values in proof.golden.outputs.items()}
     golden = actual.golden
     if all(name in golden and golden[name].shape == rows.shape for name, rows in expected.items()):
-        pairs = task.pair(golden, expected, fair)
+        pairs = task.pair(golden, expected, replace(fair, rivals={name: rows[:count] for name, rows in rivals.items()}))
         golden, ties = {**golden, **pairs.outputs}, pairs.ties
     outputs = proof.golden.outputs
     probes = proof.probes.outputs if proof.probes else {}
     return (
         Actual(
             golden=golden,
-            together=first(actual.together, outputs),
-            again=first(actual.again, outputs),
-            alone=first(actual.alone, outputs),
+            together=first(actual.together, outputs, rivals),
+            again=first(actual.again, outputs, rivals),
+            alone=first(actual.alone, outputs, rivals),
             file=first(actual.file, probes),
             training=first(actual.training, probes),
             pattern=first(actual.pattern, proof.patterns.outputs) if proof.patterns else actual.pattern,
             sized=keyed(actual.sized, {str(place): sized.outputs for place, sized in enumerate(proof.sizes)}),
-            batches=keyed(actual.batches, {name.partition(".")[0]: outputs for name in actual.batches}),
+            batches=keyed(actual.batches, {name.partition(".")[0]: outputs for name in actual.batches}, rivals),
             fresh=first(actual.fresh, proof.fresh.outputs) if proof.fresh else actual.fresh,
             further=first(actual.further, proof.further.outputs) if proof.further else actual.further,
-            last=first(actual.last, outputs),
+            last=first(actual.last, outputs, rivals),
         ),
         ties,
     )
