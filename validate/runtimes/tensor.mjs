@@ -6,6 +6,7 @@
 // An array is {data: typed array, shape}; a tensor is what a manifest says of it.
 
 import { quantized } from "../preparation/prepare.mjs";
+import { size } from "./safetensors.mjs";
 
 /** Of integers that stand for themselves, by a manifest's name of their type. */
 const INTEGERS = {
@@ -33,12 +34,18 @@ function counted({ data, shape }, Type) {
 /** An array of the tensor's layout and type as the checkpoint has it: `stored` undone. Integers that stand for
  themselves stay integers; all else is float32. */
 export function restored({ data, shape }, tensor) {
-  const { scale, zero_point: zero } = tensor;
-  const own = scale == null && tensor.dtype in INTEGERS;
-  const meant = data instanceof Float32Array || scale == null ? Number : (x) => (x - zero) * Math.fround(scale);
-  const values = own ? { data: data.slice(), shape } : { data: Float32Array.from(data, meant), shape };
+  const own = tensor.scale == null && tensor.dtype in INTEGERS;
+  const values = { data: own || data instanceof Float32Array ? data.slice() : floats(data, tensor), shape };
   const axis = channels(tensor);
   return axis ? moved(values, axis, 1) : values;
+}
+
+/** What integers or halves stand for. In loops: `Float32Array.from` with a function takes ten times as long. */
+function floats(data, { scale, zero_point: zero }) {
+  const values = new Float32Array(data.length);
+  if (scale == null) for (let n = 0; n < data.length; n++) values[n] = Number(data[n]);
+  else for (let n = 0; n < data.length; n++) values[n] = (data[n] - zero) * Math.fround(scale);
+  return values;
 }
 
 /** The axis of the channels, where it is another than the checkpoint's; 0: nothing is to be turned. */
@@ -47,23 +54,20 @@ function channels({ layout }) {
   return axis > 1 ? axis : 0;
 }
 
-/** The axis `from` put at `to`, the others in their order. */
+/** The axis `from` put at `to`, the others in their order: two groups of axes change places. */
 function moved({ data, shape }, from, to) {
-  const order = shape.map((_, axis) => axis).filter((axis) => axis !== from);
-  order.splice(to, 0, from);
-  const steps = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, length) => product * length, 1));
+  const lengths = [...shape];
+  lengths.splice(to, 0, ...lengths.splice(from, 1));
+  const bounds = from < to ? [0, from, from + 1, to + 1] : [0, to, from, from + 1];
+  const [outer, first, second, inner] = bounds.map((start, group) => size(shape.slice(start, bounds[group + 1])));
   const turned = new data.constructor(data.length);
-  const lengths = order.map((axis) => shape[axis]);
-  const strides = order.map((axis) => steps[axis]);
-  const place = new Array(lengths.length).fill(0);
-  let source = 0;
-  for (let n = 0; n < data.length; n++) {
-    turned[n] = data[source];
-    for (let axis = lengths.length - 1; axis >= 0; axis--) {
-      source += strides[axis];
-      if (++place[axis] < lengths[axis]) break;
-      source -= strides[axis] * lengths[axis];
-      place[axis] = 0;
+  let n = 0;
+  for (let before = 0; before < outer; before++) {
+    for (let column = 0; column < second; column++) {
+      for (let row = 0; row < first; row++) {
+        const start = ((before * first + row) * second + column) * inner;
+        for (let at = start; at < start + inner; at++) turned[n++] = data[at];
+      }
     }
   }
   return { data: turned, shape: lengths };
