@@ -15,7 +15,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from export.run import Run
+from measures import tasks
 from measures.distance import floor_of
+from measures.tasks import Fair
 from records.errors import AGAIN, BadInput
 from records.golden import INPUT, ORACLE, OUTPUT, Fresh, Golden, flat, part
 from records.sealed import fingerprints
@@ -78,7 +80,7 @@ def answered(
     Raises BadInput where golden is not what the checkpoint's program gives.
     """
     chosen = _chosen(golden)
-    again = {name: values[chosen] for name, values in golden.inputs.items()}
+    again = _rows(golden.inputs, chosen)
     new = made(golden, seed)
     inputs = {name: np.concatenate([new[name], again[name]]) for name in new}
     try:
@@ -88,10 +90,24 @@ def answered(
     if problem:
         return None, [f"nothing was proved on inputs made anew, for PyTorch gave no outputs for them: {problem}"]
     count = len(next(iter(new.values())))
-    confirmed = ({name: values[count:] for name, values in each.items()} for each in (outputs, oracle))
+    oracle = _in_order(run, oracle, outputs)  # or a floor would be as wide as two boxes are apart
+    confirmed = (
+        _in_order(run, _rows(each, slice(count, None)), _rows(reference, chosen))
+        for each, reference in ((outputs, golden.outputs), (oracle, golden.oracle))
+    )
     _check(run, golden, chosen, *confirmed)
-    answers, exact = ({name: values[:count] for name, values in each.items()} for each in (outputs, oracle))
+    answers, exact = (_rows(each, slice(count)) for each in (outputs, oracle))
     return Fresh(new, answers, exact, seed), []
+
+
+def _rows(arrays: Arrays, which: slice | list[int]) -> dict[str, Array]:
+    return {name: values[which] for name, values in arrays.items()}
+
+
+def _in_order(run: Run, values: Arrays, reference: Arrays) -> Arrays:
+    """Return outputs (N, …), what is found in each sample in a reference's order."""
+    fair = Fair(thresholds=run.checkpoint.decoding)
+    return tasks.load(run.checkpoint.task).pair(values, reference, fair).outputs
 
 
 def _chosen(golden: Golden) -> list[int]:

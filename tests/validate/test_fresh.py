@@ -4,15 +4,18 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from export.run import Run
+from measures.distance import floor_of
 from records.errors import BadInput
 from records.golden import Golden
 from tests.conftest import Said
+from tests.measures.test_detection import A, B, found
 from validate import fresh
 from workers import registry
 
@@ -53,6 +56,22 @@ def test_another_seed_is_taken_each_time_unless_one_is_given(monkeypatch: pytest
 def answered(change: Callable[[Golden], Golden] = lambda golden: golden, seed: int = 1) -> Any:
     run = Run.open("tiny")
     return fresh.answered(run, change(run.checkpoint.golden()), seed, registry.find(), 1)
+
+
+def test_the_oracle_is_put_in_the_order_of_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two boxes of almost one score change places in double precision: no floor is as wide as they are apart."""
+    twin = (B[0], A[1] - 1e-8, B[2])
+    once, wide = found(A, twin), found(twin, A)
+    few = {name: np.concatenate([values] * 2) for name, values in once.items()}
+    golden = Golden({"image": np.zeros((2, 3, 4, 4), np.float32)}, few, few, {})
+    asked = {name: np.concatenate([values] * (fresh.SAMPLES + 1)) for name, values in once.items()}
+    turned = {name: np.concatenate([values] * (fresh.SAMPLES + 1)) for name, values in wide.items()}
+    monkeypatch.setattr(fresh, "_answers", lambda *_: (asked, turned, ""))
+    checkpoint = SimpleNamespace(task="detection", decoding={"score": 0.05, "iou": 0.5})
+    run: Any = SimpleNamespace(name="boxes", checkpoint=checkpoint)
+    given, warnings = fresh.answered(run, golden, 1, {}, 1)
+    assert given and not warnings
+    assert floor_of(given.outputs["boxes"], given.oracle["boxes"]) < 1e-3
 
 
 def test_pytorch_answers_for_them(workplace: Path) -> None:
