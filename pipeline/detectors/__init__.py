@@ -183,19 +183,21 @@ class Decode(nn.Module):
 
 @contextmanager
 def rivals_of(model: nn.Module) -> Iterator[list[Tensors]]:
-    """Give a list to which each call of a detector in the context adds its rivals (see `Decode.rivals`).
+    """Give a list to which each call in the context adds the rivals (see `Decode.rivals`) of a detector in a model.
 
-    Of a model that is no detector it stays empty.
+    Of a model that has none it stays empty.
     """
     found: list[Tensors] = []
-    if not isinstance(model, Detector):
-        yield found
-        return
-    hook = model.decode.register_forward_pre_hook(lambda decode, candidates: found.append(decode.rivals(*candidates)))
+
+    def told(decode: Any, candidates: tuple[torch.Tensor, ...]) -> None:
+        found.append(decode.rivals(*candidates))
+
+    hooks = [module.register_forward_pre_hook(told) for module in model.modules() if isinstance(module, Decode)]
     try:
         yield found
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def rows(values: torch.Tensor, place: torch.Tensor) -> torch.Tensor:

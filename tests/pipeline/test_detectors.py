@@ -296,7 +296,7 @@ def test_a_rival_comes_in_the_place_of_its_box_where_its_score_is_the_higher_one
 
 def test_rivals_are_of_each_call_of_a_detector_and_of_nothing_else() -> None:
     model = detector(made("ssdlite320_mobilenet_v3_large"), SIZE, ASKED).eval()
-    with torch.no_grad(), rivals_of(model) as calls:
+    with torch.no_grad(), rivals_of(nn.Sequential(model)) as calls:  # as an adopted one lies within another module
         model(images())
         model(images(1))
     assert [call["scores"].shape for call in calls] == [(3, 20, 4), (1, 20, 4)]
