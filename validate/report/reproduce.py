@@ -29,6 +29,10 @@ from validate.runtimes.runner import Runner
 from workers import registry
 from workers.toolchain import Toolchain
 
+IN_ORDER = (
+    " Place by place: the report pairs what was found first,\n# and there two that score alike may have changed places."
+)
+"""What a script says of a task whose decisions have no place of their own."""
 ARM = "packages.txt"
 """File that marks a toolchain of another processor."""
 
@@ -73,6 +77,7 @@ def _run(report: Report, result: Result, artifact: Artifact, row_runner: Runner,
         "file": row_runner.file.name,
         "decide": inspect.getsource(tasks.load(artifact.task).decide),
         "task": artifact.task,
+        "order": "" if tasks.load(artifact.task).IN_PLACE else IN_ORDER,
     }
     if source is None:
         harness = {
@@ -143,7 +148,7 @@ def _conversion(report: Report, run: Run, result: Result) -> str | None:
     return _filled(CONVERSION, report, result, values | _ours())
 
 
-CODE = ("manifest", "decide", "source", "tensor", "file", "task", "conversion", "about")
+CODE = ("manifest", "decide", "order", "source", "tensor", "file", "task", "conversion", "about")
 """Values that go into a script as they are: lines and names of the project's own. All others are quoted."""
 
 
@@ -209,7 +214,7 @@ COMPARISON = """
 
 $decide
 
-# How far it lies from PyTorch's.
+# How far it lies from PyTorch's.$order
 
 expected = {name: golden[f"output.{name}"][: len(value)] for name, value in actual.items()}
 for name, value in actual.items():

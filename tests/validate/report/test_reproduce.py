@@ -18,7 +18,7 @@ from tests.validate.report import reports
 from tests.validate.test_parity import rewrite, scale
 from validate import parity
 from validate.measure import Options
-from validate.report import reproduce
+from validate.report import reproduce, sentences
 from validate.report.records import Report, Result
 from validate.runtimes import runner
 from validate.settings import ValidateConfig
@@ -60,6 +60,18 @@ def test_the_script_gives_the_numbers_of_the_report(shown: Run, made: Report, pr
     assert file.name == f"onnx-{precision}-onnxruntime.py"
     same(ran(file), result)
     assert "import validate" not in file.read_text()
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_the_script_says_where_what_is_found_may_have_changed_places(
+    shown: Run, made: Report, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = next(one for one in made.results if one.target == "onnx")
+    artifact = dataclasses.replace(shown.artifact(sentences.artifact(result)), task=task)
+    monkeypatch.setattr(reproduce, "_artifact", lambda *_: artifact)
+    text = script(made, shown, failed(result)).read_text()
+    assert ("may have changed places" in text) == (task == "detection")
+    compile(text, "script", "exec")
 
 
 def test_another_python_hands_over_to_the_one_that_has_what_is_needed(shown: Run, made: Report) -> None:
