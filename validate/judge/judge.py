@@ -5,7 +5,6 @@
 Numbers in, a Result out. Everything is computed before anything is judged.
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -18,10 +17,7 @@ from export.artifact import Artifact
 from measures import flags, tasks
 from measures.distance import (
     STRANGE_TIMES,
-    compare,
-    equal,
     floor_of,
-    histogram,
     sqnr_db,
     sqnr_of_most_db,
     strange_samples,
@@ -29,40 +25,33 @@ from measures.distance import (
 from measures.tolerance import (
     BUILT_DB,
     BUILT_SAMPLES,
-    EXACT,
     INTEGER_DB,
     INTEGERS,
     LITTLE_HEADROOM,
     OF_MOST_SAMPLES,
     ORACLE_DB,
-    PROBE,
     Tolerance,
     allowed,
-    allowed_from_file,
-    anew,
 )
-from records.golden import PATTERNS, Actual, Fresh, Golden, Patterns, Probes, Proof, Sized
+from records.golden import Actual, Golden, Proof
 from records.tensor import Array, Arrays, preparations
 from validate.judge.decisions import Decisions, of_further, told_further
-from validate.judge.judgements import judgement, wording
+from validate.judge.judgements import wording
+from validate.judge.outputs import beyond, least_db, of_floats, output_of
 from validate.judge.pairing import fairness, paired
+from validate.judge.probed import from_image_files, of_fresh, of_patterns, of_sizes, tight
 from validate.measure import Measurement
 from validate.plan import Row, quantization
 from validate.report.records import (
-    Agreement,
     FromFile,
-    Histogram,
     Judgement,
-    Metric,
     Output,
     Probe,
     Result,
 )
 from validate.runtimes.job import Measured
-from validate.runtimes.runner import LEAST, LEAST_FRESH, LEAST_PATTERNS
+from validate.runtimes.runner import LEAST
 
-FRESH_NAME = "made anew"
-"""Name, among the probes, of the inputs that were made for this validation."""
 DOUBLING_DB = 3.0
 """What twice as many calibration samples bring the models of two halves nearer by: of 16 to 256 samples, mnasnet1_0's
 models lay 27 to 39 dB apart."""
@@ -103,7 +92,7 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
             continue
         try:
             outputs.append(
-                _output(name, actual.golden[name], reference, oracle[name], table, decided=name in task.DECIDED_BY)
+                output_of(name, actual.golden[name], reference, oracle[name], table, decided=name in task.DECIDED_BY)
             )
         except ValueError as error:
             problems.append(f"{name}: {error}")
@@ -124,15 +113,15 @@ def result_of(row: Row, measured: Measured, actual: Actual, proof: Proof) -> Res
         made = decided.count
         red = _flags(artifact, outputs, decided, actual, golden, table)
     files = proof.probes if preparations(artifact.inputs) else None
-    from_file, unfed = _from_file(row, actual, files, measured) if files else (None, [])
-    probed, strange = _of_patterns(outputs, actual, proof.patterns, table) if proof.patterns else ([], [])
+    from_file, unfed = from_image_files(row, actual, files, measured) if files else (None, [])
+    probed, strange = of_patterns(outputs, actual, proof.patterns, table) if proof.patterns else ([], [])
     if any(tensor.any_size for tensor in artifact.inputs):
-        resized, misfits = _of_sizes(actual, proof.sizes, [tensor.name for tensor in artifact.outputs], table)
+        resized, misfits = of_sizes(actual, proof.sizes, [tensor.name for tensor in artifact.outputs], table)
         probed, strange = probed + resized, strange + misfits
     if proof.fresh:
-        mixed, wrong = _of_fresh(outputs, actual, proof.fresh, golden, table)
+        mixed, wrong = of_fresh(outputs, actual, proof.fresh, golden, table)
         probed, strange = probed + mixed, strange + wrong
-    problems += _beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), made)
+    problems += beyond(outputs, decision_fields.get("agreement"), decision_fields.get("metric"), made)
     problems += red + strange + unfed + unfit
     problems += row.misfits
     close = _close(
@@ -181,7 +170,7 @@ def _flags(
 ) -> list[str]:
     """Return signs of a broken artifact that numbers alone may hide."""
     # Of integers an unchanging value, or few different ones, says nothing.
-    finite = [output for output in outputs if not output.not_finite and _of_floats(golden.outputs[output.name])]
+    finite = [output for output in outputs if not output.not_finite and of_floats(golden.outputs[output.name])]
     signs = [
         flag
         for output in finite
@@ -206,7 +195,7 @@ def _close(judgements: Sequence[Judgement], probed: Sequence[Probe]) -> list[str
         f"little headroom: {wording(judgement)}"
         for judgement in judgements
         if judgement.within and judgement.headroom is not None and judgement.headroom < LITTLE_HEADROOM
-    ] + _tight(probed)
+    ] + tight(probed)
 
 
 def _little_calibration(artifact: Artifact) -> list[str]:
@@ -227,7 +216,7 @@ def _unlike_its_conversion(artifact: Artifact, actual: Actual, golden: Golden, n
     """Return a warning where a runtime computes integers much worse than their conversion did: kernels that differ, or
     scales that are not those that were chosen. Of floats, for a class that is another one is not near or far.
     """
-    pairs = [(actual.golden[name], golden.outputs[name]) for name in names if _of_floats(golden.outputs[name])]
+    pairs = [(actual.golden[name], golden.outputs[name]) for name in names if of_floats(golden.outputs[name])]
     built, count = artifact.built_sqnr_db, min((len(rows) for rows, _ in pairs), default=0)
     if built is None or count < BUILT_SAMPLES:
         return []
@@ -240,45 +229,12 @@ def _unlike_its_conversion(artifact: Artifact, actual: Actual, golden: Golden, n
     ]
 
 
-def _output(
-    name: str,
-    actual: Array,
-    golden: Array,
-    oracle: Array,
-    table: Sequence[Tolerance],
-    least_floor: float = 0.0,
-    decided: bool = False,
-) -> Output:
-    difference = compare(actual, golden)
-    floor, oracle_db = max(floor_of(golden, oracle), least_floor), sqnr_db(golden, oracle)
-    if _of_floats(golden):
-        judgements = [
-            judgement(
-                row.of(len(golden), floor, oracle_db),
-                sqnr_of_most_db(actual, golden, decided)
-                if row.unit == OF_MOST_SAMPLES
-                else getattr(difference, row.measure),
-            )
-            for row in table
-            if hasattr(difference, row.measure)
-        ]
-    else:  # what decisions are made of is judged as such
-        judgements = [] if decided else [judgement(row.of(golden.size), equal(actual, golden)) for row in EXACT]
-    return Output(
-        name=name,
-        noise_floor=float(np.abs(golden.astype(np.float64) - oracle).max()),
-        histogram=None if difference.not_finite else Histogram(*histogram(actual, golden)),
-        judgements=judgements,
-        **dataclasses.asdict(difference) | {"worst": list(difference.worst)},
-    )
-
-
 def _cut_off(outputs: Sequence[Output], actual: Actual, expected: Arrays, table: Sequence[Tolerance]) -> list[str]:
     """Return a warning for each output that is within tolerance because its strange samples are left to decisions."""
     found = []
     for output, row in itertools.product(outputs, table):
         reference = expected[output.name]
-        if row.unit != OF_MOST_SAMPLES or not _of_floats(reference) or not all(one.within for one in output.judgements):
+        if row.unit != OF_MOST_SAMPLES or not of_floats(reference) or not all(one.within for one in output.judgements):
             continue
         whole = sqnr_of_most_db(actual.golden[output.name], reference)
         if not row.within(whole):
@@ -288,11 +244,6 @@ def _cut_off(outputs: Sequence[Output], actual: Actual, expected: Arrays, table:
                 f"it is {whole:.1f} dB"
             )
     return found
-
-
-def _of_floats(values: Array) -> bool:
-    """True if an output's values are near or far from others; integers and booleans are equal or not."""
-    return bool(np.issubdtype(values.dtype, np.floating))
 
 
 def _steady(outputs: Sequence[Output], actual: Actual, golden: Golden, table: Sequence[Tolerance]) -> list[str]:
@@ -333,177 +284,10 @@ def _apart(rows: Array, reference: Array, limits: Mapping[str, Tolerance]) -> st
     """
     if rows.shape != reference.shape:
         return f" (shape {rows.shape} for {reference.shape})"
-    if not _of_floats(reference):
+    if not of_floats(reference):
         return "" if (rows == reference).all() else f" ({float((rows != reference).mean()):.1%} of the values)"
     if np.isnan(reference).any():
         return ""
     gap, ratio = float(np.abs(rows - reference).max()), sqnr_db(rows, reference)
     within = limits["max_absolute"].within(gap) if "max_absolute" in limits else limits["sqnr_db"].within(ratio)
     return "" if within else f" (greatest difference {gap:.3g}, SQNR {ratio:.1f} dB)"
-
-
-def _of_patterns(
-    outputs: Sequence[Output], actual: Actual, patterns: Patterns, table: Sequence[Tolerance]
-) -> tuple[list[Probe], list[str]]:
-    """Return each pattern's outputs compared with PyTorch's, and a sentence for each that cannot be right.
-
-    A pattern is skipped if PyTorch itself gives NaN or infinity for it.
-    """
-    probes: list[Probe] = []
-    problems: list[str] = []
-    limit = next((tolerance for tolerance in table if tolerance.measure == PROBE), None)
-    for output in outputs:
-        name = output.name
-        actual_rows, golden_rows = actual.pattern.get(name), patterns.outputs[name]
-        if actual_rows is None or len(actual_rows) < LEAST_PATTERNS or actual_rows.shape[1:] != golden_rows.shape[1:]:
-            shape = (
-                "none was run"
-                if actual_rows is None
-                else f"shape {actual_rows.shape}, PyTorch gives {golden_rows.shape}"
-            )
-            problems.append(f"probes: {name}: {shape}; {LEAST_PATTERNS} probes are needed")
-            continue
-        floors = patterns.floors[name]  # no number either, where an output is none
-        places = np.flatnonzero(np.isfinite(floors[: len(actual_rows)]))
-        if not _of_floats(golden_rows):  # on inputs unlike any, integers may be a matter of rounding
-            continue
-        for index in places:
-            floor = max(float(floors[index]), floor_of(golden_rows[places], golden_rows[places]))
-            probes.append(_probe(PATTERNS[index], name, actual_rows[index], golden_rows[index], floor, limit))
-            problems += _beyond_probe(probes[-1], actual_rows[index])
-        if limit is None and len(places) and np.isfinite(actual_rows[places]).all():
-            problems += flags.collapsed(
-                name, actual_rows[places], golden_rows[places], actual.golden[name], output.max_absolute or 0.0
-            )
-    return probes, problems
-
-
-def _of_sizes(
-    actual: Actual, sizes: Sequence[Sized], names: Sequence[str], table: Sequence[Tolerance]
-) -> tuple[list[Probe], list[str]]:
-    """Return each output at each other height and width, judged as golden is, and a sentence for each beyond tolerance.
-
-    Of several judgements of an output the one with the least headroom is told.
-    """
-    probes: list[Probe] = []
-    problems: list[str] = []
-    for (number, sized), name in itertools.product(enumerate(sizes), names):
-        reference, rows = sized.outputs[name], actual.sized.get(f"{number}.{name}")
-        if rows is None or rows.shape != reference.shape:
-            what = "was not run" if rows is None else f"has shape {rows.shape}, PyTorch gives {reference.shape}"
-            problems.append(f"at {sized.size}: {name} {what}")
-            continue
-        output = _output(name, rows, reference, sized.oracle[name], table)
-        tightest = min(output.judgements, key=lambda judged: -np.inf if judged.headroom is None else judged.headroom)
-        probes.append(Probe(sized.size, name, output.sqnr_db, output.max_absolute, output.noise_floor, tightest))
-        problems += [f"at {sized.size}: {sentence}" for sentence in _beyond([output], None, None, len(rows))]
-    return probes, problems
-
-
-def _of_fresh(
-    outputs: Sequence[Output], actual: Actual, fresh: Fresh, golden: Golden, table: Sequence[Tolerance]
-) -> tuple[list[Probe], list[str]]:
-    """Return each output for the inputs that were made anew, judged as golden is, and a sentence for each beyond.
-
-    Less is asked than on golden (see `ANEW`). An output of integers is a decision, which on mixtures may be a matter of
-    rounding.
-    """
-    probes: list[Probe] = []
-    problems: list[str] = []
-    for name in [output.name for output in outputs if _of_floats(fresh.outputs[output.name])]:
-        rows = actual.fresh.get(name)
-        if rows is None or len(rows) < LEAST_FRESH or rows.shape[1:] != fresh.outputs[name].shape[1:]:
-            problems.append(f"{FRESH_NAME} by seed {fresh.seed}: {name}: none was run, or another shape was given")
-            continue
-        reference, oracle = fresh.outputs[name][: len(rows)], fresh.oracle[name][: len(rows)]
-        if not np.isfinite(oracle).all():  # PyTorch itself gives none
-            continue
-        floor = max(floor_of(reference, oracle), floor_of(golden.outputs[name], golden.oracle[name]))
-        output = _output(name, rows, reference, oracle, anew(table), floor)
-        tightest = min(output.judgements, key=lambda judged: -np.inf if judged.headroom is None else judged.headroom)
-        probes.append(Probe(FRESH_NAME, name, output.sqnr_db, output.max_absolute, floor, tightest))
-        problems += [
-            f"{FRESH_NAME} by seed {fresh.seed}: {sentence}" for sentence in _beyond([output], None, None, len(rows))
-        ]
-    return probes, problems
-
-
-def _probe(which: str, name: str, actual: Array, golden: Array, floor: float, limit: Tolerance | None) -> Probe:
-    difference = compare(actual, golden)
-    judged = judgement(limit.of(1, floor), difference.max_absolute) if limit else None
-    return Probe(which, name, difference.sqnr_db, difference.max_absolute, floor, judged)
-
-
-def _tight(probes: Sequence[Probe]) -> list[str]:
-    """Return a warning for the probe with the least headroom, if that is little."""
-    rooms = [(probe.judgement.headroom, probe) for probe in probes if probe.judgement and probe.judgement.within]
-    room, worst = min(rooms, key=lambda pair: pair[0] or 0.0, default=(1.0, None))
-    if worst is None or worst.judgement is None or (room or 0.0) >= LITTLE_HEADROOM:
-        return []
-    return [f"little headroom on probe {worst.name}: {wording(worst.judgement)}"]
-
-
-def _beyond_probe(probe: Probe, actual: Array) -> list[str]:
-    """Return a sentence for a probe that failed."""
-    where = f"probe {probe.name}: {probe.output}"
-    if not np.isfinite(actual).all():
-        return [f"{where}: {int((~np.isfinite(actual)).sum())} values are NaN or infinite"]
-    if probe.judgement is None or probe.judgement.within:
-        return []
-    return [f"{where}: {wording(probe.judgement)}, SQNR {probe.sqnr_db:.1f} dB"]
-
-
-def _from_file(row: Row, actual: Actual, probes: Probes, measured: Measured) -> tuple[FromFile | None, list[str]]:
-    """Return the numbers of an app that starts from an image file, and a sentence for all that is beyond tolerance."""
-    assert row.artifact
-    task, names = tasks.load(row.artifact.task), [tensor.name for tensor in row.artifact.outputs]
-    files = measured.from_file
-    if files is None or any(name not in arrays for name in names for arrays in (actual.file, actual.training)):
-        return None, [f"image files prepared in {row.language}: none was run"]
-    steps = float("nan") if files.input_steps is None else files.input_steps  # JSON's null is a NaN
-    names = [name for name in names if _of_floats(probes.outputs[name])] or names
-    file_db = least_db([(actual.file[name], actual.training[name]) for name in names])
-    probe_db = least_db([(actual.file[name][:1], probes.outputs[name][:1]) for name in names])
-    values = {"input_steps": steps, "file_db": file_db, "probe_db": probe_db}
-    scales = [tensor.scale for tensor in row.artifact.inputs if tensor.preparation and tensor.scale]
-    own_db = least_db([(actual.training[name][:1], probes.outputs[name][:1]) for name in names])
-    table = allowed_from_file(
-        row.artifact.precision, max(scales, default=None), row.overrides, own_db, task.SENSITIVE_DB
-    )
-    judgements = [judgement(tolerance, values[tolerance.measure]) for tolerance in table]
-    beyond = ", ".join(wording(judgement) for judgement in judgements if not judgement.within)
-    return FromFile(row.language, files.samples, steps, file_db, probe_db, judgements), (
-        [f"image files prepared in {row.language} differ from training's: {beyond}"] if beyond else []
-    )
-
-
-def least_db(pairs: Sequence[tuple[Array, Array]]) -> float:
-    """Return the least SQNR of (actual, reference) pairs; NaN if they differ in shape or a value is not finite."""
-    for actual, reference in pairs:
-        if actual.shape != reference.shape or not (np.isfinite(actual).all() and np.isfinite(reference).all()):
-            return float("nan")
-    return float(np.min([sqnr_db(actual.astype(np.float64), reference) for actual, reference in pairs]))
-
-
-def _beyond(outputs: Sequence[Output], agreed: Agreement | None, metric: Metric | None, count: int) -> list[str]:
-    """Return a sentence for every judgement that is not within tolerance."""
-    sentences = []
-    for output in outputs:
-        if output.not_finite:
-            sentences.append(
-                f"{output.name}: {output.not_finite} values are NaN or infinite, the first at {tuple(output.worst)}"
-            )
-            continue
-        sentences += [
-            f"{output.name}: {wording(judgement)}, greatest difference at {tuple(output.worst)}"
-            for judgement in output.judgements
-            if not judgement.within
-        ]
-    if agreed and not agreed.judgement.within:
-        sentences.append(
-            f"{round((1 - agreed.share) * count)} of {count} decisions differ from golden's: "
-            f"{wording(agreed.judgement)}"
-        )
-    if metric and not metric.judgement.within:
-        sentences.append(f"{metric.name} {metric.golden:.4f} → {metric.actual:.4f}: {wording(metric.judgement)}")
-    return sentences
