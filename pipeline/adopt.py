@@ -16,7 +16,6 @@ import numpy as np
 import tomli_w
 import torch
 from torch import nn
-from torchvision.models.detection.mask_rcnn import MaskRCNN
 
 import measures.tasks
 from pipeline import config as configs
@@ -25,6 +24,17 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.data import IMAGE, INTERPOLATIONS, Preparation
 from pipeline.detectors import Decoding, Detector, detector, family_of
 from pipeline.detectors.raw import HEADS, RawHead
+from pipeline.fitting import (
+    CLASSES,
+    THINGS,
+    Logits,
+    checked_classes,
+    classifies,
+    labelled,
+    labels_of_things,
+    other_task,
+    renamed,
+)
 from pipeline.golden import HeldOut, Told, check_room, of_one_sample, predict, to_numpy
 from pipeline.libraries import Built, Declared
 from pipeline.outputs import Interface, first_call, parameters
@@ -34,15 +44,12 @@ from pipeline.scan import scan
 from pipeline.sizes import SIZED, layout, of_any_size, resized, sides
 from pipeline.tasks import Batch
 from pipeline.train import environment
-from records.errors import BadInput, some
+from records.errors import BadInput
 from records.head import OUTPUTS as RAW_OUTPUTS
 from records.tensor import Array, Tensor
 
 PLAIN = "regression"
 """The task of a network that decides nothing: its outputs are compared, and that is all."""
-CLASSES = "classification"
-THINGS = (*configs.DETECTORS, "multilabel", "segmentation")
-"""Tasks whose outputs have names and axes of their own."""
 SIZE = 224
 """Height and width of pictures in pixels where nobody declares another."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -179,20 +186,24 @@ def adopt(
         raise BadInput(f"--other-size {sides(wanted.other_sizes[0])}: is --size itself. Give another, or none.")
     for other in sizes:
         first_call(interface, other)
-    task = wanted.task or (CLASSES if golden.truth and _classifies(outputs, given.labels) else PLAIN)
-    names = _renamed(list(outputs), task, wanted.outputs)
+    task = wanted.task or (CLASSES if golden.truth and classifies(outputs, given.labels) else PLAIN)
+    names = renamed(list(outputs), task, wanted.outputs)
     outputs = dict(zip(names, outputs.values(), strict=True))
     classes = given.labels or tuple(wanted.labels) or tuple(labels)
     told = isinstance(given, Annotated)
-    head = model.record(_labelled(model.detector, classes)) if isinstance(model, RawHead) else None
+    head = model.record(labelled(model.detector, classes)) if isinstance(model, RawHead) else None
     if (task in THINGS and not told) or not measures.tasks.load(task).METRIC:
         golden = Batch(golden.inputs, {})  # folders of pictures may have names that say nothing of what it computes
     if task == CLASSES:
-        classes = _checked_classes(outputs, classes)
+        classes = checked_classes(outputs, classes)
     held_out = HeldOut(
         told=Told(
             task=task,
-            labels=head.labels if head else classes if task == CLASSES else _things(task, model, outputs, classes),
+            labels=head.labels
+            if head
+            else classes
+            if task == CLASSES
+            else labels_of_things(task, model, outputs, classes),
             model_name=name,
             normalisation=_told_normalisation(normalisation),
             config=_config(name, wanted),
@@ -228,7 +239,7 @@ def _of_task(model: nn.Module, wanted: Wanted, declared: Declared | None) -> tup
     if wanted.head and not (known and wanted.task == "detection"):
         raise BadInput(f"--head {wanted.head}: {type(model).__name__} is no detector of torchvision's. Leave it out.")
     if known:
-        if other := _other_task(model, wanted.task):
+        if other := other_task(model, wanted.task):
             raise BadInput(
                 f"{type(model).__name__}: is for {other}, and the task is {wanted.task}: add --task {other}."
             )
@@ -244,53 +255,6 @@ def _of_task(model: nn.Module, wanted: Wanted, declared: Declared | None) -> tup
     if wanted.task == "segmentation" and type(model).__module__.startswith("torchvision.models.segmentation"):
         return Logits(model), wanted
     return model, wanted
-
-
-def _other_task(model: nn.Module, task: str) -> str:
-    """Return the task of a detector of torchvision's, if it is another one; else nothing."""
-    own = "instances" if isinstance(model, MaskRCNN) else "detection"
-    return own if own != task else ""
-
-
-class Logits(nn.Module):
-    """A segmentation model of torchvision's without the outputs that only training needs."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, K, H, W)."""
-        logits: torch.Tensor = self.model(image)["out"]
-        return logits
-
-
-def _things(task: str, model: nn.Module, outputs: Mapping[str, torch.Tensor], labels: Sequence[str]) -> tuple[str, ...]:
-    """Return a label for each class of a detector or a segmentation model; none, of another task. Raises BadInput."""
-    if task not in THINGS:
-        return ()
-    expected = tasks.load(task).OUTPUTS
-    if unlike := [name for name, axes in expected.items() if name not in outputs or outputs[name].ndim != len(axes)]:
-        told = ", ".join(f"{name} {tuple(value.shape)}" for name, value in outputs.items())
-        wanted = ", ".join(f"{name} of {len(axes)} axes" for name, axes in expected.items())
-        raise BadInput(
-            f"task {task}: no output {unlike[0]} as it should be among {told}; {wanted} are needed. Return those, name "
-            "them with --outputs, or leave --task out to compare numbers alone."
-        )
-    if task not in configs.DETECTORS:
-        of_one = outputs["logits"].flatten(2)[..., 0] if task == "segmentation" else outputs["logits"]
-        return _checked_classes({"logits": of_one}, tuple(labels))
-    return _labelled(model, labels) if isinstance(model, Detector) else tuple(labels)
-
-
-def _labelled(model: Detector, labels: Sequence[str]) -> tuple[str, ...]:
-    """Return a label for each class of a detector. Raises BadInput where there are others."""
-    if labels and len(labels) != model.classes:
-        raise BadInput(
-            f"the detector knows {model.classes} classes, and there are {len(labels)} labels ({some(labels)})."
-            " Give them in its order, without one for nothing: --labels FILE, one a line."
-        )
-    return tuple(labels) or tuple(str(number) for number in range(model.classes))
 
 
 def _given(
@@ -376,47 +340,6 @@ def _told_normalisation(normalisation: Mapping[str, tuple[Sequence[float], Seque
     """Return what the checkpoint says of mean and deviation."""
     mean, deviation = next(iter(normalisation.values()), ((), ()))
     return {"mean": list(mean), "deviation": list(deviation), "inside_model": bool(mean)}
-
-
-def _classifies(outputs: Mapping[str, torch.Tensor], labels: Sequence[str]) -> bool:
-    """True if there is an output (N, K) with a score for each label."""
-    return any(value.ndim == 2 and value.shape[1] == len(labels) for value in outputs.values())
-
-
-def _renamed(names: Sequence[str], task: str, wanted: Sequence[str]) -> list[str]:
-    """Return the outputs' names as the user wants them; the only output of a classifier is called logits."""
-    if wanted:
-        if len(wanted) != len(names) or len(set(wanted)) != len(wanted):
-            raise BadInput(
-                f"--outputs {','.join(wanted)}: the model gives {len(names)} ({', '.join(names)}). Name each."
-            )
-        return list(wanted)
-    if task in {CLASSES, "multilabel", "segmentation"} and "logits" not in names and len(names) == 1:
-        return ["logits"]
-    if task in THINGS and all(name.startswith("output_") for name in names):  # a tuple's
-        known = list(tasks.load(task).OUTPUTS)
-        return known if len(known) == len(names) else list(names)
-    return list(names)
-
-
-def _checked_classes(outputs: Mapping[str, torch.Tensor], labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a label for each class. Raises BadInput where there are others, or no logits."""
-    logits = outputs.get("logits")
-    if logits is None or logits.ndim != 2:
-        told = ", ".join(f"{name} {tuple(value.shape)}" for name, value in outputs.items())
-        raise BadInput(
-            f"task classification: no output logits (N, K) among {told}. Name it: --outputs logits,…, or leave --task "
-            "out."
-        )
-    count = logits.shape[1]
-    if not labels:
-        return tuple(str(number) for number in range(count))
-    if len(labels) != count:
-        raise BadInput(
-            f"the model decides among {count} classes, and there are {len(labels)} labels ({', '.join(labels[:5])}…). "
-            "Give them in the model's order: --labels FILE, one a line."
-        )
-    return labels
 
 
 def _described(given: Samples, name: str, values: torch.Tensor) -> Tensor:
