@@ -28,8 +28,10 @@ BATCHES = 4
 """Of training images, for the statistics."""
 SAMPLES, FEW = 32, 16
 """In a batch, in golden and in calibration; of images greater than the zoo's, fewer."""
-SCORES = re.compile(r"classification_head\.(module_list\.\d+(\.1)?|cls_logits)$|cls_logits$|cls_score$")
-"""Layers of torchvision's detectors that say how sure they are of a class."""
+SCORES = re.compile(
+    r"classification_head\.(module_list\.\d+(\.1)?|cls_logits)$|cls_logits$|cls_score$|mask_fcn_logits$"
+)
+"""Layers of torchvision's detectors that say how sure they are of a class, or of a mask's pixel."""
 LAYERS = (nn.Linear, nn.Conv2d)
 """What may be a head."""
 OFF = 1e-3

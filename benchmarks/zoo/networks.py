@@ -113,6 +113,7 @@ NETWORKS: tuple[Network, ...] = (
     finding("fcos_resnet50_fpn", "detection", 160),
     finding("fasterrcnn_mobilenet_v3_large_320_fpn", "detection", 320),
     finding("fasterrcnn_resnet50_fpn_v2", "detection", 160),
+    finding("maskrcnn_resnet50_fpn", "instances", 128),
     finding("lraspp_mobilenet_v3_large", "segmentation", 160),
     finding("deeplabv3_mobilenet_v3_large", "segmentation", 160),
     finding("deeplabv3_resnet50", "segmentation", 128),
