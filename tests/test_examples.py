@@ -11,11 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["two_inputs", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("textbook_cnn", "timm_model"))],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["two_inputs", "textbook_cnn", "timm_model"])
 def test_an_example_ends_with_everything_proved(tmp_path: Path, name: str) -> None:
     said(name, tmp_path)
     assert (tmp_path / "runs").is_dir()

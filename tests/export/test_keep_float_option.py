@@ -108,7 +108,7 @@ def test_two_commands_repair_a_bad_integer_model(workplace: Path, command: Calla
     assert good.status == 0, good.out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_channels_of_very_different_sizes_are_equalised_before_and_need_no_layer_in_float(
     workplace: Path, command: Callable[..., Said]
 ) -> None:
@@ -123,7 +123,7 @@ def test_channels_of_very_different_sizes_are_equalised_before_and_need_no_layer
     assert said.status == 0, said.out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_localising_names_the_layers_that_do_harm(workplace: Path, command: Callable[..., Said]) -> None:
     unbalanced(Path("runs/tiny/checkpoint"))
     assert command("export", "tiny", "--to", "onnx", "--precision", "int8").status == 0
@@ -142,7 +142,7 @@ def has_16_bits(path: Path) -> bool:
     return int16 in {number(tensor, 1, "<b") for tensor in tables(graph, 0)}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_named_layers_have_16_bits_in_tflite(released: Path, command: Callable[..., Said]) -> None:
     """Remembered until they no longer shall; a name that is none, a format without, and both at once are refused."""
     place, asked = Path("runs/tiny/artifacts/tflite/int8/model.tflite"), ("export", "tiny", "--precision", "int8")

@@ -20,7 +20,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             yield found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("control", CONTROLS, ids=title)
 def test_what_is_imported_without_a_fault_is_no_mutant(bench: Bench, control: Mutant) -> None:
     outcome = bench.examine(control)

@@ -357,7 +357,7 @@ def test_a_size_that_the_network_does_not_take_is_refused(fully: Path, command: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["OneAtATime", "Loop"])
+@pytest.mark.parametrize("name", ["OneAtATime", pytest.param("Loop", marks=pytest.mark.nightly)])
 def test_a_network_for_one_sample_goes_through_one_by_one(fully: Path, command: Callable[..., Said], name: str) -> None:
     said = command("adopt", f"fully:{name}", "--images", "val", "--size", "16", "--run", "single")
     assert said.status == 0, said.err

@@ -32,6 +32,9 @@ MODELS = (
     "maskrcnn_resnet50_fpn",
     "maskrcnn_resnet50_fpn_v2",
 )
+LONG = ("ssd300_vgg16", "maskrcnn_resnet50_fpn_v2")
+"""Of those, what takes a quarter of a minute and more, and has a smaller one beside it."""
+EACH = [pytest.param(name, marks=[pytest.mark.nightly] * (name in LONG)) for name in MODELS]
 
 
 def images(count: int = 3, size: tuple[int, int] = SIZE) -> torch.Tensor:
@@ -74,7 +77,7 @@ def theirs(model: Any, detectors: Detector, batch: torch.Tensor) -> list[dict[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_what_is_found_is_what_torchvision_finds(name: str) -> None:
     model, size = made(name), SIZES.get(name, SIZE)
     ours = detector(model, size, ASKED).eval()
@@ -102,7 +105,7 @@ def test_what_is_found_is_what_torchvision_finds(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_the_losses_are_torchvisions_and_reach_every_weight(name: str) -> None:
     size = SIZES.get(name, SIZE)
     model = detector(made(name), size, ASKED).train()

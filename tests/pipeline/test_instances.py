@@ -73,7 +73,7 @@ def test_the_losses_fall(tmp_path: Path) -> None:
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3]), losses
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_leaves_a_checkpoint_with_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Said]
 ) -> None:

@@ -182,7 +182,7 @@ def test_a_compiled_training_ends_in_an_ordinary_checkpoint(small: Config, tmp_p
     assert compiled.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_or_stopped_the_command_goes_on_to_the_same_weights(small: Config, tmp_path: Path) -> None:
     """The real command, SIGKILL after an epoch and Ctrl-C in another process, as a user's machine does it."""
     # 60 images are over before a signal arrives; with a batch of 2 an epoch takes long enough to be hit.

@@ -132,6 +132,7 @@ def test_object_detector_gives_the_boxes_of_a_detector(app: Worker, tmp_path: Pa
             assert np.abs(np.array(box) - sided(golden.outputs["boxes"][index, place])).max() < PIXEL
 
 
+@pytest.mark.nightly
 def test_image_segmenter_gives_the_classes_of_a_segmentation_model(app: Worker, tmp_path: Path) -> None:
     names = ("background", *LABELS)
     run = adopted("seg", segmenter(), "segmentation", "tflite", labels=names)
@@ -161,6 +162,7 @@ def overlap(box: Array, others: Array) -> Array:
     return shared
 
 
+@pytest.mark.nightly
 def test_object_detector_decodes_a_raw_head_as_we_do(app: Worker, tmp_path: Path) -> None:
     """It takes one class of each anchor, and of boxes that overlap, whatever their class, the one of the best score."""
     run = adopted("raw", detector(), "detection", "tflite", head="raw")

@@ -30,7 +30,7 @@ from validate.runtimes import runner
 from validate.runtimes.job import Latency, Measured
 from validate.settings import ValidateConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 ROWS = ("onnx/float32 in onnxruntime", "onnx/int8 in onnxruntime", "tflite/float32 in litert xnnpack",
         "tflite/int8 in litert xnnpack")  # fmt: skip
 

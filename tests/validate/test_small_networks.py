@@ -21,7 +21,7 @@ WHAT = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_precision_that_changes_nothing_passes_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)

@@ -64,6 +64,7 @@ def detected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         return Run(folder, Checkpoint.open(folder / "checkpoint"))
 
 
+@pytest.mark.nightly
 def test_halves_decide_by_constants_of_float32(detected: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of float16 throughout, TFLite's file suppressed nothing: of 4,736 boxes 2,768 were others."""
     monkeypatch.chdir(detected.folder.parents[1])
@@ -190,6 +191,7 @@ def test_boxes_in_another_order_are_right(detected: Run) -> None:
     assert judged(detected, turned).status == "pass"
 
 
+@pytest.mark.nightly
 def test_a_segmentation_model_is_adopted_and_every_pixel_is_compared(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import Said
 DIVIDING = Path(__file__).with_name("dividing.py")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_division_that_integers_make_one_by_zero_names_its_module_and_the_option_that_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Said]
 ) -> None:

@@ -145,6 +145,7 @@ def test_one_wrong_weight_leads_to_its_layer(released: Path, name: str, layer: s
     assert found.culprit.after_db == pytest.approx(26, abs=1.5)  # a twentieth
 
 
+@pytest.mark.nightly
 def test_an_artifact_without_known_layers_is_said_and_the_others_go_on(
     released: Path, command: Callable[..., Said]
 ) -> None:

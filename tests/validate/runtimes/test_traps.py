@@ -119,7 +119,7 @@ def test_no_chromium_is_not_run_and_fails_only_where_all_is_required(
     assert (left_out.status, left_out.outcome) == ("not_run", "excused")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_awkward_network_is_right_everywhere(awkward: Path) -> None:
     """Hard-swish and depthwise convolutions; a maximum padded with reflections, and one with zeros."""
     others = tuple(f"*/{precision} *" for precision in TABLE if precision != "float32")
