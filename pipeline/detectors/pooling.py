@@ -40,10 +40,11 @@ class Pooling(nn.Module):
         channels = table.shape[2]
         start, high, wide, scale = self._levels(boxes).unbind(-1)  # (N, P) each
         x, y, right, bottom = (boxes * scale[..., None]).unbind(-1)
-        points = self.side * self.samples
-        steps = (torch.arange(points, dtype=boxes.dtype, device=boxes.device) + 0.5) / points  # in [0, 1]
-        columns = _weights(x, (right - x).clamp(min=1.0), wide, steps)
-        lines = _weights(y, (bottom - y).clamp(min=1.0), high, steps)
+        cell = torch.arange(self.side, dtype=boxes.dtype, device=boxes.device)
+        # Of each cell one point after the other: all at once take as many times the room.
+        steps = [(cell + (point + 0.5) / self.samples) / self.side for point in range(self.samples)]  # in [0, 1]
+        columns = [each for step in steps for each in _weights(x, (right - x).clamp(min=1.0), wide, step)]
+        lines = [each for step in steps for each in _weights(y, (bottom - y).clamp(min=1.0), high, step)]
         image = torch.arange(samples, dtype=boxes.dtype, device=boxes.device)[:, None] * float(self.places)
         base = (start + image)[..., None, None]  # (N, P, 1, 1)
         flat, total = table.reshape(-1, channels), None
@@ -51,12 +52,12 @@ class Pooling(nn.Module):
             for column, of_column in columns:
                 place = base + line[..., :, None] * wide[..., None, None] + column[..., None, :]
                 found = flat[place.to(torch.int64).reshape(-1)]
-                found = found.reshape(samples * count, points, points, channels)
-                weight = (of_line[..., :, None] * of_column[..., None, :]).reshape(samples * count, points, points, 1)
+                found = found.reshape(samples * count, self.side, self.side, channels)
+                weight = of_line[..., :, None] * of_column[..., None, :]
+                weight = weight.reshape(samples * count, self.side, self.side, 1)
                 total = found * weight if total is None else total + found * weight
         assert total is not None
-        cells = total.reshape(samples * count, self.side, self.samples, self.side, self.samples, channels)
-        return cells.mean((2, 4)).permute(0, 3, 1, 2)
+        return (total / float(self.samples**2)).permute(0, 3, 1, 2)
 
     def _levels(self, boxes: torch.Tensor) -> torch.Tensor:
         """Return start, height, width and scale of the map that each box is read from: (N, P, 4)."""
