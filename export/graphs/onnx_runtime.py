@@ -14,9 +14,14 @@ import onnxruntime
 from records.tensor import Array, Arrays
 
 
-def run(path: Path, inputs: Arrays) -> dict[str, Array]:
-    """Return the named outputs of an ONNX file for named inputs."""
-    return loaded(path)(inputs)
+def run(path: Path, inputs: Arrays, most: int = 0) -> dict[str, Array]:
+    """Return the named outputs of an ONNX file for named inputs. most: samples of one call; 0: all."""
+    call, count = loaded(path), len(next(iter(inputs.values())))
+    size = most or max(1, count)
+    parts = [
+        call({name: value[start : start + size] for name, value in inputs.items()}) for start in range(0, count, size)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def session(

@@ -14,7 +14,13 @@ from pipeline.tasks import Batch, Tensors, classification
 
 OUTPUTS = {"logits": "NK"}
 INTEGERS = ()
-DEFAULTS = {"data.dataset": "scenes", "data.image_size": 128, "train.epochs": 15, "train.batch_size": 16}
+DEFAULTS = {
+    "data.dataset": "scenes",
+    "data.image_size": 128,
+    "train.epochs": 15,
+    "train.batch_size": 16,
+    "train.learning_rate": 1e-3,
+}
 
 build, check, reduce = classification.build, classification.check, classification.reduce
 """A logit for each label, as where an image has one."""
