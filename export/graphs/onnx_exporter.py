@@ -77,7 +77,8 @@ def without_traces() -> Iterator[None]:
 def name_axes(model: Any, opened: Checkpoint) -> None:
     """Call the axes of any length in an ONNX model as the checkpoint does, `batch` for PyTorch's own `s77`; in place.
 
-    model: onnx_ir's.
+    model: onnx_ir's. An axis of which nothing is known stays without a name: of one name, ONNX Runtime takes all axes for
+    equally long, and stops where they are not.
     """
     names: dict[str, str] = {}
     for value, tensor in zip(model.graph.inputs, opened.inputs, strict=True):
@@ -87,8 +88,8 @@ def name_axes(model: Any, opened: Checkpoint) -> None:
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b") if names else None
     for value in [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]:
         for axis, size in enumerate(value.shape or ()):
-            if pattern and not isinstance(size, int):
-                value.shape[axis] = pattern.sub(lambda found: names[found[1]], str(size))
+            if pattern and not isinstance(size, int) and size.value is not None:
+                value.shape[axis] = pattern.sub(lambda found: names[found[1]], str(size.value))
 
 
 def adaptive_average(image: Any, output_size: list[int]) -> Any:
