@@ -1,5 +1,6 @@
 """Every target that is found, really converted; and what each promises of its own."""
 
+import itertools
 import json
 import re
 import zipfile
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir
 import onnxruntime
 import pytest
 import torch
@@ -178,3 +180,22 @@ def test_adaptive_average_pooling_is_exported_without_gathering(
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
     assert np.abs(found - pool(image).numpy()).max() < 1e-6
+
+
+def test_an_axis_that_nothing_is_known_of_gets_no_name(run: Run) -> None:
+    """Two maps of other sizes behind group normalisation: ONNX Runtime took axes of one name for equally long."""
+    shapes = {"image": ["s7", 3, 28, 28], "norm": [None, None, None], "double": ["2*s7", 10], "logits": ["s7", 10]}
+    values = {
+        name: onnx_ir.Value(name=name, shape=onnx_ir.Shape(shape), type=onnx_ir.TensorType(onnx_ir.DataType.FLOAT))
+        for name, shape in shapes.items()
+    }
+    names = list(values)
+    nodes = [
+        onnx_ir.Node("", "Identity", [values[before]], outputs=[values[after]])
+        for before, after in itertools.pairwise(names)
+    ]
+    graph = onnx_ir.Graph([values["image"]], [values["logits"]], nodes=nodes, opset_imports={"": 20}, name="g")
+    onnx_exporter.name_axes(onnx_ir.Model(graph, ir_version=10), run.checkpoint)
+    written = onnx_ir.to_proto(onnx_ir.Model(graph, ir_version=10)).graph.value_info
+    named = {item.name: [axis.dim_param for axis in item.type.tensor_type.shape.dim] for item in written}
+    assert named == {"norm": ["", "", ""], "double": ["2*batch", ""]}
