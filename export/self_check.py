@@ -7,7 +7,7 @@ Runs inside toolchains: numpy only.
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -27,19 +27,23 @@ BUILT = "built_sqnr_db"
 """Key among a manifest's details: SQNR against PyTorch that a conversion to integers measured of its own result."""
 LIMIT_BYTES = 2**31
 """Bytes that one protobuf or flatbuffer can hold."""
+NO_THRESHOLDS: Mapping[str, float] = {}
 
 
-def least(actual: Arrays, reference: Arrays, task: tasks.Task | None = None) -> float:
+def least(
+    actual: Arrays, reference: Arrays, task: tasks.Task | None = None, thresholds: Mapping[str, float] = NO_THRESHOLDS
+) -> float:
     """Return the least SQNR of all outputs, in dB; NaN if one is NaN. Raises ValueError for a different shape.
 
     Beside floats, integers do not count: a class that is another one is not near or far. task: what puts outputs in the
-    reference's order first; None: they are.
+    reference's order first; None: they are. thresholds: what the model decides by, as a checkpoint's `decoding`.
     """
     ratios: dict[str, float] = {}
     for name, expected in reference.items():
         if actual[name].shape != expected.shape:
             raise ValueError(f"{name} has shape {actual[name].shape}, its source gives {expected.shape}")
-    ordered = task.pair(actual, reference, tasks.Fair()).outputs if task else actual
+    fair = tasks.Fair.of_rounding(reference, thresholds)
+    ordered = task.pair(actual, reference, fair).outputs if task else actual
     for name, expected in reference.items():
         ratios[name] = sqnr_db(ordered[name], expected)
     floats = [name for name, expected in reference.items() if np.issubdtype(expected.dtype, np.floating)]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import measures.tasks
-from measures.tasks import Fair
+from measures.tasks import NOTHING_KNOWN, Fair
 from pipeline import checkpoint, models, tasks
 from pipeline.captured import Kept, keep
 from pipeline.checkpoint import Checkpoint
@@ -212,28 +212,27 @@ class HeldOut:
         """
         double = copy.deepcopy(local).double()
 
-        def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays]:
-            """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order."""
-            outputs = to_numpy(predict(local, inputs, self.outputs, batch))
+        def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
+            """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order, and the outputs' rivals."""
+            with rivals_of(local) as calls:
+                outputs = to_numpy(predict(local, inputs, self.outputs, batch))
+            rivals = to_numpy({name: torch.cat([call[name] for call in calls]) for name in calls[0]} if calls else {})
             with in_double():
                 oracle = to_numpy(predict(double, doubled(inputs), self.outputs, batch))
-            return to_numpy(inputs), outputs, self._in_order(oracle, outputs)
+            return to_numpy(inputs), outputs, self._in_order(oracle, outputs, rivals), rivals
 
-        with rivals_of(local) as calls:  # in the first of both, not in the oracle, which is a copy
-            golden = Golden(*run(self.golden.inputs, self.batch), truth=to_numpy(self.golden.truth))
-        if calls:
-            rivals = {name: torch.cat([call[name] for call in calls]) for name in calls[0]}
-            golden = replace(golden, rivals=to_numpy(rivals))
+        inputs, outputs, oracle, rivals = run(self.golden.inputs, self.batch)
+        golden = Golden(inputs, outputs, oracle, to_numpy(self.golden.truth), rivals)
         if finished or measures.tasks.load(self.told.task).IN_PLACE:  # a new detector finds nothing anywhere
             _check_signal(golden.outputs)
         beside: dict[str, Array] = {}
         if self.probes:
             files = {name: tuple(probe.files) for name, probe in self.probes.items()}
-            beside |= Probes(files, *run(self._beside_probes(), self.batch)).arrays()
-        beside |= Sized.arrays_of(Sized(*run(inputs, self.batch)) for inputs in self.sizes)
+            beside |= Probes(files, *run(self._beside_probes(), self.batch)[:3]).arrays()
+        beside |= Sized.arrays_of(Sized(*run(inputs, self.batch)[:3]) for inputs in self.sizes)
         if not self.patterns:
             return golden, beside, {}, {}
-        _, outputs, oracle = run(self.patterns, batch=1)  # one by one, for a network may look at its whole batch
+        _, outputs, oracle, _ = run(self.patterns, batch=1)  # one by one, for a network may look at its whole batch
         return golden, beside, outputs, oracle
 
     def _beside_probes(self) -> Tensors:
@@ -260,9 +259,13 @@ class HeldOut:
             for name, exact in oracle.items()
         }
 
-    def _in_order(self, values: Arrays, reference: Arrays) -> Arrays:
-        """Return outputs (N, …), what is found in each sample in a reference's order."""
-        return measures.tasks.load(self.told.task).pair(values, reference, Fair(thresholds=self.told.decoding)).outputs
+    def _in_order(self, values: Arrays, reference: Arrays, rivals: Arrays = NOTHING_KNOWN) -> Arrays:
+        """Return outputs (N, …), what is found in each sample in a reference's order.
+
+        What rounding decides about is no distance: a noise floor would be as wide as two boxes are apart.
+        """
+        fair = Fair.of_rounding(reference, self.told.decoding, rivals)
+        return measures.tasks.load(self.told.task).pair(values, reference, fair).outputs
 
     def described(self, model: nn.Module) -> tuple[Tensor, ...]:
         """Return the outputs of a model on the CPU as the checkpoint describes them."""

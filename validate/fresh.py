@@ -106,7 +106,7 @@ def _rows(arrays: Arrays, which: slice | list[int]) -> dict[str, Array]:
 
 def _in_order(run: Run, values: Arrays, reference: Arrays) -> Arrays:
     """Return outputs (N, …), what is found in each sample in a reference's order."""
-    fair = Fair(thresholds=run.checkpoint.decoding)
+    fair = Fair.of_rounding(reference, run.checkpoint.decoding)
     return tasks.load(run.checkpoint.task).pair(values, reference, fair).outputs
 
 

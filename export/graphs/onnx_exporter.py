@@ -77,8 +77,8 @@ def without_traces() -> Iterator[None]:
 def name_axes(model: Any, opened: Checkpoint) -> None:
     """Call the axes of any length in an ONNX model as the checkpoint does, `batch` for PyTorch's own `s77`; in place.
 
-    model: onnx_ir's. An axis of which nothing is known stays without a name: of one name, ONNX Runtime takes all axes for
-    equally long, and stops where they are not.
+    model: onnx_ir's. An axis of which nothing is known stays without a name: all axes of one name are equally long to
+    ONNX Runtime, which stops where they are not.
     """
     names: dict[str, str] = {}
     for value, tensor in zip(model.graph.inputs, opened.inputs, strict=True):
@@ -168,7 +168,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
     finally:
         for file in path.parent.glob("cross_check*"):
             file.unlink()
-    ordered = tasks.load(opened.task).pair(second, first, tasks.Fair()).outputs
+    ordered = tasks.load(opened.task).pair(second, first, tasks.Fair.of_rounding(first, opened.decoding)).outputs
     floats = [name for name, values in first.items() if np.issubdtype(values.dtype, np.floating)]
     ratios = {name: sqnr_db(ordered[name], first[name]) for name in floats or first}
     findings = [

@@ -4,6 +4,7 @@ case = Case.of(Path("model.onnx"), Checkpoint.open(folder))
 max(measured(case, Path("1")).values()) >= case.allowed_db
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Case:
     """SQNR, at least."""
     task: Task
     """What puts outputs in a reference's order."""
+    decoding: Mapping[str, float]
+    """What the model itself decides by."""
     batch: int | None = None
     """The only batch size that the model takes; None: any."""
 
@@ -61,6 +64,7 @@ class Case:
             {"pytorch": outputs, "onnx": self_check.in_batches(onnx_runtime.loaded(source), inputs)},
             self_check.same_db(opened),
             tasks.load(opened.task),
+            opened.decoding,
             opened.batch,
         )
 
@@ -68,5 +72,8 @@ class Case:
 def measured(case: Case, folder: Path) -> dict[str, float]:
     """Return the least SQNR of what is on disk against each of the references, in dB; NaN becomes minus infinity."""
     actual = run(folder, case.golden, case.inputs, case.outputs)
-    ratios = {name: self_check.least(actual, reference, case.task) for name, reference in case.references.items()}
+    ratios = {
+        name: self_check.least(actual, reference, case.task, case.decoding)
+        for name, reference in case.references.items()
+    }
     return {name: -np.inf if np.isnan(ratio) else ratio for name, ratio in ratios.items()}

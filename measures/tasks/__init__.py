@@ -20,6 +20,10 @@ from records.errors import unknown
 from records.golden import Golden
 from records.tensor import Array, Arrays
 
+ROUNDING = 2.0**-17
+"""Share of an output's greatest value that float32's rounding may come to behind a whole network: 64 of its steps."""
+NOTHING_KNOWN: Arrays = {}
+
 
 @dataclass(frozen=True)
 class Fair:
@@ -34,6 +38,18 @@ class Fair:
     """By the task's own names: a checkpoint's `decoding`."""
     rivals: Arrays = field(default_factory=dict)
     """(N, …) by the task's own names: what golden all but chose for each sample, as `Golden.rivals`; empty: unknown."""
+
+    @classmethod
+    def of_rounding(cls, reference: Arrays, thresholds: Mapping[str, float], rivals: Arrays = NOTHING_KNOWN) -> "Fair":
+        """Return what float32 leaves to rounding of outputs (N, …), where nobody knows their noise floor yet."""
+        floats = {
+            name: rows for name, rows in reference.items() if rows.size and np.issubdtype(rows.dtype, np.floating)
+        }
+        greatest = {
+            name: float(np.abs(rows, where=np.isfinite(rows), out=np.zeros_like(rows)).max())
+            for name, rows in floats.items()
+        }
+        return cls({name: ROUNDING * value for name, value in greatest.items()}, thresholds, rivals)
 
 
 @dataclass(frozen=True)

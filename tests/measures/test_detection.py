@@ -162,6 +162,18 @@ def test_the_last_of_a_full_sample_is_a_tie_with_one_that_scores_as_little() -> 
     assert decided(found(A, B, clear, room=3), found(A, B, last, room=3))[0] < 1
 
 
+def test_what_float32_leaves_to_rounding_is_no_distance_before_a_noise_floor_is_known() -> None:
+    faint = ((10.0, 200.0, 30.0, 230.0), 0.05 + 1e-6, 0)
+    golden = found(A, B, faint)
+    fair = Fair.of_rounding(golden, FAIR.thresholds)
+    assert fair.noise["scores"] == pytest.approx(A[1] / 2**17)
+    assert fair.noise["boxes"] == pytest.approx(230 / 2**17)
+    pairs = detection.pair(found(A, B), golden, fair)
+    assert all(np.array_equal(pairs.outputs[name], values) for name, values in golden.items())
+    clear = detection.pair(found(A), golden, fair)
+    assert np.abs(clear.outputs["scores"] - golden["scores"]).max() == pytest.approx(B[1])
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_count_that_is_not_its_boxes_is_a_difference(count: int) -> None:
     wrong = {**found(A, B), "count": np.array([count], np.int32)}

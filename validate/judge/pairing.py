@@ -14,12 +14,10 @@ import numpy as np
 
 from measures import tasks
 from measures.distance import floor_of
-from measures.tasks import Fair
+from measures.tasks import NOTHING_KNOWN, Fair
 from measures.tolerance import Tolerance, allowed_noise
 from records.golden import Actual, Proof
 from records.tensor import Array, Arrays
-
-NONE: Arrays = {}
 
 
 def fairness(table: tuple[Tolerance, ...], golden: Arrays, oracle: Arrays, thresholds: Mapping[str, float]) -> Fair:
@@ -46,12 +44,12 @@ def paired(task: tasks.Task, fair: Fair, actual: Actual, proof: Proof, count: in
         )
         return {**values, **task.pair(values, reference, replace(fair, rivals=rivals)).outputs} if fits else values
 
-    def first(values: Arrays, reference: Arrays, rivals: Arrays = NONE) -> Arrays:
+    def first(values: Arrays, reference: Arrays, rivals: Arrays = NOTHING_KNOWN) -> Arrays:
         """Return outputs of the first samples of a reference in its order."""
         rows = len(next(iter(values.values()), ()))
         return ordered(values, *({name: each[:rows] for name, each in side.items()} for side in (reference, rivals)))
 
-    def keyed(values: Arrays, references: Mapping[str, Arrays], rivals: Arrays = NONE) -> Arrays:
+    def keyed(values: Arrays, references: Mapping[str, Arrays], rivals: Arrays = NOTHING_KNOWN) -> Arrays:
         """Return outputs by what stands before their names, each in the order of its reference."""
         found: dict[str, Array] = {}
         for key, reference in references.items():
