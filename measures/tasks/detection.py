@@ -37,6 +37,8 @@ SHOWN = 0.3
 """Score from which a box is told and drawn."""
 BEYOND = 8
 """Pixels outside of a picture that are drawn on at most: of a side that is a billion long, Pillow draws all of it."""
+PIXEL = 1.0
+"""Side below which a box's overlap with another says little: many a detector gives boxes of no area at the border."""
 UNKNOWN = -1
 """Label behind the last box of a sample's truth."""
 CROWDED = 0.05
@@ -135,10 +137,15 @@ def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
 def _partners(ours: _Found, theirs: _Found) -> Array:
     """Return for each of our boxes the place of its partner among theirs (K,) int64; -1: it has none.
 
-    A partner has the same class; who overlaps most is paired first.
+    A partner has the same class; who overlaps most is paired first. A box thinner than a pixel is taken for one pixel
+    wider: of no area it overlaps nothing, not even itself.
     """
     place = np.full(len(ours.scores), -1)
-    shared = iou(ours.boxes, theirs.boxes)
+    thin, other_thin = ((found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1) < PIXEL for found in (ours, theirs))
+    grow = np.array([-PIXEL, -PIXEL, PIXEL, PIXEL]) / 2
+    shared = np.where(
+        thin[:, None] | other_thin, iou(ours.boxes + grow, theirs.boxes + grow), iou(ours.boxes, theirs.boxes)
+    )
     shared[ours.labels[:, None] != theirs.labels] = 0
     while shared.size and shared.max() >= PAIRED:
         row, column = np.unravel_index(int(shared.argmax()), shared.shape)

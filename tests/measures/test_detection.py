@@ -51,6 +51,14 @@ def test_two_boxes_of_almost_one_score_change_places_without_a_distance() -> Non
     assert np.abs(pairs.outputs["boxes"] - found(A, B, C)["boxes"]).max() == pytest.approx(0.002, abs=1e-5)
 
 
+def test_boxes_of_no_area_are_paired_as_others_are() -> None:
+    line, dot = ((36.4, 152.0, 40.0, 152.0), 0.7, 0), ((0.0, 96.0, 0.0, 96.0), 0.6, 0)
+    pairs = detection.pair(found(dot, line, A), found(A, line, dot), FAIR)
+    assert all(np.array_equal(pairs.outputs[name], values) for name, values in found(A, line, dot).items())
+    away = ((36.4, 140.0, 40.0, 140.0), 0.7, 0)
+    assert decided(found(A, away), found(A, line))[0] < 1
+
+
 def test_a_box_of_another_class_has_no_partner() -> None:
     share, ties = decided(found((A[0], A[1], 4), B), found(A, B))
     assert (share, ties) == (0.5, 0)
