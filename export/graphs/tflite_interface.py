@@ -32,6 +32,8 @@ VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 3, "CAST": 1, "DIV": 1}
 """The first of each operator that takes int16, or what there is."""
 LEAST_WEIGHT = 1024
 """Values of a weight that TensorFlow's converter quantizes by itself, at least."""
+OF_BOXES = ("detection", "instances")
+"""Tasks whose labels name the values of an output, not places along its last axis."""
 TYPES = {
     schema.TensorType.FLOAT32: "float32",
     schema.TensorType.UINT8: "uint8",
@@ -163,7 +165,7 @@ def with_labels(content: bytes, opened: Checkpoint, inputs: Sequence[Tensor], ou
     """
     if head := opened.head():
         return _raw(content, opened, inputs, head)
-    boxes = opened.task == "detection"
+    boxes = opened.task in OF_BOXES
     said = f"{', '.join(tensor.name for tensor in outputs)} are not normalised (no softmax)."
     found = "boxes are x and y of two corners in pixels of the input; what is behind count is none."
     description = Description(opened.task, found if boxes else said, opened.sha256[:12])
