@@ -187,7 +187,7 @@ def test_every_command_runs(pages: list[Path], checkout: Path, tmp_path: Path) -
         assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
         ran[line] = done.returncode
     assert next(iter(ran)) == "make train export validate"
-    assert len(ran) >= 13
+    assert len(ran) >= (10 if pages == PAGES[:1] else 13)
     (default,) = checkout.glob("runs/digits-*")
     assert json.loads((default / "report" / "report.json").read_text())["verdict"] == "pass"
     checkpoint = json.loads((default / "checkpoint" / "checkpoint.json").read_text())

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.mutants.bench import Bench, Mutant
-from tests.mutants.catalogue import sample
 from tests.mutants.importing import CONTROLS, MODEL, MUTANTS, TARGETS
-from tests.mutants.test_mutants import artifact, because, tiered, title
+from tests.mutants.test_mutants import title
 from tests.mutants.workplace import prepare
+
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             yield found
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("control", CONTROLS, ids=title)
 def test_what_is_imported_without_a_fault_is_no_mutant(bench: Bench, control: Mutant) -> None:
     outcome = bench.examine(control)
@@ -29,7 +29,7 @@ def test_what_is_imported_without_a_fault_is_no_mutant(bench: Bench, control: Mu
     assert outcome.effect.own_db > 120
 
 
-@pytest.mark.parametrize("mutant", tiered(MUTANTS, sample(MUTANTS, artifact, because)), ids=title)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=title)
 def test_a_fault_of_the_importer_is_caught_for_its_reason(bench: Bench, mutant: Mutant) -> None:
     outcome = bench.examine(mutant)
     assert outcome.caught, outcome.effect
