@@ -27,11 +27,13 @@ BUILT = "built_sqnr_db"
 """Key among a manifest's details: SQNR against PyTorch that a conversion to integers measured of its own result."""
 LIMIT_BYTES = 2**31
 """Bytes that one protobuf or flatbuffer can hold."""
-NO_THRESHOLDS: Mapping[str, float] = {}
 
 
 def least(
-    actual: Arrays, reference: Arrays, task: tasks.Task | None = None, thresholds: Mapping[str, float] = NO_THRESHOLDS
+    actual: Arrays,
+    reference: Arrays,
+    task: tasks.Task | None = None,
+    thresholds: Mapping[str, float] = tasks.NO_THRESHOLDS,
 ) -> float:
     """Return the least SQNR of all outputs, in dB; NaN if one is NaN. Raises ValueError for a different shape.
 
@@ -42,8 +44,7 @@ def least(
     for name, expected in reference.items():
         if actual[name].shape != expected.shape:
             raise ValueError(f"{name} has shape {actual[name].shape}, its source gives {expected.shape}")
-    fair = tasks.Fair.of_rounding(reference, thresholds)
-    ordered = task.pair(actual, reference, fair).outputs if task else actual
+    ordered = tasks.in_order(task, actual, reference, thresholds) if task else actual
     for name, expected in reference.items():
         ratios[name] = sqnr_db(ordered[name], expected)
     floats = [name for name, expected in reference.items() if np.issubdtype(expected.dtype, np.floating)]

@@ -53,7 +53,7 @@ class Crop(v2.Transform):  # type: ignore[misc]  # torchvision has no annotation
         return self._call_kernel(v2.functional.crop, inpt, **params)
 
 
-class Sanitize(v2.Transform):  # type: ignore[misc]
+class Sanitize(v2.Transform):  # type: ignore[misc]  # likewise
     """Take out things of which a crop left less than a pixel, or less than a fifth of what they measured."""
 
     def forward(self, *inputs: Any) -> Any:

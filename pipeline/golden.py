@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import measures.tasks
-from measures.tasks import NOTHING_KNOWN, Fair
+from measures.tasks import NOTHING_KNOWN
 from pipeline import checkpoint, models, tasks
 from pipeline.captured import Kept, keep
 from pipeline.checkpoint import Checkpoint
@@ -260,12 +260,9 @@ class HeldOut:
         }
 
     def _in_order(self, values: Arrays, reference: Arrays, rivals: Arrays = NOTHING_KNOWN) -> Arrays:
-        """Return outputs (N, …), what is found in each sample in a reference's order.
-
-        What rounding decides about is no distance: a noise floor would be as wide as two boxes are apart.
-        """
-        fair = Fair.of_rounding(reference, self.told.decoding, rivals)
-        return measures.tasks.load(self.told.task).pair(values, reference, fair).outputs
+        """Return outputs (N, …), what is found in each sample in a reference's order."""
+        task = measures.tasks.load(self.told.task)
+        return measures.tasks.in_order(task, values, reference, self.told.decoding, rivals)
 
     def described(self, model: nn.Module) -> tuple[Tensor, ...]:
         """Return the outputs of a model on the CPU as the checkpoint describes them."""

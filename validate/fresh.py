@@ -17,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 from export.run import Run
 from measures import tasks
 from measures.distance import floor_of
-from measures.tasks import Fair
 from records.errors import AGAIN, BadInput
 from records.golden import INPUT, ORACLE, OUTPUT, Fresh, Golden, flat, part
 from records.sealed import fingerprints
@@ -106,8 +105,7 @@ def _rows(arrays: Arrays, which: slice | list[int]) -> dict[str, Array]:
 
 def _in_order(run: Run, values: Arrays, reference: Arrays) -> Arrays:
     """Return outputs (N, …), what is found in each sample in a reference's order."""
-    fair = Fair.of_rounding(reference, run.checkpoint.decoding)
-    return tasks.load(run.checkpoint.task).pair(values, reference, fair).outputs
+    return tasks.in_order(tasks.load(run.checkpoint.task), values, reference, run.checkpoint.decoding)
 
 
 def _chosen(golden: Golden) -> list[int]:

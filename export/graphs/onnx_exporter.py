@@ -171,7 +171,7 @@ def cross_check(opened: Checkpoint, path: Path) -> tuple[list[str], dict[str, An
     finally:
         for file in path.parent.glob("cross_check*"):
             file.unlink()
-    ordered = tasks.load(opened.task).pair(second, first, tasks.Fair.of_rounding(first, opened.decoding)).outputs
+    ordered = tasks.in_order(tasks.load(opened.task), second, first, opened.decoding)
     floats = [name for name, values in first.items() if np.issubdtype(values.dtype, np.floating)]
     ratios = {name: sqnr_db(ordered[name], first[name]) for name in floats or first}
     findings = [

@@ -23,6 +23,7 @@ from records.tensor import Array, Arrays
 ROUNDING = 2.0**-17
 """Share of an output's greatest value that float32's rounding may come to behind a whole network: 64 of its steps."""
 NOTHING_KNOWN: Arrays = {}
+NO_THRESHOLDS: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,20 @@ def load(name: str) -> Task:
     if name not in names():
         raise unknown("task", name, names())
     return cast(Task, importlib.import_module(f"measures.tasks.{name}"))
+
+
+def in_order(
+    task: Task,
+    values: Arrays,
+    reference: Arrays,
+    thresholds: Mapping[str, float] = NO_THRESHOLDS,
+    rivals: Arrays = NOTHING_KNOWN,
+) -> Arrays:
+    """Return outputs (N, …), what is found in each sample in a reference's order, where both are float32's or better.
+
+    What rounding decides about is no distance: a noise floor would be as wide as two boxes are apart.
+    """
+    return task.pair(values, reference, Fair.of_rounding(reference, thresholds, rivals)).outputs
 
 
 def measures(precision: str) -> list[str]:

@@ -31,6 +31,12 @@ B = ((100.0, 20.0, 160.0, 90.0), 0.8, 1)
 C = ((200.0, 200.0, 240.0, 260.0), 0.3, 2)
 
 
+def shifted(box: tuple[float, float, float, float], by: float) -> tuple[float, float, float, float]:
+    """A box moved by as many pixels to the right and down."""
+    left, top, right, bottom = box
+    return left + by, top + by, right + by, bottom + by
+
+
 def decided(actual: Arrays, golden: Arrays, fair: Fair = FAIR) -> tuple[float, int]:
     """The share of decisions that agree, and how many are ties."""
     pairs = detection.pair(actual, golden, fair)
@@ -46,8 +52,8 @@ def test_another_order_is_no_difference() -> None:
 
 def test_two_boxes_of_almost_one_score_change_places_without_a_distance() -> None:
     near = (B[0], A[1] + 1e-7, B[2])
-    moved = (tuple(side + 0.002 for side in A[0]), A[1], A[2])
-    pairs = detection.pair(found(near, moved, C), found(A, B, C), FAIR)  # type: ignore[arg-type]
+    moved = (shifted(A[0], 0.002), A[1], A[2])
+    pairs = detection.pair(found(near, moved, C), found(A, B, C), FAIR)
     assert np.abs(pairs.outputs["boxes"] - found(A, B, C)["boxes"]).max() == pytest.approx(0.002, abs=1e-5)
 
 
@@ -126,8 +132,8 @@ RIVAL = (13.0, 12.0, 61.0, 60.0)  # IoU with A: 0.84
 
 def test_a_rival_that_golden_all_but_chose_is_a_tie_and_is_measured_as_what_it_is() -> None:
     known = Fair(FAIR.noise, FAIR.thresholds, rivals((RIVAL, A[1] - 5e-5), ((10.0, 15.0, 60.0, 65.0), 0.4)))
-    moved = tuple(side + 0.004 for side in RIVAL)
-    actual = found((moved, A[1] - 3e-5, A[2]), B)  # type: ignore[arg-type]
+    moved = shifted(RIVAL, 0.004)
+    actual = found((moved, A[1] - 3e-5, A[2]), B)
     pairs = detection.pair(actual, found(A, B), known)
     assert pairs.ties.tolist() == [1]
     assert pairs.outputs["boxes"][0, 0] - np.array(A[0]) == pytest.approx(0.004, abs=1e-4)
@@ -141,8 +147,8 @@ def test_a_rival_far_behind_is_no_tie_and_neither_is_a_box_beside_its_rival() ->
     assert pairs.ties.tolist() == [0]
     assert np.abs(pairs.outputs["boxes"][0, 0] - np.array(A[0])).max() == pytest.approx(3)
     known = Fair(FAIR.noise, FAIR.thresholds, rivals((RIVAL, A[1] - 5e-5)))
-    astray = tuple(side + 1 for side in RIVAL)
-    pairs = detection.pair(found((astray, A[1], A[2]), B), found(A, B), known)  # type: ignore[arg-type]
+    astray = shifted(RIVAL, 1)
+    pairs = detection.pair(found((astray, A[1], A[2]), B), found(A, B), known)
     assert np.abs(pairs.outputs["boxes"][0, 0] - np.array(A[0])).max() == pytest.approx(1)
 
 
@@ -207,10 +213,10 @@ def test_mean_average_precision_is_cocos() -> None:
     assert detection.score(found(A, B), TRUTH) == pytest.approx(1.0)
     assert detection.score(found(), TRUTH) == 0
     assert detection.score(found(A), TRUTH) == pytest.approx(0.5)  # of two classes one is found
-    shifted = (tuple(side + 10 for side in A[0]), 0.9, 3)  # IoU 0.47
-    assert detection.score(found(shifted, B), TRUTH) == pytest.approx(0.5)  # type: ignore[arg-type]
-    slightly = (tuple(side + 3 for side in A[0]), 0.9, 3)  # IoU 0.79: right up to 0.75
-    scores = detection.scores(found(slightly, B), TRUTH)  # type: ignore[arg-type]
+    away = (shifted(A[0], 10), 0.9, 3)  # IoU 0.47
+    assert detection.score(found(away, B), TRUTH) == pytest.approx(0.5)
+    slightly = (shifted(A[0], 3), 0.9, 3)  # IoU 0.79: right up to 0.75
+    scores = detection.scores(found(slightly, B), TRUTH)
     assert scores["mAP@50"] == pytest.approx(1.0)
     assert scores["mAP"] == pytest.approx((0.6 + 1) / 2)
 

@@ -177,15 +177,15 @@ def _larger(corners: torch.Tensor) -> torch.Tensor:
     return middle + 1.1 * (corners - middle)
 
 
-def _coder(whole: Any) -> nn.Module:
+def _coder(whole: Any) -> Any:
     whole.proposals.coder.weights = (10.0, 10.0, 10.0, 10.0)
-    return whole  # type: ignore[no-any-return]
+    return whole
 
 
-def _mean(whole: Any) -> nn.Module:
+def _mean(whole: Any) -> Any:
     whole.mean.fill_(0.5)
     whole.deviation.fill_(0.5)
-    return whole  # type: ignore[no-any-return]
+    return whole
 
 
 def _resized(resized: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any], nn.Module]:

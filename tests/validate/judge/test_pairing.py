@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from measures.tasks import Fair, detection
+from measures import tasks
+from measures.tasks import Fair
 from records.golden import Actual, Golden, Patterns, Proof
 from records.tensor import Array, Arrays
 from tests.measures.test_detection import FAIR, RIVAL, A, B, found, rivals
@@ -30,7 +31,7 @@ def test_rivals_are_of_golden_samples_alone() -> None:
         batches={f"33.{name}": values for name, values in one["33"].items()},
         pattern=twice(swapped),
     )
-    ready, ties = paired(detection, Fair(FAIR.noise, FAIR.thresholds), actual, proof, 2)  # type: ignore[arg-type]
+    ready, ties = paired(tasks.load("detection"), Fair(FAIR.noise, FAIR.thresholds), actual, proof, 2)
     assert ties.tolist() == [1, 1]
     batches = {name.partition(".")[2]: values for name, values in ready.batches.items()}
     for like in (ready.golden, ready.together, ready.again, ready.alone, ready.last, batches):
@@ -42,6 +43,6 @@ def test_a_checkpoint_of_before_has_no_rivals() -> None:
     expected = found(A, B)
     golden = Golden.of(Golden({}, expected, expected, {}).arrays())
     assert not golden.rivals
-    ready, ties = paired(detection, FAIR, Actual(golden=found(B, A)), Proof(golden), 1)  # type: ignore[arg-type]
+    ready, ties = paired(tasks.load("detection"), FAIR, Actual(golden=found(B, A)), Proof(golden), 1)
     assert ties.tolist() == [0]
     assert np.array_equal(ready.golden["boxes"], expected["boxes"])
