@@ -4,6 +4,7 @@ Boxes are paired as of detection. A mask is its box's, so it has its place then;
 golden's is another decision.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,20 +52,28 @@ SHADE = 0.5
 def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
     """Return outputs as detection's `pair` does, and masks (N, D, H, W), each in the place of its box.
 
-    Of a pair whose masks are no answer alike the label is `ELSEWHERE`. torchvision lets a mask end with whole pixels:
-    where rounding decides with which, golden's mask stands for one that is alike, and that is a tie.
+    Of a pair whose masks are no answer alike the label is `ELSEWHERE`. torchvision lets a mask end with whole pixels.
+    Where rounding decides with which, that is a tie, and its distance is that from golden's mask as it ends with those
+    of the artifact's. Without golden's rivals nobody knows that one; there golden's mask stands for one that is alike.
     """
     pairs = detection.pair(actual, golden, fair)
     outputs, ties = dict(pairs.outputs), pairs.ties.copy()
     noise = fair.noise.get("masks", 0.0)
+    small = fair.rivals.get("masks")
     for index in range(len(ties)):
         for place in range(int(np.clip(golden["count"][index], 0, golden["scores"].shape[1]))):
             ours, theirs = outputs["masks"][index, place], golden["masks"][index, place]
             if np.array_equal(ours, theirs) or not np.isfinite(ours).all():
                 continue
-            overlap = mask_iou(ours, theirs, noise)
             box, expected = (side["boxes"][index, place] for side in (outputs, golden))
-            if overlap >= detection.PAIRED and _left_to_rounding(box, expected, fair):
+            if small is not None and _left_to_rounding(box, expected, fair, _slack(fair)):
+                rival = _nearest(ours, small[index, place], _edges(box), _slack(fair))
+                if np.abs(ours - rival).max() < np.abs(ours - theirs).max():
+                    ours = (theirs + (ours - rival)).astype(ours.dtype)
+                    outputs["masks"][index, place] = ours
+                    ties[index] += 1
+            overlap = mask_iou(ours, theirs, noise)
+            if small is None and overlap >= detection.PAIRED and _left_to_rounding(box, expected, fair):
                 outputs["masks"][index, place] = theirs
                 ties[index] += 1
             elif overlap < ALIKE:
@@ -83,12 +92,58 @@ def mask_iou(ours: Array, theirs: Array, noise: float = 0.0) -> float:
     return float((first & second).sum() / either) if either else 1.0
 
 
-def _left_to_rounding(ours: Array, theirs: Array, fair: Fair) -> bool:
-    """True if the masks of two boxes (4,) end with other pixels, and allowed noise of the boxes decides which."""
+def _slack(fair: Fair) -> float:
+    """Return by how many pixels allowed noise of the boxes may move an edge of a mask and be a matter of rounding."""
+    return min(FAIR_EDGE, EXPANSION * fair.noise.get("boxes", FAIR_EDGE))
+
+
+def _left_to_rounding(ours: Array, theirs: Array, fair: Fair, beside: float = 0.0) -> bool:
+    """True if the masks of two boxes (4,) end with other pixels, and allowed noise of the boxes decides which.
+
+    beside: pixels by which an edge may miss the one of which it ends with another pixel.
+    """
     edges = [_edges(box) for box in (ours, theirs)]
-    other = np.trunc(edges[0]) != np.trunc(edges[1])
-    slack = min(FAIR_EDGE, EXPANSION * fair.noise.get("boxes", FAIR_EDGE))
-    return bool(other.any() and (np.abs(edges[0] - edges[1])[other] <= slack).all())
+    other = np.array(
+        [len(_ends(ours, beside) | _ends(theirs, beside)) > 1 for ours, theirs in zip(*edges, strict=True)]
+    )
+    return bool(other.any() and (np.abs(edges[0] - edges[1])[other] <= _slack(fair)).all())
+
+
+def _ends(edge: float, slack: float) -> set[int]:
+    """Return with which whole pixels an edge may end: torchvision cuts off what is behind the point."""
+    return {int(edge - slack), int(edge), int(edge + slack)}
+
+
+def _nearest(ours: Array, small: Array, edges: Array, slack: float) -> Array:
+    """Return the mask (H, W) nearest to ours of those that golden's (M, M) may become, by the pixels it ends with.
+
+    edges: of our box.
+    """
+    each = itertools.product(*(sorted(_ends(edge, slack)) for edge in edges))
+    masks = [pasted(small, np.array(ends), ours.shape) for ends in each]
+    return min(masks, key=lambda mask: float(np.abs(ours - mask).max()))
+
+
+def pasted(small: Array, ends: Array, size: tuple[int, ...]) -> Array:
+    """Return a mask (M, M) in a picture of a height and width: (H, W) float64, 0 outside of its ends.
+
+    ends: x and y of the first and of the last pixel that it covers. As torchvision's `paste_masks_in_image`: bilinear,
+    with a cell of nothing around the mask.
+    """
+    columns, lines = (
+        _weights(int(first), int(last), pixels, len(small))
+        for first, last, pixels in zip(ends[:2], ends[2:], size[::-1], strict=True)
+    )
+    return np.asarray(lines @ small @ columns.T)
+
+
+def _weights(first: int, last: int, pixels: int, cells: int) -> Array:
+    """Return by how much each pixel of an axis is each cell of a mask from a first to a last pixel: (pixels, cells)."""
+    pixel, cell = np.arange(pixels)[:, None], np.arange(1, cells + 1)
+    padded = cells + 2
+    place = np.clip((pixel - first + 0.5) * (padded / max(last - first + 1, 1)) - 0.5, 0, padded - 1)
+    inside = (pixel >= first) & (pixel <= last)
+    return np.asarray(np.clip(1 - np.abs(place - cell), 0, None) * inside)
 
 
 def _edges(box: Array) -> Array:

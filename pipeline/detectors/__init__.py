@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torchvision.models.detection.image_list import ImageList
 
+from pipeline.detectors.paste import Paste
 from pipeline.detectors.suppression import ROUNDS, suppressing, survivors
 from records.errors import BadInput
 
@@ -185,14 +186,22 @@ class Decode(nn.Module):
 def rivals_of(model: nn.Module) -> Iterator[list[Tensors]]:
     """Give a list to which each call in the context adds the rivals (see `Decode.rivals`) of a detector in a model.
 
-    Of a model that has none it stays empty.
+    Where the model puts masks into pictures, they have masks (N, D, M, M), too, as they are before that: which pixels
+    a mask ends with is rounding's. Of a model that has no rivals the list stays empty.
     """
     found: list[Tensors] = []
 
     def told(decode: Any, candidates: tuple[torch.Tensor, ...]) -> None:
         found.append(decode.rivals(*candidates))
 
-    hooks = [module.register_forward_pre_hook(told) for module in model.modules() if isinstance(module, Decode)]
+    def pasted(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        found[-1]["masks"] = given[0].unflatten(0, found[-1]["scores"].shape[:2])
+
+    hooks = [
+        module.register_forward_pre_hook(told if isinstance(module, Decode) else pasted)
+        for module in model.modules()
+        if isinstance(module, (Decode, Paste))
+    ]
     try:
         yield found
     finally:

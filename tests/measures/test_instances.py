@@ -108,6 +108,41 @@ def test_rounding_does_not_excuse_a_mask_of_something_else() -> None:
     assert decided(found(other), found(golden)) == (0.0, 0)
 
 
+def of_cells(box: Any, small: Array, *moved: int) -> Array:
+    """The mask of a box that golden's cells become, whose right edge ends with another pixel."""
+    ends = np.trunc(instances._edges(np.array(box))).astype(int)
+    ends[2] += sum(moved)
+    return instances.pasted(small, ends, (SIDE, SIDE)).astype(np.float32)
+
+
+def test_a_mask_that_ends_with_another_pixel_is_compared_with_golden_s_that_does() -> None:
+    """Nobody has to say which masks are alike: the one that golden's cells become is known."""
+    cells = np.random.default_rng(3).random((28, 28)).astype(np.float32)
+    (golden, *rest), (moved, *_) = edged(0.001), edged(-0.001)
+    rivals = {"boxes": np.zeros((1, ROOM, 4, 4)), "scores": np.zeros((1, ROOM, 4)), "least": np.zeros(1)}
+    rivals["masks"] = np.zeros((1, ROOM, 28, 28), np.float32)
+    rivals["masks"][0, 0] = cells
+    known = Fair(FAIR.noise, FAIR.thresholds, rivals)
+    expected, other = found((golden, *rest, of_cells(golden, cells))), of_cells(golden, cells, -1)
+    assert np.abs(other - expected["masks"][0, 0]).max() > 0.3
+    assert (np.trunc(instances._edges(np.array(golden))) - np.trunc(instances._edges(np.array(moved)))).any()
+    for box in (moved, golden):  # an artifact's own arithmetic may put the edge on either side
+        pairs = instances.pair(found((box, *rest, other)), expected, known)
+        assert pairs.outputs["masks"] == pytest.approx(expected["masks"], abs=1e-6)
+        assert int(pairs.ties.sum()) == 1
+        assert instances.decide(pairs.outputs)[0, 0] == 3
+    wrong = instances.pair(found((moved, *rest, other + np.float32(0.01))), expected, known)
+    assert np.abs(wrong.outputs["masks"] - expected["masks"]).max() == pytest.approx(0.01, rel=1e-3)
+    beside = instances.pair(found((moved, *rest, of_cells(golden, cells, -2))), expected, known)  # two pixels off
+    assert np.abs(beside.outputs["masks"] - expected["masks"]).max() > 0.1
+    gone = instances.pair(found((moved, *rest, 0 * other)), expected, known)
+    assert instances.decide(gone.outputs)[0, 0] == ELSEWHERE
+    far = instances.pair(
+        found((*edged(0.3)[:1], *rest, other)), found((edged(0.302)[0], *rest, expected["masks"][0, 0])), known
+    )
+    assert int(far.ties.sum()) == 0
+
+
 def test_what_is_no_number_stays() -> None:
     broken = found(A, B)
     broken["masks"][0, 1, 7, 7] = np.nan

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -14,6 +15,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 import anywhere
+from measures.tasks import instances
 from pipeline.detectors import Decode, Decoding, Detector, detector, family_of, names, rivals_of
 from pipeline.detectors.suppression import ROUNDS, survivors, unsettled
 from records.errors import BadInput
@@ -82,8 +84,9 @@ def test_what_is_found_is_what_torchvision_finds(name: str) -> None:
     model, size = made(name), SIZES.get(name, SIZE)
     ours = detector(model, size, ASKED).eval()
     batch = images(3, size)
-    with torch.no_grad():
+    with torch.no_grad(), rivals_of(ours) as calls:
         boxes, scores, labels, count, *masks = ours(batch)
+    assert ("masks" in calls[0]) == bool(masks)
     reference = theirs(model, ours, batch)
     assert sum(len(each["scores"]) for each in reference) > 10
     first = 1 if ours.background else 0
@@ -102,6 +105,9 @@ def test_what_is_found_is_what_torchvision_finds(name: str) -> None:
             assert ((pasted > 0.1) & (pasted < 0.9)).any()
             assert (masks[0][place, :number] - pasted).abs().max() < 1e-3
             assert not masks[0][place, number:].any()
+            for box, small, mask in zip(boxes[place], calls[0]["masks"][place], masks[0][place], strict=True):
+                ends = np.trunc(instances._edges(box.numpy()))  # no edge of these lies at a whole pixel
+                assert np.abs(instances.pasted(small.numpy(), ends, size) - mask.numpy()).max() < 1e-5
 
 
 @pytest.mark.slow
