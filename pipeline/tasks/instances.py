@@ -39,7 +39,7 @@ DEFAULTS = {
         "rpn_post_nms_top_n_train": 200,
         "rpn_pre_nms_top_n_test": 200,
         "rpn_post_nms_top_n_test": 100,
-        "box_batch_size_per_image": 128,
+        "box_batch_size_per_image": 32,
     },
     "train.epochs": 20,
     "train.batch_size": 4,
