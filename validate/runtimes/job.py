@@ -20,7 +20,7 @@ STRICT = {"extra": "forbid", "allow_inf_nan": False}
 class Budget:
     """Limits of what is run: numbers of calls, and seconds after which no further call is begun."""
 
-    collect_s: float = 60.0
+    collect_s: float = 30.0
     """Seconds for golden inputs: a slow runtime takes fewer."""
     call_s: float = 4.0
     """Seconds of one call: where an artifact takes any number of samples, it is given no more than that allows."""

@@ -17,7 +17,7 @@ const PROBED = 2; // samples that are run once more, and each alone
 const LEAST_PATTERNS = 2; // patterns that are run however long they take: black and white
 const LEAST_FRESH = 2; // inputs made anew that are run however long they take
 const BUDGET = {
-  collect_s: 60,
+  collect_s: 30,
   call_s: 4,
   files_s: 5,
   patterns_s: 10,

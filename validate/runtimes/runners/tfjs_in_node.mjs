@@ -10,7 +10,6 @@ export const TOOLCHAIN = "web";
 export const BACKENDS = ["wasm", "cpu"];
 export const SAMPLES = {"wasm": 256, "cpu": 16};
 // The cpu backend takes four seconds for a detector's picture of 320×320.
-export const COLLECT_S = 30;
 export const LIMIT_S = 600;
 
 let running;
