@@ -184,6 +184,9 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
         return f"no output masks of one picture for each box. {AGAIN}."
     if why := detection.weakness(golden, labels):
         return why
+    small = golden.rivals.get("masks")
+    if golden.rivals and (small is None or small.ndim != 4 or small.shape[:2] != masks.shape[:2] or small.shape[2] < 1):
+        return f"its rivals have no mask for each box. {AGAIN}."
     if not (masks > SEEN).any():
         return f"PyTorch itself sees no pixel of any box on any of {len(masks)} samples. Train longer. {AGAIN}."
     if truth is not None and (truth.ndim != 4 or truth.shape[2:] != masks.shape[2:]):

@@ -1,5 +1,6 @@
 """Boxes are paired before they are compared; what only one of both has is a difference, unless rounding decides it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from measures.distance import NOTHING, agreement
 from measures.tasks import Fair, detection
+from records.golden import Golden
 from records.tensor import Array, Arrays
 
 ROOM = 6
@@ -219,6 +221,24 @@ def test_mean_average_precision_is_cocos() -> None:
     scores = detection.scores(found(slightly, B), TRUTH)
     assert scores["mAP@50"] == pytest.approx(1.0)
     assert scores["mAP"] == pytest.approx((0.6 + 1) / 2)
+
+
+def test_rivals_that_are_not_of_golden_s_boxes_are_refused() -> None:
+    inputs = {"image": np.zeros((1, 3, 100, 100), np.float32)}
+    golden = Golden(inputs, found(A, B), found(A, B), {}, rivals())
+    assert detection.weakness(golden, ("a", "b", "c", "d")) == ""
+    for name, wrong in (
+        ("boxes", rivals()["boxes"][:, :1]),
+        ("scores", rivals()["scores"].astype(np.int64)),
+        ("scores", rivals()["scores"][..., 0]),
+        ("least", np.zeros(3, np.float32)),
+    ):
+        altered = replace(golden, rivals={**rivals(), name: wrong})
+        assert "its rivals are" in detection.weakness(altered, ("a", "b", "c", "d"))
+        assert "its rivals are" in detection.weakness(
+            replace(golden, rivals={key: values for key, values in rivals().items() if key != name}),
+            ("a", "b", "c", "d"),
+        )
 
 
 def test_a_box_is_drawn_around_what_was_found() -> None:

@@ -1,5 +1,6 @@
 """Masks are compared in the place of their box; other pixels are another decision, unless rounding decides."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,9 @@ def test_what_could_pass_without_masks_is_named() -> None:
     assert "no output masks" in instances.weakness(
         golden_of({name: values for name, values in found(A).items() if name != "masks"}, {}), labels
     )
+    rivals = {"boxes": np.zeros((1, ROOM, 4, 4)), "scores": np.zeros((1, ROOM, 4)), "least": np.zeros(1)}
+    without = replace(golden_of(found(A, B), TRUTH), rivals=rivals)
+    assert "its rivals have no mask for each box" in instances.weakness(without, labels)
     small = TRUTH | {"masks": TRUTH["masks"][..., :50]}
     assert "one height and width" in instances.weakness(golden_of(found(A, B), small), labels)
 
