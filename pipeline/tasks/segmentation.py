@@ -27,7 +27,7 @@ DEFAULTS = {
     "data.calibration": 128,
     "model.name": "lraspp_mobilenet_v3_large",
     "train.epochs": 12,
-    "train.small": 0.0,
+    "train.small": 0.35,
     "train.batch_size": 8,
     "train.learning_rate": 3e-3,
 }
