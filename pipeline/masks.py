@@ -30,7 +30,9 @@ IMAGES, MASKS = "images", "masks"
 CLASSES = "classes.txt"
 """File of the classes' names, one a line, the first that of the value 0."""
 MODES = {"1", "L", "P"}
-"""Pillow's names of what has one value of 8 bits for each pixel."""
+"""Pillow's names of what has one value of 8 bits for each pixel, or fewer."""
+SPREAD = {"L;2": 85, "L;4": 17}
+"""By Pillow's name of a gray PNG of 2 or 4 bits, what it multiplies values by, so that the greatest is white."""
 NAMED = 3
 """Faults that a sentence names."""
 
@@ -66,7 +68,8 @@ def values(file: Path) -> Array:
     with Image.open(file) as mask:
         if mask.mode not in MODES:
             raise ValueError(f"is {mask.mode}: colours, or more than 8 bits a pixel, where a class is needed")
-        return np.asarray(mask).astype(np.uint8)
+        stored = str(mask.tile[0].args) if mask.tile else ""
+        return np.asarray(mask).astype(np.uint8) // SPREAD.get(stored, 1)
 
 
 def of_classes(mask: Array, table: Array) -> tv_tensors.Mask:
@@ -142,6 +145,10 @@ def pictures_of(rows: Sequence[Masked], labels: Sequence[str], where: str, confi
                 f"{where}: {len(missing)} of its {len(rows)} {kind} are not there, the first {missing[0]}. Put them "
                 "there."
             )
+    first: dict[Path, Path] = {}
+    for row in rows:
+        if (other := first.setdefault(row.mask, row.file)) != row.file:
+            raise BadInput(f"{where}: {other.name} and {row.file.name} would share the mask {row.mask}. Rename one.")
     readable, findings = intact(rows, where, config)
     found = _checked(readable, labels, where)
     if len(labels or found) < 2:

@@ -1,5 +1,7 @@
 """Folders of pictures and masks: values are classes, and what does not fit is refused by name."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from PIL import Image
 
 from measures.tasks.segmentation import VOID
 from pipeline import config as configs
-from pipeline import data
+from pipeline import data, masks
 from pipeline.data import Data
 from pipeline.train import settle
 from records.errors import BadInput
@@ -51,6 +53,27 @@ def loaded(folder: Path, **changes: Any) -> Data:
         "data.image_size": [HEIGHT, WIDTH], "data.augmentation": "none", **changes,
     }  # fmt: skip
     return data.load(settle(configs.read(None, keys)))
+
+
+def gray(values: np.ndarray[Any, Any], bits: int) -> bytes:
+    """A gray PNG of 1, 2, 4 or 8 bits a pixel (https://www.w3.org/TR/png-3/)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    packed = np.packbits(np.unpackbits(values[..., None], axis=2)[..., 8 - bits :].reshape(len(values), -1), axis=1)
+    header = struct.pack(">IIBBBBB", values.shape[1], len(values), bits, 0, 0, 0, 0)
+    lines = b"".join(b"\0" + line.tobytes() for line in packed)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(lines), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in chunks.items())
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_mask_of_few_bits_has_the_values_that_are_stored(bits: int, tmp_path: Path) -> None:
+    """Pillow makes white of the greatest: of 4 bits the class 15 would be `VOID`."""
+    stored = (np.arange(24 * 32).reshape(24, 32) % (1 << bits)).astype(np.uint8)
+    (tmp_path / "7.png").write_bytes(gray(stored, bits))
+    assert np.array_equal(masks.values(tmp_path / "7.png"), stored)
 
 
 @pytest.fixture
@@ -141,9 +164,14 @@ def _one_split(folder: Path) -> None:
     (folder / "train" / "images").mkdir(parents=True)
 
 
+def _two_of_one_name(folder: Path) -> None:
+    Image.open(folder / "images" / "7.png").save(folder / "images" / "7.jpg")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (_two_of_one_name, r"7\.jpg and 7\.png would share the mask \S*masks/7\.png\. Rename one"),
         (_without, r"1 of its 20 masks are not there, the first \S*masks/7\.png\. Put"),
         (_smaller, r"masks/7\.png is 20×30, and its picture 24×32\. Save masks as PNG"),
         (_colours, r"masks/7\.png is RGB: colours, or more than 8 bits a pixel, where a class is needed\. Save"),
