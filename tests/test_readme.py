@@ -166,7 +166,9 @@ def test_every_command_runs(pages: list[Path], checkout: Path, tmp_path: Path) -
     # Stands in for the download of --pretrained: torchvision takes what lies in its cache.
     weights = torchvision.models.MobileNet_V3_Large_Weights.DEFAULT.url.rpartition("/")[2]
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(torchvision.models.mobilenet_v3_large().state_dict(), tmp_path / "torch" / "hub" / "checkpoints" / weights)
+    torch.save(
+        torchvision.models.mobilenet_v3_large().state_dict(), tmp_path / "torch" / "hub" / "checkpoints" / weights
+    )
     users = environment(
         # As on a machine without an emulator and Chromium: what runs there has its own tests, and takes minutes.
         PATH=f"{ROOT / '.venv' / 'bin'}:{programs_but(QEMU, tmp_path / 'bin')}",

@@ -45,6 +45,8 @@ pixels."""
 FAIR_EDGE = 0.25
 """Pixels by which an edge of a mask may miss a whole pixel and be a matter of rounding, at most. Beyond, which integers
 reach, masks that end with other pixels are compared as they are."""
+FAR = 2.0**24
+"""Pixels beyond which no edge is looked for: float32 has no fractions there."""
 SHADE = 0.5
 """Share of a class's colour in a mask that is drawn."""
 
@@ -63,9 +65,9 @@ def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
     for index in range(len(ties)):
         for place in range(int(np.clip(golden["count"][index], 0, golden["scores"].shape[1]))):
             ours, theirs = outputs["masks"][index, place], golden["masks"][index, place]
-            if np.array_equal(ours, theirs) or not np.isfinite(ours).all():
-                continue
             box, expected = (side["boxes"][index, place] for side in (outputs, golden))
+            if np.array_equal(ours, theirs) or not all(np.isfinite(part).all() for part in (ours, box, expected)):
+                continue
             if small is not None and _left_to_rounding(box, expected, fair, _slack(fair)):
                 rival = _nearest(ours, small[index, place], _edges(box), _slack(fair))
                 if np.abs(ours - rival).max() < np.abs(ours - theirs).max():
@@ -148,7 +150,7 @@ def _weights(first: int, last: int, pixels: int, cells: int) -> Array:
 
 def _edges(box: Array) -> Array:
     """Return where the mask of a box (4,) ends, before that is rounded: x and y of two corners in pixels."""
-    corners = box.astype(np.float64).reshape(2, 2)
+    corners = np.clip(box.astype(np.float64), -FAR, FAR).reshape(2, 2)
     half = (corners[1] - corners[0]) / 2 * EXPANSION
     centre = (corners[1] + corners[0]) / 2
     return np.concatenate([centre - half, centre + half])
@@ -185,8 +187,8 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
     if why := detection.weakness(golden, labels):
         return why
     small = golden.rivals.get("masks")
-    if golden.rivals and (small is None or small.ndim != 4 or small.shape[:2] != masks.shape[:2] or small.shape[2] < 1):
-        return f"its rivals have no mask for each box. {AGAIN}."
+    if small is not None and (small.shape[:2] != masks.shape[:2] or small.ndim != 4 or not small.size):
+        return f"its rivals have masks {small.shape}, and outputs {masks.shape}: one for each box. {AGAIN}."
     if not (masks > SEEN).any():
         return f"PyTorch itself sees no pixel of any box on any of {len(masks)} samples. Train longer. {AGAIN}."
     if truth is not None and (truth.ndim != 4 or truth.shape[2:] != masks.shape[2:]):

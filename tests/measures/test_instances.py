@@ -150,6 +150,19 @@ def test_what_is_no_number_stays() -> None:
     assert np.isnan(instances.pair(broken, found(B, A), FAIR).outputs["masks"]).sum() == 1
 
 
+@pytest.mark.parametrize("side", [np.nan, np.inf, 1e30])
+def test_boxes_that_lie_nowhere_have_masks_that_are_compared_as_they_are(side: float) -> None:
+    rivals = {"boxes": np.zeros((1, ROOM, 4, 4)), "scores": np.zeros((1, ROOM, 4)), "least": np.zeros(1)}
+    known = Fair(FAIR.noise, FAIR.thresholds, {**rivals, "masks": np.ones((1, ROOM, 28, 28), np.float32)})
+    broken, golden = found(A, B), found(A, B)
+    broken["masks"][0, 0] *= np.float32(0.9)
+    broken["boxes"][0, 0, 2] = side
+    instances.pair(broken, golden, known)
+    golden["boxes"][0, 0, 2] = side
+    pairs = instances.pair(broken, golden, known)
+    assert np.array_equal(pairs.outputs["masks"], broken["masks"])
+
+
 TRUTH = {
     "boxes": np.array([[A[0], B[0], (0, 0, 0, 0)]], np.float32),
     "labels": np.array([[3, 1, -1]]),
@@ -181,8 +194,10 @@ def test_what_could_pass_without_masks_is_named() -> None:
         golden_of({name: values for name, values in found(A).items() if name != "masks"}, {}), labels
     )
     rivals = {"boxes": np.zeros((1, ROOM, 4, 4)), "scores": np.zeros((1, ROOM, 4)), "least": np.zeros(1)}
-    without = replace(golden_of(found(A, B), TRUTH), rivals=rivals)
-    assert "its rivals have no mask for each box" in instances.weakness(without, labels)
+    assert instances.weakness(replace(golden_of(found(A, B), TRUTH), rivals=rivals), labels) == ""
+    for shape in ((1, ROOM), (1, ROOM - 1, 28, 28), (1, ROOM, 0, 0)):
+        of_others = replace(golden_of(found(A, B), TRUTH), rivals={**rivals, "masks": np.zeros(shape)})
+        assert "one for each box" in instances.weakness(of_others, labels)
     small = TRUTH | {"masks": TRUTH["masks"][..., :50]}
     assert "one height and width" in instances.weakness(golden_of(found(A, B), small), labels)
 
