@@ -48,13 +48,18 @@ const IMPORTS = {
   "@litertjs/wasm-utils": "/node_modules/@litertjs/wasm-utils/dist/index.js",
   "onnxruntime-web/wasm": "/node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
 };
+const PART = 2 ** 24; // bytes of outputs that are sent at once
 const PAGE = `<!doctype html><link rel="icon" href="data:,">
 <script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>
 <script type="module">
   import { run } from "/validate/runtimes/measure.mjs";
   const reader = (file) => async (start, end) =>
     (await fetch(file, { headers: { Range: \`bytes=\${start}-\${end - 1}\` } })).arrayBuffer();
-  const write = (body) => fetch("/out", { method: "POST", body });
+  const write = async (bytes) => { // in parts: of one of 90 MB Chromium dies
+    for (let at = 0; at < bytes.length; at += ${PART}) {
+      await fetch(\`/out/\${at}\`, { method: "POST", body: bytes.subarray(at, at + ${PART}) });
+    }
+  };
   const read = (job) => ({ golden: reader("/golden"), probes: job.probes && reader("/probes"),
     further: job.further.map((_, number) => reader(\`/further/\${number}\`)) });
   window.measure = (job) => run(job, read(job), write).then(
@@ -107,8 +112,9 @@ async function serve(job) {
   const server = http.createServer(async (request, response) => {
     const name = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const prefix = Object.keys(places).find((one) => name.startsWith(one));
-    if (request.method === "POST" && name === "/out") {
-      await fs.promises.writeFile(job.out, request);
+    if (request.method === "POST" && name.startsWith("/out/")) {
+      const start = Number(name.slice("/out/".length));
+      await fs.promises.writeFile(job.out, request, { flag: start ? "a" : "w" });
       response.writeHead(204, HEADERS).end();
     } else if (name === "/") {
       response.writeHead(200, { ...HEADERS, "Content-Type": "text/html" }).end(PAGE);

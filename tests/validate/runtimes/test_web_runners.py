@@ -397,6 +397,22 @@ def test_a_page_that_throws_is_one_sentence(
 
 
 @pytest.mark.slow
+def test_outputs_that_are_large_come_out_of_a_page(web: Toolchain, golden: Path, tmp_path: Path) -> None:
+    """Of a body of 90 MB Chromium died: a segmentation model's of 32 pictures are as large."""
+    each = 2**21  # values of a sample: with what is run again, and alone, twelve of them are 100 MB
+    answer = f"""return async ({{ image }}) => {{
+        const rows = image.shape[0];
+        const data = Float32Array.from({{ length: rows * {each} }}, (_, n) => n % 7919);
+        return {{ logits: {{ data, shape: [rows, {each}] }} }};
+    }};"""
+    with web.start(tmp_path / "log") as worker:
+        _, actual = measure(worker, page(tmp_path, answer), golden, golden)
+    assert actual["logits"].shape == (SAMPLES, each)
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors")) > 100e6
+    np.testing.assert_array_equal(actual["logits"], np.arange(SAMPLES * each).reshape(SAMPLES, each) % 7919)
+
+
+@pytest.mark.slow
 def test_a_page_that_crashes_is_one_sentence(web: Toolchain, golden: Path, tmp_path: Path) -> None:
     runner = page(tmp_path, 'console.log("now"); await new Promise(() => {});')
     log = tmp_path / "log"
