@@ -35,7 +35,7 @@ def test_a_machine_whose_texts_are_ascii_is_served_as_others(tmp_path: Path) -> 
         assert done.stderr.count(b"\n") == (status == 2)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_train_export_validate_in_one_go(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scans(tmp_path / "images", 30)

@@ -26,7 +26,7 @@ def test_a_step_whose_file_does_not_run_has_failed(released: Path, tmp_path: Pat
     assert not step.right
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_int8_of_every_tool_is_measured_on_golden(released: Path) -> None:
     tools = {**integers.onnx("tiny", 32), **integers.tflite("tiny", 32)}
     assert set(tools) == {"TFLiteConverter", "LiteRT Quantizer", "ONNX Runtime", "anywhere"}

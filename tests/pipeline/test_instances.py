@@ -50,7 +50,7 @@ def test_golden_that_fills_memory_is_refused() -> None:
     check_room({"scores": torch.zeros(1, 100), "masks": masks}, 16)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_losses_fall(tmp_path: Path) -> None:
     data = loaded(written(tmp_path), "instances", **SMALL)
     config = settle(configs.read(None, {
