@@ -164,11 +164,9 @@ def programs_but(name: str, folder: Path) -> Path:
 def test_every_command_runs(pages: list[Path], checkout: Path, tmp_path: Path) -> None:
     scans(checkout / "my_images", 30)
     # Stands in for the download of --pretrained: torchvision takes what lies in its cache.
-    weights = torchvision.models.MobileNet_V3_Large_Weights.DEFAULT.url.rpartition("/")[2]
+    weights = torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(
-        torchvision.models.mobilenet_v3_large().state_dict(), tmp_path / "torch" / "hub" / "checkpoints" / weights
-    )
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "torch" / "hub" / "checkpoints" / weights)
     users = environment(
         # As on a machine without an emulator and Chromium: what runs there has its own tests, and takes minutes.
         PATH=f"{ROOT / '.venv' / 'bin'}:{programs_but(QEMU, tmp_path / 'bin')}",
