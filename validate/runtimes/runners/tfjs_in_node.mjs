@@ -9,7 +9,7 @@ import * as shared from "../tfjs.mjs";
 export const TOOLCHAIN = "web";
 export const BACKENDS = ["wasm", "cpu"];
 export const SAMPLES = {"wasm": 256, "cpu": 16};
-// The cpu backend takes four seconds for a detector's picture of 320×320.
+// For the cpu backend, which takes seconds for a detector's picture of 320×320.
 export const LIMIT_S = 600;
 
 let running;
