@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from measures import boxes
+from measures.average_precision import average_precision
+from measures.boxes import ELSEWHERE
 from measures.colours import colour
 from measures.tasks import Fair, Pairs, detection
 from measures.tasks.detection import (
     DECIDED_BY,
-    ELSEWHERE,
     IN_PLACE,
     MEAN_OF_SAMPLES,
     SENSITIVE_DB,
     SHOWN,
-    average_precision,
     decide,
     labelled,
     margin,
@@ -52,13 +53,13 @@ SHADE = 0.5
 
 
 def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
-    """Return outputs as detection's `pair` does, and masks (N, D, H, W), each in the place of its box.
+    """Return outputs as `boxes.pair` does, and masks (N, D, H, W), each in the place of its box.
 
     Of a pair whose masks are no answer alike the label is `ELSEWHERE`. torchvision lets a mask end with whole pixels.
     Where rounding decides with which, that is a tie, and its distance is that from golden's mask as it ends with those
     of the artifact's. Without golden's rivals nobody knows that one; there golden's mask stands for one that is alike.
     """
-    pairs = detection.pair(actual, golden, fair)
+    pairs = boxes.pair(actual, golden, fair)
     outputs, ties = dict(pairs.outputs), pairs.ties.copy()
     noise = fair.noise.get("masks", 0.0)
     small = fair.rivals.get("masks")
@@ -75,7 +76,7 @@ def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
                     outputs["masks"][index, place] = ours
                     ties[index] += 1
             overlap = mask_iou(ours, theirs, noise)
-            if small is None and overlap >= detection.PAIRED and _left_to_rounding(box, expected, fair):
+            if small is None and overlap >= boxes.PAIRED and _left_to_rounding(box, expected, fair):
                 outputs["masks"][index, place] = theirs
                 ties[index] += 1
             elif overlap < ALIKE:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from measures.boxes import ELSEWHERE
 from measures.distance import NOTHING, agreement
 from measures.tasks import Fair, instances
-from measures.tasks.detection import ELSEWHERE
 from records.golden import Golden
 from records.tensor import Array, Arrays
 
