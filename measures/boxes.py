@@ -4,6 +4,9 @@ The same things may be found in another order, so an artifact's boxes are paired
 how much they overlap. What only one of both has is a difference, unless rounding decides about it.
 
     pairs = pair(actual, golden, fair)               # each box in the place of golden's
+
+What rounding decides about is known beside golden as its rivals: of each box, which it all but lost its place to; and
+whole answers that the network gives when it is rounded otherwise (`OTHER`).
 """
 
 from collections.abc import Mapping
@@ -15,12 +18,16 @@ from measures.distance import NOTHING
 from measures.tasks import Fair, Pairs
 from records.tensor import Array, Arrays
 
+OTHER = "other"
+"""What stands before the names of answers that are as right as golden's: `other.boxes` (N, R, D, 4)."""
 ELSEWHERE = -1
 """Decision for a box of golden's class that is too far from golden's to be it."""
 PAIRED = 0.5
 """IoU from which two boxes of a class may be of one thing, as in COCO's and Pascal VOC's benchmarks."""
 FAIR_IOU = 0.05
 """IoU by which two boxes' overlap may miss the threshold of suppression and be a matter of rounding, at most."""
+OTHERWISE = 2.0
+"""Times allowed noise that a box may lie from one of a network that is rounded otherwise, which has its own."""
 PIXEL = 1.0
 """Side below which a box's overlap with another says little: many a detector gives boxes of no area at the border."""
 
@@ -57,14 +64,60 @@ class _Rivals:
     """(K, R) float64, 0 where there is none."""
     least: float
     """The last candidate's score; −∞: unknown."""
+    others: "tuple[_Other, ...]"
 
     @classmethod
-    def of(cls, rivals: Arrays, index: int, count: int) -> "_Rivals":
-        """Return those of a sample's `count` boxes; of nothing that is known, none."""
-        if not rivals:
-            return cls(np.zeros((count, 0, 4)), np.zeros((count, 0)), -np.inf)
+    def of(cls, rivals: Arrays, index: int, theirs: Found) -> "_Rivals":
+        """Return those of a sample in which golden found something; of nothing that is known, none."""
+        count = len(theirs.scores)
+        other = {name.removeprefix(f"{OTHER}."): rivals[name][index] for name in rivals if name.startswith(OTHER)}
+        others = tuple(_Other.of(Found.of(other, place), theirs) for place in range(len(other.get("count", ()))))
+        if "least" not in rivals:
+            return cls(np.zeros((count, 0, 4)), np.zeros((count, 0)), -np.inf, others)
         boxes, scores = (rivals[name][index, :count].astype(np.float64) for name in ("boxes", "scores"))
-        return cls(boxes, scores, float(rivals["least"][index]))
+        return cls(boxes, scores, float(rivals["least"][index]), others)
+
+    def near(self, theirs: Found, box: int, fair: Fair) -> tuple[Array, Array]:
+        """Return what may be in the place of one of golden's boxes: boxes (R, 4) and scores (R,)."""
+        lead = theirs.scores[box] - self.scores[box]
+        near = (self.scores[box] > 0) & (lead <= fair.noise.get("scores", 0.0))
+        boxes, scores = list(self.boxes[box][near]), list(self.scores[box][near])
+        for other in self.others:
+            for row in np.flatnonzero(other.place == box):
+                if np.abs(other.found.boxes[row] - theirs.boxes[box]).max() > fair.noise.get("boxes", 0.0):
+                    boxes.append(other.found.boxes[row])
+                    scores.append(other.found.scores[row])
+        return np.array(boxes).reshape(-1, 4), np.array(scores)
+
+    def have(self, ours: Found, fair: Fair) -> Array:
+        """Return which of our boxes a network that is rounded otherwise has, and golden has not: (K,) bool."""
+        there = np.zeros(len(ours.scores), bool)
+        for other in self.others:
+            found, extra = other.found, other.place < 0
+            apart = np.abs(ours.boxes[:, None] - found.boxes).max(axis=2, initial=0.0)  # (K, M)
+            alike = apart <= OTHERWISE * fair.noise.get("boxes", 0.0)
+            alike &= np.abs(ours.scores[:, None] - found.scores) <= OTHERWISE * fair.noise.get("scores", 0.0)
+            there |= (alike & (ours.labels[:, None] == found.labels))[:, extra].any(axis=1)
+        return there
+
+    def lack(self, theirs: Found) -> Array:
+        """Return which of golden's boxes a network that is rounded otherwise has not: (L,) bool."""
+        places = np.arange(len(theirs.scores))
+        return np.any([np.zeros(len(places), bool), *(~np.isin(places, other.place) for other in self.others)], axis=0)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """What a network that is rounded otherwise finds in one sample."""
+
+    found: Found
+    place: Array
+    """(M,) int64: the partner among golden's; -1: golden has it not."""
+
+    @classmethod
+    def of(cls, found: Found, theirs: Found) -> "_Other":
+        """Pair it with golden's."""
+        return cls(found, _partners(found, theirs))
 
 
 def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
@@ -75,7 +128,7 @@ def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
     takes a place that is free. Samples that hold no numbers are returned as they are.
 
     A box that is one of its partner's rivals, where golden's score leads by no more than allowed noise, is a tie, and
-    its distance is that from the rival.
+    its distance is that from the rival. So it is where a network that is rounded otherwise has that box.
     """
     outputs = {name: np.array(values) for name, values in actual.items()}
     ties = np.zeros(len(golden["count"]), np.int64)
@@ -87,10 +140,10 @@ def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
         ours, theirs = Found.of(actual, index), Found.of(golden, index)
         if not 0 <= actual["count"][index] <= golden["scores"].shape[1]:  # an app would read what is not there
             ours = Found(ours.boxes[:0], ours.scores[:0], ours.labels[:0], full=False)
-        rivals = _Rivals.of(fair.rivals, index, len(theirs.scores))
+        rivals = _Rivals.of(fair.rivals, index, theirs)
         pairing = _Pairing.of(ours, theirs, rivals, fair)
         place, extra, swapped = pairing.place, pairing.extra, pairing.swapped
-        fair_extra, fair_missed = _left_to_rounding(ours, theirs, pairing, rivals.least, fair)
+        fair_extra, fair_missed = _left_to_rounding(ours, theirs, pairing, rivals, fair)
         ties[index] = fair_extra.sum() + fair_missed.sum() + swapped.sum()
         outputs["count"][index] = len(theirs.scores)
         for name in golden.keys() - {"count"}:
@@ -156,17 +209,16 @@ class _Pairing:
         swapped = np.zeros(len(place), bool)
         for row in np.flatnonzero(place >= 0):
             partner = place[row]
-            lead = theirs.scores[partner] - rivals.scores[partner]  # (R,)
-            near = (rivals.scores[partner] > 0) & (lead <= fair.noise.get("scores", 0.0))
             away = np.abs(ours.boxes[row] - theirs.boxes[partner]).max()
-            if not near.any() or away <= fair.noise.get("boxes", 0.0):
+            if away <= fair.noise.get("boxes", 0.0):
                 continue
-            apart = np.where(near, np.abs(ours.boxes[row] - rivals.boxes[partner]).max(axis=1), np.inf)
-            rival = int(apart.argmin())
-            if apart[rival] < away:
+            boxes, scores = rivals.near(theirs, partner, fair)
+            apart = np.abs(ours.boxes[row] - boxes).max(axis=1, initial=0.0)
+            if len(apart) and apart.min() < away:
+                rival = int(apart.argmin())
                 swapped[row] = True
-                ahead["boxes"][row] = theirs.boxes[partner] - rivals.boxes[partner, rival]
-                ahead["scores"][row] = lead[rival]
+                ahead["boxes"][row] = theirs.boxes[partner] - boxes[rival]
+                ahead["scores"][row] = theirs.scores[partner] - scores[rival]
         return cls(place, missed, swapped, ahead)
 
     @property
@@ -180,18 +232,22 @@ class _Pairing:
         return np.isin(np.arange(len(self.missed)), self.place[self.swapped])
 
 
-def _left_to_rounding(ours: Found, theirs: Found, pairing: _Pairing, least: float, fair: Fair) -> tuple[Array, Array]:
+def _left_to_rounding(
+    ours: Found, theirs: Found, pairing: _Pairing, rivals: _Rivals, fair: Fair
+) -> tuple[Array, Array]:
     """Return which of our boxes without a partner, and which of theirs, rounding decides about: two masks.
 
-    That is where a score lies at the threshold, at the last candidate's (`least`), or at the least that there is room
-    for; where the overlap with another box lies at the threshold of suppression, or which of both suppresses the other;
-    and where the other is such a one itself, or a rival in the place of golden's.
+    That is where a score lies at the threshold, at the last candidate's, or at the least that there is room for; where
+    the overlap with another box lies at the threshold of suppression, or which of both suppresses the other; where a
+    network that is rounded otherwise has, or has not, that box; and where the other is such a one itself, or a rival in
+    the place of golden's.
     """
     sides, alone = (ours, theirs), (pairing.extra, pairing.missed)
     decided = tuple(
-        mask & (_at_threshold(found, least, fair) | _at_rank(found, other, fair))
+        mask & (_at_threshold(found, rivals.least, fair) | _at_rank(found, other, fair))
         for mask, found, other in zip(alone, sides, sides[::-1], strict=True)
     )
+    decided = (decided[0] | (alone[0] & rivals.have(ours, fair)), decided[1] | (alone[1] & rivals.lack(theirs)))
     overlaps = iou(ours.boxes, theirs.boxes)
     overlaps[ours.labels[:, None] != theirs.labels] = 0
     slack = _slack(ours, theirs, fair)
@@ -230,6 +286,21 @@ def _slack(ours: Found, theirs: Found, fair: Fair) -> Array:
     noise = fair.noise.get("boxes", 0.0)
     sides = [np.maximum((found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1), 1e-6) for found in (ours, theirs)]
     return np.asarray(np.minimum(FAIR_IOU, 4 * noise / np.minimum(sides[0][:, None], sides[1])))
+
+
+def fit(rivals: Arrays, shape: tuple[int, ...]) -> bool:
+    """True if rivals are of as many samples and boxes as scores of this shape (N, D)."""
+    axes = {name: values.shape for name, values in rivals.items()}
+    beside, other = axes.get("scores", ()), axes.get(f"{OTHER}.scores", ())
+    own = {"boxes": (*beside, 4), "scores": (*shape, *beside[2:3]), "least": shape[:1]}
+    whole = {"boxes": (*other, 4), "scores": (*shape[:1], *other[1:2], *shape[1:]), "labels": other, "count": other[:2]}
+    expected = {name: axis for name, axis in own.items() if own.keys() & axes.keys()}
+    if any(name.startswith(OTHER) for name in axes):
+        expected |= {f"{OTHER}.{name}": axis for name, axis in whole.items()}
+    return all(axes.get(name) == axis for name, axis in expected.items()) and all(
+        values.dtype.kind == ("i" if name in {f"{OTHER}.labels", f"{OTHER}.count"} else "f")
+        for name, values in rivals.items()
+    )
 
 
 def iou(first: Array, second: Array) -> Array:

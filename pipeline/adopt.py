@@ -35,8 +35,9 @@ from pipeline.fitting import (
     other_task,
     renamed,
 )
-from pipeline.golden import HeldOut, Told, check_room, of_one_sample, predict, to_numpy
+from pipeline.golden import HeldOut, Told, check_room, of_one_sample, to_numpy
 from pipeline.libraries import Built, Declared
+from pipeline.models import predict
 from pipeline.outputs import Interface, first_call, parameters
 from pipeline.probes import PICTURES, ImageFiles, patterns
 from pipeline.samples import Annotated, Pictures, Samples

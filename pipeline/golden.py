@@ -18,10 +18,11 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, to_toml
 from pipeline.data import IMAGE, Data, Split
 from pipeline.datasets import Sample
-from pipeline.detectors import rivals_of
+from pipeline.detectors import joined, rivals_of
 from pipeline.detectors.suppression import ROUNDS, unsettled
-from pipeline.models import named
+from pipeline.models import BATCH, predict
 from pipeline.oracle import in_double
+from pipeline.otherwise import decides_inside, otherwise
 from pipeline.probes import PICTURES, ImageFiles, doubled, patterns, roundings
 from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
@@ -31,24 +32,12 @@ from records.head import OUTPUTS, Head
 from records.sealed import fingerprints
 from records.tensor import Array, Arrays, Tensor, tensors_to
 
-BATCH = 32
 FEW = 4
 """Golden samples of an unfinished training."""
 WATCHED = 64
 """Golden samples on which suppression is watched, at most."""
 MOST_BYTES = 8 * 2**30
 """Golden's outputs, at most: the oracle's take twice as much again."""
-
-
-def predict(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int = BATCH) -> Tensors:
-    """Return the outputs of a model in eval mode for inputs (N, …) in its order, computed in batches."""
-    names = tuple(names)
-    with torch.no_grad():
-        parts = [
-            named(model(*part), names)
-            for part in zip(*(tensor.split(batch) for tensor in inputs.values()), strict=True)
-        ]
-    return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 def choose(split: Split, count: int) -> list[int]:
@@ -195,31 +184,34 @@ class HeldOut:
 
         local: on the CPU, float32, eval mode. Raises BadInput for outputs without signal, where there should be some.
         """
-        golden, beside, outputs, oracle = self._beside_double(local, finished)
-        if self.patterns:
-            floors = self._floors(local, outputs, oracle)
-            beside |= Patterns(to_numpy(self.patterns), outputs, oracle, to_numpy(floors)).arrays()
+        golden, beside, patterns = self._beside_double(local, finished)
+        if patterns:
+            beside |= replace(patterns, floors=to_numpy(self._floors(local, patterns))).arrays()
         return {
             checkpoint.GOLDEN: golden.arrays(),
             checkpoint.PROBES: beside,
             checkpoint.CALIBRATION: flat({INPUT: to_numpy(self.calibration)}),
         }
 
-    def _beside_double(self, local: nn.Module, finished: bool) -> tuple[Golden, dict[str, Array], Arrays, Arrays]:
+    def _beside_double(self, local: nn.Module, finished: bool) -> tuple[Golden, dict[str, Array], Patterns | None]:
         """Return all that needs the float64 model, which is as large as all others together and is gone afterwards.
 
-        Golden; probes and sizes by flat names; the patterns' outputs and oracle. Raises BadInput.
+        Golden; probes and sizes by flat names; patterns without their noise floors. Raises BadInput.
         """
         double = copy.deepcopy(local).double()
+        inside = not measures.tasks.load(self.told.task).IN_PLACE and decides_inside(local, self.golden.inputs)
 
         def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
             """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order, and the outputs' rivals."""
             with rivals_of(local) as calls:
                 outputs = to_numpy(predict(local, inputs, self.outputs, batch))
-            rivals = to_numpy({name: torch.cat([call[name] for call in calls]) for name in calls[0]} if calls else {})
+            rivals = joined(calls)
             with in_double():
-                oracle = to_numpy(predict(double, doubled(inputs), self.outputs, batch))
-            return to_numpy(inputs), outputs, self._in_order(oracle, outputs, rivals), rivals
+                oracle = predict(double, doubled(inputs), self.outputs, batch)
+            if inside:
+                rivals |= otherwise(local, inputs, self.outputs, batch, oracle)
+            known = to_numpy(rivals)
+            return to_numpy(inputs), outputs, self._in_order(to_numpy(oracle), outputs, known), known
 
         inputs, outputs, oracle, rivals = run(self.golden.inputs, self.batch)
         golden = Golden(inputs, outputs, oracle, to_numpy(self.golden.truth), rivals)
@@ -228,12 +220,13 @@ class HeldOut:
         beside: dict[str, Array] = {}
         if self.probes:
             files = {name: tuple(probe.files) for name, probe in self.probes.items()}
-            beside |= Probes(files, *run(self._beside_probes(), self.batch)[:3]).arrays()
-        beside |= Sized.arrays_of(Sized(*run(inputs, self.batch)[:3]) for inputs in self.sizes)
+            beside |= Probes(files, *run(self._beside_probes(), self.batch)).arrays()
+        beside |= Sized.arrays_of(Sized(*run(inputs, self.batch)) for inputs in self.sizes)
         if not self.patterns:
-            return golden, beside, {}, {}
-        _, outputs, oracle, _ = run(self.patterns, batch=1)  # one by one, for a network may look at its whole batch
-        return golden, beside, outputs, oracle
+            return golden, beside, None
+        # One by one, for a network may look at its whole batch.
+        inputs, outputs, oracle, rivals = run(self.patterns, batch=1)
+        return golden, beside, Patterns(inputs, outputs, oracle, {}, rivals)
 
     def _beside_probes(self) -> Tensors:
         """Return the probes' images, and of inputs that are no images as many of golden's."""
@@ -243,17 +236,18 @@ class HeldOut:
             for name, values in self.golden.inputs.items()
         }
 
-    def _floors(self, model: nn.Module, outputs: Arrays, oracle: Arrays) -> Tensors:
+    def _floors(self, model: nn.Module, computed: Patterns) -> Tensors:
         """Return the noise floor of each pattern by output, (5,) float64: how far roundings lead from the oracle."""
-        inputs, rounded = self.patterns, list[Arrays]([outputs])
+        inputs, oracle, rounded = self.patterns, computed.oracle, list[Arrays]([computed.outputs])
         for other, values in roundings(model, inputs):
             with in_double():
-                rounded.append(self._in_order(to_numpy(predict(other, values, self.outputs, batch=1)), oracle))
+                given = to_numpy(predict(other, values, self.outputs, batch=1))
+            rounded.append(self._in_order(given, oracle, computed.rivals))
             del other  # before the next one is made
         if models.allows_channels_last(model, inputs):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
-            given = models.channels_last(inputs)
-            rounded.append(self._in_order(to_numpy(predict(turned, given, self.outputs, batch=1)), oracle))
+            given = to_numpy(predict(turned, models.channels_last(inputs), self.outputs, batch=1))
+            rounded.append(self._in_order(given, oracle, computed.rivals))
         return {
             name: torch.stack([torch.from_numpy(_distances(values[name], exact)) for values in rounded]).amax(0)
             for name, exact in oracle.items()

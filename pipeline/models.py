@@ -18,7 +18,7 @@ from torch.nn import functional
 from pipeline import detectors, libraries
 from pipeline import weights as files
 from pipeline.config import DETECTORS, Config
-from pipeline.detectors import Decoding, Detector
+from pipeline.detectors import Decoding, Detector, Tensors
 from pipeline.outputs import described
 from records.errors import BadInput, unknown
 
@@ -43,6 +43,8 @@ PLACES = {
 WITH_MASKS = "maskrcnn_"
 """What names of detectors that give masks, too, begin with."""
 
+BATCH = 32
+"""Samples of one call, where nothing else is asked for."""
 EXAMPLES = {
     "classification": "mobilenet_v3_small",
     "detection": "ssdlite320_mobilenet_v3_large",
@@ -114,6 +116,17 @@ class SimpleCNN(nn.Module):
         x = x.view(-1, self.flat)
         logits: torch.Tensor = self.fc2(functional.relu(self.fc1(x)))
         return logits
+
+
+def predict(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int = BATCH) -> Tensors:
+    """Return the outputs of a model in eval mode for inputs (N, …) in its order, computed in batches."""
+    names = tuple(names)
+    with torch.no_grad():
+        parts = [
+            named(model(*part), names)
+            for part in zip(*(tensor.split(batch) for tensor in inputs.values()), strict=True)
+        ]
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 def named(outputs: Any, names: Iterable[str]) -> dict[str, torch.Tensor]:

@@ -71,6 +71,8 @@ class Probes:
     """(K, …) float32, as training prepares them."""
     outputs: Arrays
     oracle: Arrays
+    rivals: Arrays = field(default_factory=dict)
+    """As golden's."""
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Probes":
@@ -82,12 +84,13 @@ class Probes:
         in_order = {
             name: tuple(files[f"{name}.{number}"] for number in range(count)) for name, count in counts.items() if count
         }
-        return cls(in_order, inputs, part(arrays, OUTPUT), part(arrays, ORACLE))
+        return cls(in_order, inputs, part(arrays, OUTPUT), part(arrays, ORACLE), part(arrays, RIVAL))
 
     def arrays(self) -> dict[str, Array]:
         """Return all arrays by their flat names, as they are in a file."""
         files = {f"{name}.{number}": file for name, each in self.files.items() for number, file in enumerate(each)}
-        return flat({FILE: files, INPUT: self.inputs, OUTPUT: self.outputs, ORACLE: self.oracle})
+        kinds = {INPUT: self.inputs, OUTPUT: self.outputs, ORACLE: self.oracle, RIVAL: self.rivals}
+        return flat({FILE: files, **kinds})
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,19 @@ class Patterns:
     oracle: Arrays
     floors: Arrays
     """(5,) float64: the noise floor of each, which is the greatest distance from the oracle that rounding leads to."""
+    rivals: Arrays = field(default_factory=dict)
+    """As golden's."""
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Patterns":
         """Return the record of arrays by flat names: the inverse of `arrays`."""
         patterns = part(arrays, PATTERN)
-        return cls(part(patterns, INPUT), part(patterns, OUTPUT), part(patterns, ORACLE), part(patterns, FLOOR))
+        return cls(*(part(patterns, kind) for kind in (INPUT, OUTPUT, ORACLE, FLOOR, RIVAL)))
 
     def arrays(self) -> dict[str, Array]:
         """Return all arrays by their flat names, as they are in a file."""
         kinds = {INPUT: self.inputs, OUTPUT: self.outputs, ORACLE: self.oracle, FLOOR: self.floors}
-        return flat({PATTERN: flat(kinds)})
+        return flat({PATTERN: flat({**kinds, RIVAL: self.rivals})})
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ class Sized:
     """(K, …) float32."""
     outputs: Arrays
     oracle: Arrays
+    rivals: Arrays = field(default_factory=dict)
+    """As golden's."""
 
     @property
     def size(self) -> str:
@@ -134,14 +141,14 @@ class Sized:
         numbered = part(arrays, SIZED)
         sizes: list[Sized] = []
         while each := part(numbered, str(len(sizes))):
-            sizes.append(cls(part(each, INPUT), part(each, OUTPUT), part(each, ORACLE)))
+            sizes.append(cls(*(part(each, kind) for kind in (INPUT, OUTPUT, ORACLE, RIVAL))))
         return tuple(sizes)
 
     @staticmethod
     def arrays_of(sizes: "Iterable[Sized]") -> dict[str, Array]:
         """Return the arrays of records by their flat names, as they are in a file: `sized.0.input.image`."""
         each = {
-            str(number): flat({INPUT: sized.inputs, OUTPUT: sized.outputs, ORACLE: sized.oracle})
+            str(number): flat({INPUT: sized.inputs, OUTPUT: sized.outputs, ORACLE: sized.oracle, RIVAL: sized.rivals})
             for number, sized in enumerate(sizes)
         }
         return flat({SIZED: flat(each)})
@@ -158,6 +165,8 @@ class Fresh:
     oracle: Arrays
     seed: int
     """What makes the same inputs again: `--seed`."""
+    rivals: Arrays = field(default_factory=dict)
+    """As golden's."""
 
     def arrays(self) -> dict[str, Array]:
         """Return the inputs by their flat names, as they are in a file."""
@@ -174,6 +183,8 @@ class Further:
     """(N, …) float32: what the checkpoint's program gives for them in PyTorch."""
     truth: Arrays
     """As golden has it."""
+    rivals: Arrays = field(default_factory=dict)
+    """As golden's."""
 
     @property
     def count(self) -> int:

@@ -18,7 +18,7 @@ from export.run import Run
 from measures import tasks
 from measures.distance import floor_of
 from records.errors import AGAIN, BadInput
-from records.golden import INPUT, ORACLE, OUTPUT, Fresh, Golden, flat, part
+from records.golden import INPUT, ORACLE, OUTPUT, RIVAL, Fresh, Golden, flat, part
 from records.sealed import fingerprints
 from records.tensor import Array, Arrays
 from workers.toolchain import Toolchain
@@ -82,30 +82,33 @@ def answered(
     again = _rows(golden.inputs, chosen)
     new = made(golden, seed)
     inputs = {name: np.concatenate([new[name], again[name]]) for name in new}
+    known: Arrays = {}
     try:
-        outputs, oracle, problem = _answers(run, inputs, toolchains, threads)
+        known, problem = _answers(run, inputs, toolchains, threads)
     except (WorkerFailed, OSError) as error:
         problem = str(error).partition("\n")[0]
     if problem:
         return None, [f"nothing was proved on inputs made anew, for PyTorch gave no outputs for them: {problem}"]
+    outputs, rivals = part(known, OUTPUT), part(known, RIVAL)
     count = len(next(iter(new.values())))
-    oracle = _in_order(run, oracle, outputs)  # or a floor would be as wide as two boxes are apart
+    # Or a floor would be as wide as two boxes are apart.
+    oracle = _in_order(run, part(known, ORACLE), outputs, rivals)
     confirmed = (
-        _in_order(run, _rows(each, slice(count, None)), _rows(reference, chosen))
+        _in_order(run, _rows(each, slice(count, None)), _rows(reference, chosen), _rows(golden.rivals, chosen))
         for each, reference in ((outputs, golden.outputs), (oracle, golden.oracle))
     )
     _check(run, golden, chosen, *confirmed)
-    answers, exact = (_rows(each, slice(count)) for each in (outputs, oracle))
-    return Fresh(new, answers, exact, seed), []
+    answers, exact, near = (_rows(each, slice(count)) for each in (outputs, oracle, rivals))
+    return Fresh(new, answers, exact, seed, near), []
 
 
 def _rows(arrays: Arrays, which: slice | list[int]) -> dict[str, Array]:
     return {name: values[which] for name, values in arrays.items()}
 
 
-def _in_order(run: Run, values: Arrays, reference: Arrays) -> Arrays:
+def _in_order(run: Run, values: Arrays, reference: Arrays, rivals: Arrays) -> Arrays:
     """Return outputs (N, …), what is found in each sample in a reference's order."""
-    return tasks.in_order(tasks.load(run.checkpoint.task), values, reference, run.checkpoint.decoding)
+    return tasks.in_order(tasks.load(run.checkpoint.task), values, reference, run.checkpoint.decoding, rivals)
 
 
 def _chosen(golden: Golden) -> list[int]:
@@ -137,8 +140,11 @@ def _check(run: Run, golden: Golden, chosen: list[int], outputs: Arrays, oracle:
             )
 
 
-def _answers(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], threads: int) -> tuple[Arrays, Arrays, str]:
-    """Return PyTorch's outputs and the oracle, and why there are none. Raises WorkerFailed, OSError, BadInput."""
+def _answers(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], threads: int) -> tuple[Arrays, str]:
+    """Return PyTorch's outputs, the oracle and rivals by flat names, and why there are none.
+
+    Raises WorkerFailed, OSError, BadInput.
+    """
     key = run.checkpoint.sha256, "".join(mark for name in inputs for mark in fingerprints(inputs[name]))
     if key not in _ANSWERS:
         while len(_ANSWERS) >= KEPT:
@@ -147,7 +153,7 @@ def _answers(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], thre
     return _ANSWERS[key]
 
 
-def _asked(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], threads: int) -> tuple[Arrays, Arrays, str]:
+def _asked(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], threads: int) -> tuple[Arrays, str]:
     log, chain = run.log("validate", "reference"), toolchains["torch"]
     given = run.folder / "report" / "actual" / "reference.inputs"
     out = given.with_suffix(".safetensors")
@@ -162,13 +168,13 @@ def _asked(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], thread
             arguments = {name: str(place.absolute()) for name, place in places.items()}
             done = worker.call(HARNESS, "outputs", {**arguments, "threads": threads}, log, LIMIT_S)
         if done.value["problem"]:
-            return {}, {}, str(done.value["problem"])
+            return {}, str(done.value["problem"])
         arrays = load_file(out)
     finally:
         given.unlink(missing_ok=True)
         out.unlink(missing_ok=True)
-    return part(arrays, OUTPUT), part(arrays, ORACLE), ""
+    return arrays, ""
 
 
-_ANSWERS: dict[tuple[str, str], tuple[Arrays, Arrays, str]] = {}
+_ANSWERS: dict[tuple[str, str], tuple[Arrays, str]] = {}
 """By checkpoint and inputs: several validations of one process may ask alike."""

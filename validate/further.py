@@ -73,4 +73,4 @@ def _asked(run: Run, count: int, folder: Path, chain: Toolchain, threads: int) -
         ) from error
     answers = Golden.of(load_file(folder / ANSWERS))
     files = tuple(folder / f"{number}.safetensors" for number in range(done.value["files"]))
-    return Further(files, answers.outputs, answers.truth), list(done.value["findings"])
+    return Further(files, answers.outputs, answers.truth, answers.rivals), list(done.value["findings"])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from measures.average_precision import average_precision
-from measures.boxes import ELSEWHERE, Found, pair
+from measures.boxes import ELSEWHERE, Found, fit, pair
 from measures.colours import colour
 from measures.distance import NOTHING
 from measures.tolerance import OR_ONE_SAMPLE, Tolerance
@@ -115,7 +115,7 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
     decided = decide(outputs)
     if decided.max() >= len(labels):
         return f"label {int(decided.max())}, but there are {len(labels)} classes ({', '.join(labels[:5])}…). {AGAIN}."
-    if golden.rivals and not _fit(golden.rivals, outputs["scores"].shape):
+    if golden.rivals and not fit(golden.rivals, outputs["scores"].shape):
         shapes = ", ".join(f"{name} {values.shape}" for name, values in golden.rivals.items())
         return f"its rivals are {shapes}, not of each of {outputs['scores'].shape} boxes. {AGAIN}."
     truth = golden.truth.get("labels")
@@ -132,19 +132,6 @@ def weakness(golden: Golden, labels: Sequence[str]) -> str:
             f"gives at most, {int(things.max())} of them. Give a greater detection.detections. {AGAIN}."
         )
     return ""
-
-
-def _fit(rivals: Arrays, shape: tuple[int, ...]) -> bool:
-    """True if rivals are floats of as many samples and boxes as scores of this shape (N, D)."""
-    axes = {name: values.shape for name, values in rivals.items()}
-    scores = axes.get("scores", ())
-    return (
-        all(values.dtype.kind == "f" for values in rivals.values())
-        and scores[:2] == shape
-        and len(scores) == 3
-        and axes.get("boxes") == (*scores, 4)
-        and axes.get("least") == shape[:1]
-    )
 
 
 def told(outputs: Arrays, labels: Sequence[str]) -> list[str]:

@@ -209,6 +209,11 @@ def rivals_of(model: nn.Module) -> Iterator[list[Tensors]]:
             hook.remove()
 
 
+def joined(calls: list[Tensors]) -> Tensors:
+    """Return the rivals of several calls (N, …) as one by name; of none, nothing."""
+    return {name: torch.cat([call[name] for call in calls]) for name in calls[0]} if calls else {}
+
+
 def rows(values: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     """Return rows (N, K, X) of values (N, A, X) at places (N, K)."""
     return values.gather(1, place[..., None].expand(-1, -1, values.shape[2]))

@@ -1,11 +1,12 @@
 """Boxes are paired before they are compared; what only one of both has is a difference, unless rounding decides it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from measures.boxes import pair
+from measures.boxes import OTHER, fit, pair
 from measures.distance import NOTHING, agreement
 from measures.tasks import Fair, detection
 from records.tensor import Array, Arrays
@@ -205,3 +206,56 @@ def test_what_is_no_number_stays_where_it_is() -> None:
     broken["boxes"][0, 1, 2] = np.nan
     pairs = pair(broken, found(B, A), FAIR)
     assert np.isnan(pairs.outputs["boxes"]).sum() == 1
+
+
+def others(*answers: dict[str, Array]) -> dict[str, Array]:
+    """Rivals of one sample: what networks that are rounded otherwise find."""
+    return {
+        f"{OTHER}.{name}": np.stack([answer[name] for answer in answers], axis=1)
+        for name in ("boxes", "scores", "labels", "count")
+    }
+
+
+def test_what_a_network_that_is_rounded_otherwise_has_or_lacks_is_a_tie() -> None:
+    golden, actual = found(A, B, C), found(A, B)
+    assert decided(actual, golden) == (2 / 3, 0)
+    known = replace(FAIR, rivals=others(golden, found(A, B)))
+    assert decided(actual, golden, known) == (1, 1)
+    assert decided(golden, actual, replace(FAIR, rivals=others(golden))) == (1, 1)
+    assert decided(golden, actual, replace(FAIR, rivals=others(actual))) == (2 / 3, 0)
+    assert decided(found(A, C), golden, known) == (2 / 3, 0)  # which none of them lacks
+
+
+def test_a_box_that_golden_has_itself_excuses_no_second_one() -> None:
+    golden = found(A, B)
+    double = ((10.005, 10.0, 60.0, 60.0), 0.9 - 1.5e-4, 3)
+    share, ties = decided(found(A, double, B), golden, replace(FAIR, rivals=others(golden, golden)))
+    assert (share < 1, ties) == (True, 0)
+    moved = found((shifted(A[0], 0.5), 0.9, 3), B)
+    pairs = pair(moved, golden, replace(FAIR, rivals=others(golden, found((shifted(A[0], 0.005), 0.9, 3), B))))
+    assert pairs.ties.tolist() == [0]
+    assert np.abs(pairs.outputs["boxes"] - golden["boxes"]).max() == pytest.approx(0.5)
+
+
+def test_a_box_in_another_place_is_measured_against_the_network_that_has_it_there() -> None:
+    golden, elsewhere = found(A, B), found((shifted(A[0], 6), 0.88, 3), B)
+    actual = found((shifted(A[0], 6.004), 0.88, 3), B)
+    pairs = pair(actual, golden, replace(FAIR, rivals=others(golden, elsewhere)))
+    assert pairs.ties.tolist() == [1]
+    assert np.abs(pairs.outputs["boxes"] - golden["boxes"]).max() == pytest.approx(0.004, abs=1e-4)
+    assert np.abs(pairs.outputs["scores"] - golden["scores"]).max() < 1e-6
+    assert np.abs(pair(actual, golden, FAIR).outputs["boxes"] - golden["boxes"]).max() > 5
+
+
+def test_rivals_fit_the_boxes_that_they_are_of() -> None:
+    golden = found(A, B)
+    shape = golden["scores"].shape
+    both = {**rivals(), **others(golden, golden)}
+    assert fit(rivals(), shape)
+    assert fit(others(golden), shape)
+    assert fit(both, shape)
+    assert fit({}, shape)
+    for name, values in both.items():
+        for wrong in (values[..., :0], values.astype(np.complex64), values[None]):
+            assert not fit({**both, name: wrong}, shape), name
+        assert not fit({other: rows for other, rows in both.items() if other != name}, shape), name

@@ -9,15 +9,28 @@ told as such where it is judged.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from measures import tasks
 from measures.distance import floor_of
-from measures.tasks import NOTHING_KNOWN, Fair
+from measures.tasks import Fair
 from measures.tolerance import Tolerance, allowed_noise
 from records.golden import Actual, Proof
 from records.tensor import Array, Arrays
+
+
+class Known(Protocol):
+    """Any samples with PyTorch's outputs."""
+
+    @property
+    def outputs(self) -> Arrays:
+        """Return PyTorch's outputs (N, …) by name."""
+
+    @property
+    def rivals(self) -> Arrays:
+        """Return what it all but chose, as `Golden.rivals`."""
 
 
 def fairness(table: tuple[Tolerance, ...], golden: Arrays, oracle: Arrays, thresholds: Mapping[str, float]) -> Fair:
@@ -44,17 +57,20 @@ def paired(task: tasks.Task, fair: Fair, actual: Actual, proof: Proof, count: in
         )
         return {**values, **task.pair(values, reference, replace(fair, rivals=rivals)).outputs} if fits else values
 
-    def first(values: Arrays, reference: Arrays, rivals: Arrays = NOTHING_KNOWN) -> Arrays:
-        """Return outputs of the first samples of a reference in its order."""
+    def first(values: Arrays, known: Known | None) -> Arrays:
+        """Return outputs of the first samples of what is known in its order."""
+        if known is None:
+            return values
         rows = len(next(iter(values.values()), ()))
-        return ordered(values, *({name: each[:rows] for name, each in side.items()} for side in (reference, rivals)))
+        sides = ({name: each[:rows] for name, each in side.items()} for side in (known.outputs, known.rivals))
+        return ordered(values, *sides)
 
-    def keyed(values: Arrays, references: Mapping[str, Arrays], rivals: Arrays = NOTHING_KNOWN) -> Arrays:
-        """Return outputs by what stands before their names, each in the order of its reference."""
+    def keyed(values: Arrays, each: Mapping[str, Known]) -> Arrays:
+        """Return outputs by what stands before their names, each in the order of what is known."""
         found: dict[str, Array] = {}
-        for key, reference in references.items():
+        for key, known in each.items():
             part = {name.partition(".")[2]: rows for name, rows in values.items() if name.partition(".")[0] == key}
-            found |= {f"{key}.{name}": rows for name, rows in first(part, reference, rivals).items()}
+            found |= {f"{key}.{name}": rows for name, rows in first(part, known).items()}
         return {**values, **found}
 
     rivals = proof.golden.rivals
@@ -63,22 +79,22 @@ def paired(task: tasks.Task, fair: Fair, actual: Actual, proof: Proof, count: in
     if all(name in golden and golden[name].shape == rows.shape for name, rows in expected.items()):
         pairs = task.pair(golden, expected, replace(fair, rivals={name: rows[:count] for name, rows in rivals.items()}))
         golden, ties = {**golden, **pairs.outputs}, pairs.ties
-    outputs = proof.golden.outputs
-    probes = proof.probes.outputs if proof.probes else {}
     return (
         Actual(
             golden=golden,
-            together=first(actual.together, outputs, rivals),
-            again=first(actual.again, outputs, rivals),
-            alone=first(actual.alone, outputs, rivals),
-            file=first(actual.file, probes),
-            training=first(actual.training, probes),
-            pattern=first(actual.pattern, proof.patterns.outputs) if proof.patterns else actual.pattern,
-            sized=keyed(actual.sized, {str(place): sized.outputs for place, sized in enumerate(proof.sizes)}),
-            batches=keyed(actual.batches, {name.partition(".")[0]: outputs for name in actual.batches}, rivals),
-            fresh=first(actual.fresh, proof.fresh.outputs) if proof.fresh else actual.fresh,
-            further=first(actual.further, proof.further.outputs) if proof.further else actual.further,
-            last=first(actual.last, outputs, rivals),
+            together=first(actual.together, proof.golden),
+            again=first(actual.again, proof.golden),
+            alone=first(actual.alone, proof.golden),
+            file=first(actual.file, proof.probes),
+            training=first(actual.training, proof.probes),
+            pattern=first(actual.pattern, proof.patterns),
+            sized=keyed(actual.sized, {str(place): sized for place, sized in enumerate(proof.sizes)}),
+            batches=keyed(
+                actual.batches, dict.fromkeys((name.partition(".")[0] for name in actual.batches), proof.golden)
+            ),
+            fresh=first(actual.fresh, proof.fresh),
+            further=first(actual.further, proof.further),
+            last=first(actual.last, proof.golden),
         ),
         ties,
     )

@@ -7,7 +7,7 @@ from measures import tasks
 from measures.tasks import Fair
 from records.golden import Actual, Golden, Patterns, Proof
 from records.tensor import Array, Arrays
-from tests.measures.test_detection import FAIR, RIVAL, A, B, found, rivals
+from tests.measures.test_boxes import FAIR, RIVAL, A, B, found, rivals
 from validate.judge.pairing import paired
 
 
