@@ -71,7 +71,9 @@ class _Rivals:
         """Return those of a sample in which golden found something; of nothing that is known, none."""
         count = len(theirs.scores)
         other = {name.removeprefix(f"{OTHER}."): rivals[name][index] for name in rivals if name.startswith(OTHER)}
-        others = tuple(_Other.of(Found.of(other, place), theirs) for place in range(len(other.get("count", ()))))
+        found = [Found.of(other, place) for place in range(len(other.get("count", ())))]
+        known = [each for each in found if np.isfinite(each.boxes).all() and np.isfinite(each.scores).all()]
+        others = tuple(_Other.of(each, theirs) for each in known)
         if "least" not in rivals:
             return cls(np.zeros((count, 0, 4)), np.zeros((count, 0)), -np.inf, others)
         boxes, scores = (rivals[name][index, :count].astype(np.float64) for name in ("boxes", "scores"))
@@ -301,6 +303,13 @@ def fit(rivals: Arrays, shape: tuple[int, ...]) -> bool:
         values.dtype.kind == ("i" if name in {f"{OTHER}.labels", f"{OTHER}.count"} else "f")
         for name, values in rivals.items()
     )
+
+
+def lost(outputs: Arrays, rivals: Arrays) -> float:
+    """Return the share of boxes that some network that is rounded otherwise has not."""
+    each = [Found.of(outputs, index) for index in range(len(outputs["count"]))]
+    lacking = [_Rivals.of(rivals, index, found).lack(found) for index, found in enumerate(each)]
+    return float(np.concatenate(lacking).mean())
 
 
 def iou(first: Array, second: Array) -> Array:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import measures.tasks
+from measures.boxes import OTHER
 from measures.tasks import NOTHING_KNOWN
 from pipeline import checkpoint, models, tasks
 from pipeline.captured import Kept, keep
@@ -22,7 +23,7 @@ from pipeline.detectors import joined, rivals_of
 from pipeline.detectors.suppression import ROUNDS, unsettled
 from pipeline.models import BATCH, predict
 from pipeline.oracle import in_double
-from pipeline.otherwise import decides_inside, otherwise
+from pipeline.otherwise import answers, decides_inside, otherwise
 from pipeline.probes import PICTURES, ImageFiles, doubled, patterns, roundings
 from pipeline.tasks import Batch, Tensors
 from records.errors import BadInput
@@ -237,17 +238,27 @@ class HeldOut:
         }
 
     def _floors(self, model: nn.Module, computed: Patterns) -> Tensors:
-        """Return the noise floor of each pattern by output, (5,) float64: how far roundings lead from the oracle."""
+        """Return the noise floor of each pattern by output, (5,) float64: how far roundings lead from the oracle.
+
+        Of a detector that chooses inside they may lead to other boxes, and do on noise: then the pattern says little.
+        """
         inputs, oracle, rounded = self.patterns, computed.oracle, list[Arrays]([computed.outputs])
+        rivals = {name: values for name, values in computed.rivals.items() if not name.startswith(OTHER)}
+
+        def add(outputs: Tensors) -> None:
+            rounded.append(self._in_order(to_numpy(outputs), oracle, rivals))
+
         for other, values in roundings(model, inputs):
             with in_double():
-                given = to_numpy(predict(other, values, self.outputs, batch=1))
-            rounded.append(self._in_order(given, oracle, computed.rivals))
+                outputs = predict(other, values, self.outputs, batch=1)
+            add(outputs)
             del other  # before the next one is made
         if models.allows_channels_last(model, inputs):  # other kernels, which add in another order
             turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
-            given = to_numpy(predict(turned, models.channels_last(inputs), self.outputs, batch=1))
-            rounded.append(self._in_order(given, oracle, computed.rivals))
+            add(predict(turned, models.channels_last(inputs), self.outputs, batch=1))
+        if len(rivals) < len(computed.rivals):
+            for outputs in answers(model, inputs, self.outputs, batch=1):
+                add(outputs)
         return {
             name: torch.stack([torch.from_numpy(_distances(values[name], exact)) for values in rounded]).amax(0)
             for name, exact in oracle.items()

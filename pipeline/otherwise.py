@@ -9,7 +9,7 @@ what it finds in one of them alone is nothing that a conversion is to be blamed 
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -35,9 +35,9 @@ def decides_inside(model: nn.Module, inputs: Tensors) -> bool:
     return len(calls) != 1
 
 
-def otherwise(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int, oracle: Tensors) -> Tensors:
-    """Return answers (N, R, …) by name, behind `OTHER`: of a float32 model in eval mode, which is asked `TIMES`
-    times, and the oracle's. Always the same.
+def answers(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int) -> Iterator[Tensors]:
+    """Yield the outputs (N, …) by name of a float32 model in eval mode, rounded otherwise, `TIMES` times. Always the
+    same.
     """
     generator = torch.Generator().manual_seed(1)
 
@@ -45,7 +45,6 @@ def otherwise(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: in
         uniform = torch.rand(exact.shape, generator=generator, dtype=exact.dtype)
         return uniform.sub_(0.5).mul_(WIDER * torch.finfo(torch.float32).eps)
 
-    answers = [{name: value.to(KNOWN.get(value.dtype, value.dtype)) for name, value in oracle.items()}]
     for _ in range(TIMES):
         rounded = copy.deepcopy(model)
         with torch.no_grad():
@@ -55,6 +54,12 @@ def otherwise(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: in
             name: value + off(value) * value.abs() if value.is_floating_point() else value
             for name, value in inputs.items()
         }
-        answers.append(predict(rounded, given, names, batch))
+        yield predict(rounded, given, names, batch)
         del rounded  # before the next one is made
-    return {f"{OTHER}.{name}": torch.stack([answer[name] for answer in answers], 1) for name in FOUND}
+
+
+def otherwise(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int, oracle: Tensors) -> Tensors:
+    """Return what is found in those answers, and in the oracle's: (N, R, …) by name, behind `OTHER`."""
+    exact = {name: value.to(KNOWN.get(value.dtype, value.dtype)) for name, value in oracle.items()}
+    every = [{name: answer[name] for name in FOUND} for answer in (exact, *answers(model, inputs, names, batch))]
+    return {f"{OTHER}.{name}": torch.stack([answer[name] for answer in every], 1) for name in FOUND}

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from measures.boxes import OTHER
 from measures.tasks import detection
 from records.golden import Golden
-from tests.measures.test_boxes import A, B, found, rivals, shifted
+from tests.measures.test_boxes import A, B, found, others, rivals, shifted
 
 TRUTH = {"boxes": np.array([[A[0], B[0]]], np.float32), "labels": np.array([[3, 1]])}
 
@@ -40,6 +41,17 @@ def test_rivals_that_are_not_of_golden_s_boxes_are_refused() -> None:
             replace(golden, rivals={key: values for key, values in rivals().items() if key != name}),
             ("a", "b", "c", "d"),
         )
+
+
+def test_golden_whose_boxes_are_a_matter_of_rounding_is_refused() -> None:
+    inputs, names = {"image": np.zeros((1, 3, 100, 100), np.float32)}, ("a", "b", "c", "d")
+    golden = Golden(inputs, found(A, B), found(A, B), {}, others(found(A, B), found(B, A)))
+    assert detection.weakness(golden, names) == ""
+    altered = replace(golden, rivals=others(found(A, B), found(A)))
+    assert "50% are gone when it is rounded otherwise" in detection.weakness(altered, names)
+    broken = others(found(A, B), found(A))
+    broken[f"{OTHER}.boxes"][0, 1, 0] = np.nan  # which says nothing
+    assert detection.weakness(replace(golden, rivals=broken), names) == ""
 
 
 def test_a_box_is_drawn_around_what_was_found() -> None:
