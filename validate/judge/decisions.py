@@ -25,6 +25,8 @@ WORST = 6
 """Samples that a result names."""
 TOLD = 4
 """Different decisions of one sample that are said, the most frequent ones."""
+THINGS = 10
+"""Classes of things that are said of one sample."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +167,14 @@ class Decisions:
         equal_parts = (self.actual == self.golden)[:first].reshape(first, -1)
         same = equal_parts.mean(axis=1) if self.golden.size else np.ones(first)
         labelled = self._task.labelled(self._truth) if self._truth else None
+        in_place = self._task.IN_PLACE
         return [
             Sample(
                 int(index),
                 float(distance[index]) if np.isfinite(distance[index]) else float("nan"),
-                told(labelled[index], self.names) if labelled is not None else "",
-                told(self.golden[index], self.names),
-                told(self.actual[index], self.names),
+                told(labelled[index], self.names, in_place) if labelled is not None else "",
+                told(self.golden[index], self.names, in_place),
+                told(self.actual[index], self.names, in_place),
                 float(same[index]),
             )
             for index in np.lexsort((-distance, same))[:WORST]
@@ -183,8 +186,16 @@ def called(decision: int, names: Mapping[int, str]) -> str:
     return names.get(decision, f"unknown {decision}")
 
 
-def told(decision: Array, names: Mapping[int, str]) -> str:
-    """Return a sample's decision (…) in words: `cat`; of more than one, each with its share: `cat 61 %, dog 39 %`."""
+def told(decision: Array, names: Mapping[int, str], in_place: bool = True) -> str:
+    """Return a sample's decision (…) in words: `cat`; of more than one, each with its share: `cat 61%, dog 39%`.
+
+    in_place: False where things are found in any order; then each with how many there are: `cat, dog ×2`.
+    """
+    if not in_place:
+        values, counts = np.unique(decision[decision != NOTHING], return_counts=True)
+        words = [called(int(value), names) for value in values]
+        things = [word if count == 1 else f"{word} ×{count}" for word, count in zip(words, counts, strict=True)]
+        return ", ".join(things[:THINGS]) + ", …" * (len(things) > THINGS) or "nothing"
     values, counts = np.unique(decision, return_counts=True)
     if not decision.size:
         return ""
