@@ -200,7 +200,8 @@ class HeldOut:
         Golden; probes and sizes by flat names; patterns without their noise floors. Raises BadInput.
         """
         double = copy.deepcopy(local).double()
-        inside = not measures.tasks.load(self.told.task).IN_PLACE and decides_inside(local, self.golden.inputs)
+        in_place = measures.tasks.load(self.told.task).IN_PLACE
+        inside = finished and not in_place and decides_inside(local, self.golden.inputs)
 
         def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
             """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order, and the outputs' rivals."""
@@ -216,7 +217,7 @@ class HeldOut:
 
         inputs, outputs, oracle, rivals = run(self.golden.inputs, self.batch)
         golden = Golden(inputs, outputs, oracle, to_numpy(self.golden.truth), rivals)
-        if finished or measures.tasks.load(self.told.task).IN_PLACE:  # a new detector finds nothing anywhere
+        if finished or in_place:  # a new detector finds nothing anywhere
             _check_signal(golden.outputs)
         beside: dict[str, Array] = {}
         if self.probes:

@@ -25,12 +25,12 @@ def watchable(program: fx.GraphModule, decoding: Mapping[str, float], size: Iter
     """
     if not decoding:
         return program
-    decode = _of_module(program, Decode)
-    scores = _taken_by(decode, aten.topk.default, 0, through=aten.flatten.using_ints)
-    _add(program, decode, scores, last=True, module=Decode(Decoding(**_whole(decoding))))
-    paste = _of_module(program, Paste)
-    height, width = size
-    _add(program, paste, _taken_by(paste, aten.bmm.default, 1), last=False, module=Paste((height, width)))
+    if decode := _of_module(program, Decode):
+        scores = _taken_by(decode, aten.topk.default, 0, through=aten.flatten.using_ints)
+        _add(program, decode, scores, last=True, module=Decode(Decoding(**_whole(decoding))))
+    if paste := _of_module(program, Paste):
+        height, width = size
+        _add(program, paste, _taken_by(paste, aten.bmm.default, 1), last=False, module=Paste((height, width)))
     program.recompile()
     return program
 
