@@ -58,8 +58,15 @@ def answers(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int)
         del rounded  # before the next one is made
 
 
-def otherwise(model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int, oracle: Tensors) -> Tensors:
-    """Return what is found in those answers, and in the oracle's: (N, R, …) by name, behind `OTHER`."""
-    exact = {name: value.to(KNOWN.get(value.dtype, value.dtype)) for name, value in oracle.items()}
-    every = [{name: answer[name] for name in FOUND} for answer in (exact, *answers(model, inputs, names, batch))]
+def otherwise(
+    model: nn.Module, inputs: Tensors, names: Iterable[str], batch: int, oracle: Tensors, count: int | None = None
+) -> Tensors:
+    """Return what is found in those answers, and in the oracle's: (N, R, …) by name, behind `OTHER`.
+
+    count: samples that the network is asked for again, the first ones; of others the oracle's answer is all of them.
+    """
+    exact = {name: oracle[name].to(KNOWN.get(oracle[name].dtype, oracle[name].dtype)) for name in FOUND}
+    every = [exact]
+    for answer in answers(model, {name: value[:count] for name, value in inputs.items()}, names, batch):
+        every.append({name: torch.cat([answer[name], exact[name][len(answer[name]) :]]) for name in FOUND})
     return {f"{OTHER}.{name}": torch.stack([answer[name] for answer in every], 1) for name in FOUND}

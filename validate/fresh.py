@@ -84,7 +84,7 @@ def answered(
     inputs = {name: np.concatenate([new[name], again[name]]) for name in new}
     known: Arrays = {}
     try:
-        known, problem = _answers(run, inputs, toolchains, threads)
+        known, problem = _answers(run, inputs, len(next(iter(new.values()))), toolchains, threads)
     except (WorkerFailed, OSError) as error:
         problem = str(error).partition("\n")[0]
     if problem:
@@ -94,7 +94,7 @@ def answered(
     # Or a floor would be as wide as two boxes are apart.
     oracle = _in_order(run, part(known, ORACLE), outputs, rivals)
     confirmed = (
-        _in_order(run, _rows(each, slice(count, None)), _rows(reference, chosen), _rows(golden.rivals, chosen))
+        _in_order(run, _rows(each, slice(count, None)), _rows(reference, chosen), _rows(rivals, slice(count, None)))
         for each, reference in ((outputs, golden.outputs), (oracle, golden.oracle))
     )
     _check(run, golden, chosen, *confirmed)
@@ -140,20 +140,24 @@ def _check(run: Run, golden: Golden, chosen: list[int], outputs: Arrays, oracle:
             )
 
 
-def _answers(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], threads: int) -> tuple[Arrays, str]:
+def _answers(
+    run: Run, inputs: Arrays, anew: int, toolchains: Mapping[str, Toolchain], threads: int
+) -> tuple[Arrays, str]:
     """Return PyTorch's outputs, the oracle and rivals by flat names, and why there are none.
 
-    Raises WorkerFailed, OSError, BadInput.
+    anew: samples that were made anew, the first ones. Raises WorkerFailed, OSError, BadInput.
     """
     key = run.checkpoint.sha256, "".join(mark for name in inputs for mark in fingerprints(inputs[name]))
     if key not in _ANSWERS:
         while len(_ANSWERS) >= KEPT:
             del _ANSWERS[next(iter(_ANSWERS))]
-        _ANSWERS[key] = _asked(run, inputs, toolchains, threads)
+        _ANSWERS[key] = _asked(run, inputs, anew, toolchains, threads)
     return _ANSWERS[key]
 
 
-def _asked(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], threads: int) -> tuple[Arrays, str]:
+def _asked(
+    run: Run, inputs: Arrays, anew: int, toolchains: Mapping[str, Toolchain], threads: int
+) -> tuple[Arrays, str]:
     log, chain = run.log("validate", "reference"), toolchains["torch"]
     given = run.folder / "report" / "actual" / "reference.inputs"
     out = given.with_suffix(".safetensors")
@@ -166,7 +170,7 @@ def _asked(run: Run, inputs: Arrays, toolchains: Mapping[str, Toolchain], thread
         with chain.start(log, [HARNESS], {"OMP_NUM_THREADS": str(threads)}) as worker:
             places = {"checkpoint": run.checkpoint.folder, "inputs": given, "out": out}
             arguments = {name: str(place.absolute()) for name, place in places.items()}
-            done = worker.call(HARNESS, "outputs", {**arguments, "threads": threads}, log, LIMIT_S)
+            done = worker.call(HARNESS, "outputs", {**arguments, "anew": anew, "threads": threads}, log, LIMIT_S)
         if done.value["problem"]:
             return {}, str(done.value["problem"])
         arrays = load_file(out)

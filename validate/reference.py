@@ -1,7 +1,7 @@
 """Computes in PyTorch what the checkpoint's own program gives: for inputs in a file, with the oracle, and for further
 held-out samples, which it reads.
 
-    worker.call(Path("validate/reference.py"), "outputs", {"checkpoint": …, "inputs": …, "out": …}, log, limit_s)
+    worker.call(Path("validate/reference.py"), "outputs", {"checkpoint": …, "inputs": …, "anew": 6, …}, log, limit_s)
     worker.call(Path("validate/reference.py"), "further", {"checkpoint": …, "count": …, "folder": …}, log, limit_s)
 
 No code of the user's is run: the program lies in the checkpoint, and was examined before PyTorch reads it.
@@ -29,8 +29,10 @@ TOOLCHAIN = "torch"
 BATCH = 32
 
 
-def outputs(checkpoint: str, inputs: str, out: str, threads: int) -> dict[str, Any]:
+def outputs(checkpoint: str, inputs: str, out: str, anew: int, threads: int) -> dict[str, Any]:
     """Write outputs, oracle and rivals, each (N, …) by name, for the inputs (N, …) in a file.
+
+    anew: samples of which a detector that chooses inside is asked again, the first ones.
 
     Returns why there are none; empty: there are. Raises BadInput for a program that could do more than compute.
     """
@@ -57,7 +59,7 @@ def outputs(checkpoint: str, inputs: str, out: str, threads: int) -> dict[str, A
 
         tensors = {name: torch.from_numpy(values) for name, values in oracle.items()}
         by_name = {tensor.name: values for tensor, values in zip(opened.inputs, given, strict=True)}
-        others = otherwise(single, by_name, names, batch, tensors)
+        others = otherwise(single, by_name, names, batch, tensors, anew)
         rivals = {**rivals, **{name: values.numpy() for name, values in others.items()}}
     save_file(flat({OUTPUT: plain, ORACLE: oracle, RIVAL: rivals}), out)
     return {"problem": ""}

@@ -44,6 +44,11 @@ def test_answers_of_other_roundings_are_near_and_not_the_same_and_always_the_sam
         assert 0 < best.max() < 1e-4
     again = otherwise(model, inputs, FOUND, 32, oracle)
     assert all(torch.equal(value, again[name]) for name, value in found.items())
+    first = otherwise(model, inputs, FOUND, 32, oracle, count=1)
+    for name, value in found.items():
+        exact = oracle[name.removeprefix(f"{OTHER}.")][1].to(value.dtype)
+        assert all(torch.equal(answer, exact) for answer in first[name][1])
+        assert first[name].shape == value.shape
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in weights.items())
     assert torch.equal(given, inputs["image"])
 
