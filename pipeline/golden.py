@@ -203,8 +203,11 @@ class HeldOut:
         in_place = measures.tasks.load(self.told.task).IN_PLACE
         inside = finished and not in_place and decides_inside(local, self.golden.inputs)
 
-        def run(inputs: Tensors, batch: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
-            """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order, and the outputs' rivals."""
+        def run(inputs: Tensors, batch: int, strict: bool = False) -> tuple[Arrays, Arrays, Arrays, Arrays]:
+            """Return inputs, PyTorch's outputs and the oracle's, in the outputs' order, and the outputs' rivals.
+
+            strict: where both found other things by rounding, the oracle lies as far away as those do.
+            """
             with rivals_of(local) as calls:
                 outputs = to_numpy(predict(local, inputs, self.outputs, batch))
             rivals = joined(calls)
@@ -213,7 +216,8 @@ class HeldOut:
             if inside:
                 rivals |= otherwise(local, inputs, self.outputs, batch, oracle)
             known = to_numpy(rivals)
-            return to_numpy(inputs), outputs, self._in_order(to_numpy(oracle), outputs, known), known
+            ordered = self._in_order(to_numpy(oracle), outputs, _of_boxes(known) if strict else known)
+            return to_numpy(inputs), outputs, ordered, known
 
         inputs, outputs, oracle, rivals = run(self.golden.inputs, self.batch)
         golden = Golden(inputs, outputs, oracle, to_numpy(self.golden.truth), rivals)
@@ -227,7 +231,7 @@ class HeldOut:
         if not self.patterns:
             return golden, beside, None
         # One by one, for a network may look at its whole batch.
-        inputs, outputs, oracle, rivals = run(self.patterns, batch=1)
+        inputs, outputs, oracle, rivals = run(self.patterns, batch=1, strict=True)
         return golden, beside, Patterns(inputs, outputs, oracle, {}, rivals)
 
     def _beside_probes(self) -> Tensors:
@@ -244,7 +248,7 @@ class HeldOut:
         Of a detector that chooses inside they may lead to other boxes, and do on noise: then the pattern says little.
         """
         inputs, oracle, rounded = self.patterns, computed.oracle, list[Arrays]([computed.outputs])
-        rivals = {name: values for name, values in computed.rivals.items() if not name.startswith(OTHER)}
+        rivals = _of_boxes(computed.rivals)
 
         def add(outputs: Tensors) -> None:
             rounded.append(self._in_order(to_numpy(outputs), oracle, rivals))
@@ -364,6 +368,11 @@ def of_training(
         patterns={IMAGE: patterns(image, (0.0, 1.0))},
         probes={IMAGE: ImageFiles(pictures, data.preparation)},
     )
+
+
+def _of_boxes(rivals: Arrays) -> Arrays:
+    """Return the rivals of each box alone, without whole answers."""
+    return {name: values for name, values in rivals.items() if not name.startswith(OTHER)}
 
 
 def _distances(values: Array, exact: Array) -> Array:

@@ -13,7 +13,7 @@ import pytest
 from export.run import Run
 from measures.distance import floor_of
 from records.errors import BadInput
-from records.golden import Golden
+from records.golden import ORACLE, OUTPUT, Golden, flat
 from tests.conftest import Said
 from tests.measures.test_detection import A, B, found
 from validate import fresh
@@ -66,7 +66,7 @@ def test_the_oracle_is_put_in_the_order_of_what_was_found(monkeypatch: pytest.Mo
     golden = Golden({"image": np.zeros((2, 3, 4, 4), np.float32)}, few, few, {})
     asked = {name: np.concatenate([values] * (fresh.SAMPLES + 1)) for name, values in once.items()}
     turned = {name: np.concatenate([values] * (fresh.SAMPLES + 1)) for name, values in wide.items()}
-    monkeypatch.setattr(fresh, "_answers", lambda *_: (asked, turned, ""))
+    monkeypatch.setattr(fresh, "_answers", lambda *_: (flat({OUTPUT: asked, ORACLE: turned}), ""))
     checkpoint = SimpleNamespace(task="detection", decoding={"score": 0.05, "iou": 0.5})
     run: Any = SimpleNamespace(name="boxes", checkpoint=checkpoint)
     given, warnings = fresh.answered(run, golden, 1, {}, 1)
@@ -135,7 +135,7 @@ def test_a_report_states_the_seed_and_the_same_seed_can_be_asked_for(
 def test_a_model_without_a_program_says_that_nothing_was_proved_on_them(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fresh, "_asked", lambda *_: ({}, {}, "the checkpoint has no program"))
+    monkeypatch.setattr(fresh, "_asked", lambda *_: ({}, "the checkpoint has no program"))
     inputs, (warning,) = answered(seed=2)
     assert inputs is None
     assert warning.startswith("nothing was proved on inputs made anew, for PyTorch gave no outputs for them: the")
