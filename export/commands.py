@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
     from rich.table import Table
 
@@ -18,15 +20,21 @@ STYLES = {"built": "green", "unchanged": "dim", "failed": "red", "not_run": "red
 
 def export(
     run: Annotated[str, typer.Argument(help="Name of the run. Default: the one trained last.")] = "",
-    to: Annotated[str, typer.Option(help="Targets, with commas: onnx,torchscript. Default: all.")] = "",
-    precision: Annotated[str, typer.Option(help="Precisions, with commas: float32,int8. Default: all.")] = "",
+    to: Annotated[
+        list[str] | None, typer.Option(help="Targets, with commas or several times: onnx,torchscript. Default: all.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Precisions, with commas or several times: float32,int8. Default: all.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
     keep_float: Annotated[
-        str, typer.Option(help="Layers that stay in float32 in int8 and int8_int16, with commas; none: no longer.")
-    ] = "",
+        list[str] | None,
+        typer.Option(help="Layers that stay in float32 in int8 and int8_int16, with commas; none: no longer."),
+    ] = None,
     keep_16: Annotated[
-        str, typer.Option(help="Layers with activations of 16 bits in tflite int8, with commas; none: no longer.")
-    ] = "",
+        list[str] | None,
+        typer.Option(help="Layers with activations of 16 bits in tflite int8, with commas; none: no longer."),
+    ] = None,
     auto: Annotated[
         bool,
         typer.Option("--auto", help="Repair integers: other ranges, 16 bits, float32 for as few layers as will do."),
@@ -50,7 +58,9 @@ def export(
     conversions = plan(find(), _list(to), _list(precision), opened.checkpoint.task)
     for name in set(_list(to)) - {conversion.target.name for conversion in conversions}:
         has = ", ".join(find()[name].sources)
-        console.print(f"{name}: has no {precision}, only {has}; left out", highlight=False, soft_wrap=True)
+        console.print(
+            f"{name}: has no {', '.join(_list(precision))}, only {has}; left out", highlight=False, soft_wrap=True
+        )
     state = "" if opened.checkpoint.finished else " (its training is not finished)"
     console.print(
         f"{opened.folder}: checkpoint {opened.checkpoint.sha256[:12]}{state}", highlight=False, soft_wrap=True
@@ -84,8 +94,10 @@ def check(
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the model's constructor.")
     ] = None,
-    to: Annotated[str, typer.Option(help="Targets, comma-separated. Default: all.")] = "",
-    precision: Annotated[str, typer.Option(help="Precisions, comma-separated.")] = "float32",
+    to: Annotated[list[str] | None, typer.Option(help="Targets, with commas or several times. Default: all.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Precisions, with commas or several times. Default: float32.")
+    ] = None,
     other_size: Annotated[
         list[str] | None, typer.Option(metavar="SIZE", help="Another height and width that it shall take: 96x160.")
     ] = None,
@@ -99,7 +111,7 @@ def check(
     from records.errors import Exit
 
     console = Console()
-    conversions = plan(find(), _list(to), _list(precision))
+    conversions = plan(find(), _list(to), _list(precision) or ["float32"])
     wanted = Wanted(
         weights=weights,
         options=dict(parse_option(text) for text in option or []),
@@ -180,8 +192,9 @@ def _known(run: "Run", items: "list[Conversion]", names: list[str], option: str)
             raise BadInput(f"{option}: {error}") from error
 
 
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _list(texts: "Sequence[str] | None") -> list[str]:
+    """Return what an option names, with commas or several times."""
+    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
 
 
 def table(outcomes: "list[Outcome]") -> "Table":

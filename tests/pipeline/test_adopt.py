@@ -366,5 +366,5 @@ def test_a_network_for_one_sample_goes_through_one_by_one(fully: Path, command: 
     assert ("for number in range(len(image))" in said.out) == (name == "Loop")
     opened = Checkpoint.open(fully / "runs" / "single" / "checkpoint")
     assert (opened.inputs[0].shape, opened.outputs[0].shape) == ((1, 3, 16, 16), (1, 3))
-    assert command("export", "single", "--to", "onnx,torchscript", "--precision", "float32,int8").status == 0
+    assert command("export", "single", "--to", "onnx", "--to", "torchscript", "--precision", "float32,int8").status == 0
     assert command("validate", "single").status == 0
