@@ -206,13 +206,19 @@ class _Pairing:
     def of(cls, ours: Found, theirs: Found, rivals: _Rivals, fair: Fair) -> "_Pairing":
         """Pair boxes by class and overlap."""
         place = _partners(ours, theirs)
-        missed = ~np.isin(np.arange(len(theirs.scores)), place)
+        last = [
+            _at_threshold(found, rivals.least, fair) | _at_rank(found, other, fair)
+            for found, other in ((ours, theirs), (theirs, ours))
+        ]
         ahead = {"boxes": np.zeros_like(ours.boxes), "scores": np.zeros_like(ours.scores)}
         swapped = np.zeros(len(place), bool)
         for row in np.flatnonzero(place >= 0):
             partner = place[row]
             away = np.abs(ours.boxes[row] - theirs.boxes[partner]).max()
             if away <= fair.noise.get("boxes", 0.0):
+                continue
+            if last[0][row] and last[1][partner]:  # another one, and rounding decides whether either is there
+                place[row] = -1
                 continue
             boxes, scores = rivals.near(theirs, partner, fair)
             apart = np.abs(ours.boxes[row] - boxes).max(axis=1, initial=0.0)
@@ -221,6 +227,7 @@ class _Pairing:
                 swapped[row] = True
                 ahead["boxes"][row] = theirs.boxes[partner] - boxes[rival]
                 ahead["scores"][row] = theirs.scores[partner] - scores[rival]
+        missed = ~np.isin(np.arange(len(theirs.scores)), place)
         return cls(place, missed, swapped, ahead)
 
     @property

@@ -171,6 +171,27 @@ def test_a_score_at_the_last_candidates_is_a_tie() -> None:
     assert decided(found(A, B), found(A, B, faint)) == (pytest.approx(2 / 3), 0)
 
 
+def test_two_boxes_that_score_as_the_last_candidate_are_no_pair_for_their_overlap() -> None:
+    golden, actual = found(A, B, (C[0], 0.3, 2)), found(A, B, (shifted(C[0], 8), 0.3, 2))
+    level = {**rivals(), "least": np.array([0.3 - 1e-5], np.float32)}
+    pairs = pair(actual, golden, replace(FAIR, rivals=level))
+    assert pairs.ties.tolist() == [2]  # one that is not there, and one that is
+    assert np.abs(pairs.outputs["boxes"] - golden["boxes"]).max() == 0
+    below = {**rivals(), "least": np.array([0.2], np.float32)}
+    pairs = pair(actual, golden, replace(FAIR, rivals=below))
+    assert pairs.ties.tolist() == [0]
+    assert np.abs(pairs.outputs["boxes"] - golden["boxes"]).max() == 8
+
+
+def test_the_last_of_a_full_sample_is_no_pair_with_another_that_overlaps_it() -> None:
+    golden, moved = found(A, B, C, room=3), (shifted(C[0], 8), C[1], 2)
+    pairs = pair(found(A, B, moved, room=3), golden, FAIR)
+    assert pairs.ties.tolist() == [2]
+    assert np.abs(pairs.outputs["boxes"] - golden["boxes"]).max() == 0
+    first = pair(found((shifted(A[0], 8), A[1], 3), B, C, room=3), golden, FAIR)
+    assert np.abs(first.outputs["boxes"] - golden["boxes"]).max() == 8
+
+
 def test_the_last_of_a_full_sample_is_a_tie_with_one_that_scores_as_little() -> None:
     last, other = ((200.0, 0.0, 220.0, 30.0), 0.30001, 0), ((0.0, 200.0, 20.0, 230.0), 0.30003, 0)
     assert decided(found(A, B, other, room=3), found(A, B, last, room=3)) == (1.0, 2)
