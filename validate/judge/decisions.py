@@ -138,14 +138,13 @@ class Decisions:
         task, truth = self._task, self._truth
         if not truth or not task.METRIC:
             return None
-        before, after = task.score(self._golden_outputs, truth), task.score(self._actual_outputs, truth)
         fall, limit = (
             fall_of(task, self._golden_outputs, self._actual_outputs, truth),
             self._limit(table, "metric_fall"),
         )
         judged = judgement(limit, fall.sure)
         needed = fall.needed(limit.allowed) if judged.within and fall.value > limit.allowed else None
-        return Metric(task.METRIC, before, after, after - before, judged, needed)
+        return Metric(task.METRIC, fall.before, fall.after, -fall.value, judged, needed)
 
     def _limit(self, table: Sequence[Tolerance], measure: str) -> Tolerance:
         return next(row for row in table if row.measure == measure).of(len(self.golden))
