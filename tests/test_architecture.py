@@ -19,8 +19,10 @@ DOORS = {
     "pipeline": {
         "pipeline.adopt",
         "pipeline.checkpoint",
+        "pipeline.detectors.captured",
         "pipeline.further",
         "pipeline.oracle",
+        "pipeline.otherwise",
         "pipeline.program",
     },
     "export": {

@@ -108,11 +108,9 @@ def _with_rivals(opened: Checkpoint, model: Any, given: Sequence[torch.Tensor], 
     names = [tensor.name for tensor in opened.outputs]
     if not opened.decoding:
         return _run(model, given, names, batch), {}
-    from pipeline.detectors import joined, rivals_of
+    from pipeline.detectors.captured import with_rivals
 
-    with rivals_of(model) as calls:
-        outputs = _run(model, given, names, batch)
-    return outputs, {name: values.numpy() for name, values in joined(calls).items()}
+    return with_rivals(model, lambda: _run(model, given, names, batch))
 
 
 def _run(model: Callable[..., Any], given: Sequence[torch.Tensor], names: Sequence[str], batch: int) -> Arrays:

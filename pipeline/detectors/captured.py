@@ -1,19 +1,21 @@
 """A detector as a captured program, in which choosing boxes is no module any more: nothing could be hooked.
 
 program = watchable(checkpoint.model(), checkpoint.decoding, (320, 320))
-with rivals_of(program) as calls: …        # as of the detector that it was captured of
+outputs, rivals = with_rivals(program, lambda: program(image))     # as of the detector that it was captured of
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
 
-from pipeline.detectors import Decode, Decoding
+from pipeline.detectors import Decode, Decoding, joined, rivals_of
 from pipeline.detectors.paste import Paste
+from records.tensor import Array
 
 aten = torch.ops.aten
+Answer = TypeVar("Answer")
 
 
 def watchable(program: fx.GraphModule, decoding: Mapping[str, float], size: Iterable[Any]) -> fx.GraphModule:
@@ -33,6 +35,13 @@ def watchable(program: fx.GraphModule, decoding: Mapping[str, float], size: Iter
         _add(program, paste, _taken_by(paste, aten.bmm.default, 1), last=False, module=Paste((height, width)))
     program.recompile()
     return program
+
+
+def with_rivals(program: nn.Module, ask: Callable[[], Answer]) -> tuple[Answer, dict[str, Array]]:
+    """Return what a function gives that calls a watchable program, and the rivals (N, …) of all its calls by name."""
+    with rivals_of(program) as calls:
+        answer = ask()
+    return answer, {name: value.numpy() for name, value in joined(calls).items()}
 
 
 def _whole(decoding: Mapping[str, float]) -> dict[str, Any]:
