@@ -65,6 +65,7 @@ class _Rivals:
     least: float
     """The last candidate's score; −∞: unknown."""
     others: "tuple[_Other, ...]"
+    """Whole answers of networks that are rounded otherwise; one that holds no numbers says nothing."""
 
     @classmethod
     def of(cls, rivals: Arrays, index: int, theirs: Found) -> "_Rivals":
@@ -73,7 +74,7 @@ class _Rivals:
         other = {name.removeprefix(f"{OTHER}."): rivals[name][index] for name in rivals if name.startswith(OTHER)}
         found = [Found.of(other, place) for place in range(len(other.get("count", ())))]
         known = [each for each in found if np.isfinite(each.boxes).all() and np.isfinite(each.scores).all()]
-        others = tuple(_Other.of(each, theirs) for each in known)
+        others = tuple(_Other(each, _partners(each, theirs)) for each in known)
         if "least" not in rivals:
             return cls(np.zeros((count, 0, 4)), np.zeros((count, 0)), -np.inf, others)
         boxes, scores = (rivals[name][index, :count].astype(np.float64) for name in ("boxes", "scores"))
@@ -115,11 +116,6 @@ class _Other:
     found: Found
     place: Array
     """(M,) int64: the partner among golden's; -1: golden has it not."""
-
-    @classmethod
-    def of(cls, found: Found, theirs: Found) -> "_Other":
-        """Pair it with golden's."""
-        return cls(found, _partners(found, theirs))
 
 
 def pair(actual: Arrays, golden: Arrays, fair: Fair) -> Pairs:
@@ -206,10 +202,7 @@ class _Pairing:
     def of(cls, ours: Found, theirs: Found, rivals: _Rivals, fair: Fair) -> "_Pairing":
         """Pair boxes by class and overlap."""
         place = _partners(ours, theirs)
-        last = [
-            _at_threshold(found, rivals.least, fair) | _at_rank(found, other, fair)
-            for found, other in ((ours, theirs), (theirs, ours))
-        ]
+        last = [_last(*sides, rivals.least, fair) for sides in ((ours, theirs), (theirs, ours))]
         ahead = {"boxes": np.zeros_like(ours.boxes), "scores": np.zeros_like(ours.scores)}
         swapped = np.zeros(len(place), bool)
         for row in np.flatnonzero(place >= 0):
@@ -253,7 +246,7 @@ def _left_to_rounding(
     """
     sides, alone = (ours, theirs), (pairing.extra, pairing.missed)
     decided = tuple(
-        mask & (_at_threshold(found, rivals.least, fair) | _at_rank(found, other, fair))
+        mask & _last(found, other, rivals.least, fair)
         for mask, found, other in zip(alone, sides, sides[::-1], strict=True)
     )
     decided = (decided[0] | (alone[0] & rivals.have(ours, fair)), decided[1] | (alone[1] & rivals.lack(theirs)))
@@ -276,18 +269,14 @@ def _left_to_rounding(
         decided = following
 
 
-def _at_threshold(found: Found, least: float, fair: Fair) -> Array:
-    """Return which boxes score as little as what is asked for at least, or as the last candidate."""
+def _last(found: Found, other: Found, least: float, fair: Fair) -> Array:
+    """Return which boxes score as little as is asked for at least, as the last candidate, or as the last that the other
+    had room for.
+    """
     noise = fair.noise.get("scores", 0.0)
     apart = [np.abs(found.scores - bound) <= noise for bound in (fair.thresholds.get("score", 0.0), least)]
-    return np.asarray(apart[0] | apart[1])
-
-
-def _at_rank(found: Found, other: Found, fair: Fair) -> Array:
-    """Return which boxes score as little as the last that the other had room for."""
-    if not other.full or not len(other.scores):
-        return np.zeros(len(found.scores), bool)
-    return np.asarray(found.scores <= other.scores.min() + fair.noise.get("scores", 0.0))
+    last = other.scores.min() if other.full and len(other.scores) else -np.inf
+    return np.asarray(apart[0] | apart[1] | (found.scores <= last + noise))
 
 
 def _slack(ours: Found, theirs: Found, fair: Fair) -> Array:

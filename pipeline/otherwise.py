@@ -23,7 +23,6 @@ TIMES = 4
 """Times that it is asked: of two that score alike to rounding, each time one or the other comes first."""
 FOUND = ("boxes", "scores", "labels", "count")
 """Outputs that say what was found; how a mask looks is compared with golden's."""
-KNOWN = {torch.float64: torch.float32}
 WIDER = 8.0
 """Times float32's last bit: other summations, of which an artifact has one, lead farther than that bit."""
 
@@ -65,7 +64,7 @@ def otherwise(
 
     count: samples that the network is asked for again, the first ones; of others the oracle's answer is all of them.
     """
-    exact = {name: oracle[name].to(KNOWN.get(oracle[name].dtype, oracle[name].dtype)) for name in FOUND}
+    exact = {name: oracle[name].float() if oracle[name].is_floating_point() else oracle[name] for name in FOUND}
     every = [exact]
     for answer in answers(model, {name: value[:count] for name, value in inputs.items()}, names, batch):
         every.append({name: torch.cat([answer[name], exact[name][len(answer[name]) :]]) for name in FOUND})

@@ -80,17 +80,16 @@ def answered(
     """
     chosen = _chosen(golden)
     again = _rows(golden.inputs, chosen)
-    new = made(golden, seed)
+    new, count = made(golden, seed), SAMPLES
     inputs = {name: np.concatenate([new[name], again[name]]) for name in new}
     known: Arrays = {}
     try:
-        known, problem = _answers(run, inputs, len(next(iter(new.values()))), toolchains, threads)
+        known, problem = _answers(run, inputs, count, toolchains, threads)
     except (WorkerFailed, OSError) as error:
         problem = str(error).partition("\n")[0]
     if problem:
         return None, [f"nothing was proved on inputs made anew, for PyTorch gave no outputs for them: {problem}"]
     outputs, rivals = part(known, OUTPUT), part(known, RIVAL)
-    count = len(next(iter(new.values())))
     # Or a floor would be as wide as two boxes are apart.
     oracle = _in_order(run, part(known, ORACLE), outputs, rivals)
     confirmed = (

@@ -5,7 +5,7 @@ outputs, rivals = with_rivals(program, lambda: program(image))     # as of the d
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import fx, nn
@@ -29,7 +29,7 @@ def watchable(program: fx.GraphModule, decoding: Mapping[str, float], size: Iter
         return program
     if decode := _of_module(program, Decode):
         scores = _taken_by(decode, aten.topk.default, 0, through=aten.flatten.using_ints)
-        _add(program, decode, scores, last=True, module=Decode(Decoding(**_whole(decoding))))
+        _add(program, decode, scores, last=True, module=Decode(Decoding(**cast(Any, decoding))))
     if paste := _of_module(program, Paste):
         height, width = size
         _add(program, paste, _taken_by(paste, aten.bmm.default, 1), last=False, module=Paste((height, width)))
@@ -42,11 +42,6 @@ def with_rivals(program: nn.Module, ask: Callable[[], Answer]) -> tuple[Answer, 
     with rivals_of(program) as calls:
         answer = ask()
     return answer, {name: value.numpy() for name, value in joined(calls).items()}
-
-
-def _whole(decoding: Mapping[str, float]) -> dict[str, Any]:
-    """Return numbers of boxes as integers, whatever JSON made of them."""
-    return {name: int(value) if name in {"detections", "candidates"} else value for name, value in decoding.items()}
 
 
 def _of_module(program: fx.GraphModule, kind: type[nn.Module]) -> list[fx.Node]:

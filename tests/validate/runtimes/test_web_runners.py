@@ -1,4 +1,4 @@
-"""The runners that are JavaScript: right numbers in Node and in a real Chromium, and a page that fails is one sentence.
+"""The runners that are JavaScript: right numbers in Node and in a real Chromium.
 
 Chromium has to be there: Debian's `chromium`, or whatever $ANYWHERE_CHROMIUM names.
 """
